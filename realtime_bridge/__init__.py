@@ -1,0 +1,1 @@
+"""Rows that a Telegram Mini App inserts into Supabase become Telegram messages."""

@@ -1,0 +1,1 @@
+"""The embedded stack for `local`, `demo` and the tests."""

@@ -1,0 +1,56 @@
+"""The key that a connection uses, and how long it lives."""
+
+from collections.abc import Callable
+from math import inf
+
+import structlog
+
+from realtime_bridge.settings import claims_of
+
+log = structlog.get_logger()
+
+HINT = "give the bridge another SUPABASE_KEY before this one ends"
+
+
+def seconds_left(key: str, now: float) -> float:
+    """Return how long a key is valid from `now` on; for ever (inf) if it does not say.
+
+    Keys of the new kind (`sb_secret_...`) do not expire; JWTs carry `exp`. `now` is the time of
+    day in seconds since 1970.
+    """
+    expires = (claims_of(key) or {}).get("exp")
+    return expires - now if isinstance(expires, int | float) else inf
+
+
+class KeyWatch:
+    """Says when a key ends, and whether there is a better one by now."""
+
+    def __init__(self, read: Callable[[], str], now: Callable[[], float], warning: float) -> None:
+        """`read()` returns the key to use now; `warning`: seconds left at which to say so."""
+        self._read = read
+        self._now = now
+        self._warning = warning
+        self._warned: set[tuple[str, bool]] = set()
+
+    def left(self, key: str) -> float:
+        """Return the seconds until a key expires; inf if it never does."""
+        return seconds_left(key, self._now())
+
+    def better_than(self, key: str) -> bool:
+        """Whether the key to use now is another one that lives longer."""
+        try:
+            other = self._read()
+        except Exception as error:  # noqa: BLE001 - a file that is being replaced, say
+            log.warning("doorbell_key_unreadable", error=type(error).__name__)
+            return False
+        return other != key and self.left(other) > self.left(key)
+
+    def warn(self, key: str, *, last_call: bool) -> None:
+        """Say, once for each key, that it ends soon; `last_call`: and no other one is there."""
+        left = self.left(key)
+        soon = last_call or left < self._warning
+        if not soon or (key, last_call) in self._warned:
+            return
+        self._warned.add((key, last_call))
+        say = log.error if last_call else log.warning
+        say("doorbell_key_expires", seconds_left=round(left), hint=HINT)

@@ -1,0 +1,60 @@
+-- Taking rows back from workers that went away with them. What a crash means is decided by the
+-- fence: before it nothing was sent, after it nobody can know.
+
+create or replace function public.recover_tma_events(
+    p_lease interval,
+    p_resend_uncertain boolean,
+    out returned integer,
+    out resent integer,
+    out uncertain integer,
+    out next_due_seconds double precision
+)
+language plpgsql security definer set search_path = '' as $$
+begin
+    if p_lease is null or p_lease < interval '0' or p_resend_uncertain is null then
+        raise exception 'p_lease must be an interval of zero or more and p_resend_uncertain true or false'
+            using errcode = 'invalid_parameter_value';
+    end if;
+
+    with stale as materialized (
+        select e.id, e.send_started_at is not null as started
+        from public.tma_events e
+        where e.status = 'processing' and e.claimed_at < now() - p_lease
+        for update skip locked
+    ),
+    back as (
+        -- Counted, because a row that kills its worker must not do so for ever.
+        update public.tma_events e
+        set status = 'pending', claimed_at = null, send_started_at = null,
+            retries = e.retries + 1,
+            error = 'the worker that had claimed it went away'
+        from stale
+        where e.id = stale.id and (p_resend_uncertain or not stale.started)
+        returning stale.started
+    ),
+    lost as (
+        update public.tma_events e
+        set status = 'failed', settled_at = now(), failure = 'uncertain',
+            error = 'the worker went away while sending: it may have been sent'
+        from stale
+        where e.id = stale.id and stale.started and not p_resend_uncertain
+        returning e.id
+    )
+    select
+        (select count(*) from back where not started),
+        (select count(*) from back where started),
+        (select count(*) from lost)
+    into returned, resent, uncertain;
+
+    select extract(epoch from coalesce(e.retry_at, e.deliver_after) - now())
+    into next_due_seconds
+    from public.tma_events e
+    where e.settled_at is null and coalesce(e.retry_at, e.deliver_after) > now()
+    order by coalesce(e.retry_at, e.deliver_after), e.id
+    limit 1;
+end $$;
+comment on function public.recover_tma_events(interval, boolean) is
+    'Takes back claims older than p_lease. Not started: back to pending (returned). Started: failed as uncertain, or with p_resend_uncertain back to pending (resent). next_due_seconds: until the next scheduled row or retry is due, null if none waits.';
+revoke execute on function public.recover_tma_events(interval, boolean)
+    from public, anon, authenticated;
+grant execute on function public.recover_tma_events(interval, boolean) to service_role, tma_bridge;

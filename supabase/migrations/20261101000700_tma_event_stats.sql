@@ -1,0 +1,55 @@
+-- Numbers for `status` and the metrics. Reads the open rows and the last hour's settled ones, each by
+-- its index: older history costs nothing.
+
+create or replace function public.tma_event_stats() returns jsonb
+language plpgsql stable security definer set search_path = '' as $$
+declare
+    v_open jsonb;
+    v_recent jsonb;
+begin
+    select jsonb_build_object(
+        'pending', count(*) filter (where e.status = 'pending' and e.deliver_after <= now()),
+        'scheduled', count(*) filter (where e.status = 'pending' and e.deliver_after > now()),
+        'processing', count(*) filter (where e.status = 'processing'),
+        'started', count(*) filter (where e.send_started_at is not null),
+        'oldest_pending_seconds', coalesce(extract(epoch from now() - min(
+            greatest(e.created_at, e.deliver_after)
+        ) filter (where e.status = 'pending' and e.deliver_after <= now())), 0)
+    )
+    into v_open
+    from public.tma_events e
+    where e.settled_at is null;
+
+    with recent as materialized (
+        select e.failure, count(*) as events,
+            1 + floor(extract(epoch from now() - e.settled_at) / 60)::integer as minute
+        from public.tma_events e
+        where e.settled_at > now() - interval '1 hour'
+        group by e.failure, minute
+    )
+    select jsonb_build_object(
+        'delivered_last_hour', (
+            select coalesce(sum(events), 0) from recent where failure is null
+        ),
+        'failed_last_hour', (
+            select coalesce(jsonb_object_agg(failure, events), '{}')
+            from (
+                select failure, sum(events) as events
+                from recent where failure is not null group by failure
+            ) failed
+        ),
+        'delivered_per_minute', (
+            select jsonb_agg(coalesce(events, 0) order by minute desc)
+            from generate_series(1, 60) minute
+            left join (
+                select minute, events from recent where failure is null
+            ) delivered using (minute)
+        )
+    )
+    into v_recent;
+    return v_open || v_recent;
+end $$;
+comment on function public.tma_event_stats() is
+    'Counts of now: pending (due), scheduled, processing, of these started; oldest_pending_seconds since it was due (0: none). Of the last hour: delivered_last_hour, failed_last_hour by failure, delivered_per_minute (60 counts, the last minute last).';
+revoke execute on function public.tma_event_stats() from public, anon, authenticated;
+grant execute on function public.tma_event_stats() to service_role, tma_bridge;

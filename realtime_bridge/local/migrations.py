@@ -58,14 +58,13 @@ def outstanding(recorded: list[str], paths: list[Path]) -> list[Path]:
         raise StackError(
             "the database has migrations that have no file here: " + ", ".join(missing)
         )
-    if late := [path.name for path in local[: len(recorded)] if _version(path) not in recorded]:
+    new = [path for path in local if _version(path) not in recorded]
+    if late := [path.name for path in new if _version(path) < max(recorded, default="")]:
         raise StackError(
-            "migrations older than the last one in the database: "
-            + ", ".join(late)
-            + "; give them a newer version number, or apply them with "
-            "`supabase db push --include-all`"
+            f"migrations older than the last one in the database: {', '.join(late)}; give them "
+            "a newer version number, or apply them with `supabase db push --include-all`"
         )
-    return local[len(recorded) :]
+    return new
 
 
 def _version(path: Path) -> str:

@@ -1,0 +1,171 @@
+"""The local Realtime, as the gateway mounts it."""
+
+import asyncio
+import random
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+from aiohttp import web
+
+from realtime_bridge.local.realtime import frames
+from realtime_bridge.local.realtime.broadcasts import BroadcastFeed, DatabaseBroadcast
+from realtime_bridge.local.realtime.database import Database
+from realtime_bridge.local.realtime.directory import Directory
+from realtime_bridge.local.realtime.feed import ChangeFeed
+from realtime_bridge.local.realtime.rest import receive_broadcasts
+from realtime_bridge.local.realtime.services import Services
+from realtime_bridge.local.realtime.tokens import TokenError
+from realtime_bridge.local.realtime.tuning import Delays, Limits
+from realtime_bridge.local.realtime.websocket import Socket
+
+_GOOD_BYE_SECONDS = 1.0
+_LARGEST_MESSAGE = 5_000_000  # bytes
+
+
+class LocalRealtime:
+    """A stand-in for Supabase Realtime over one database.
+
+    `dsn` connects as a superuser (supabase_admin), `jwt_secret` is what tokens are signed with.
+    `poll` is how often the log is looked at for Postgres Changes: at least and at most so many
+    seconds apart. `delays` and `limits` are a real server's unless told otherwise. `clock` tells
+    seconds since 1970, `rand` chooses within the delays.
+
+    Presence is accepted and not served; nothing is stored for replay.
+    """
+
+    def __init__(
+        self,
+        *,
+        dsn: str,
+        jwt_secret: str,
+        poll: tuple[float, float] = (0.1, 0.5),
+        publication: str = "supabase_realtime",
+        delays: Delays | None = None,
+        limits: Limits | None = None,
+        clock: Callable[[], float] = time.time,
+        rand: random.Random | None = None,
+    ) -> None:
+        delays = delays or Delays()
+        directory = Directory()
+        database = Database(dsn)
+        self._changes = ChangeFeed(
+            database,
+            publication,
+            directory.subscriptions,
+            poll=poll,
+            idle=delays.idle,
+            limits=limits or Limits(),
+            clock=clock,
+        )
+        self._broadcasts = BroadcastFeed(database, self._broadcast)
+        self._services = Services(
+            database=database,
+            feed=self._changes,
+            directory=directory,
+            secret=jwt_secret,
+            publication=publication,
+            delays=delays,
+            clock=clock,
+            rand=rand or random.Random(),  # noqa: S311 - only spreads waits
+        )
+        self._sockets: dict[Socket, asyncio.Task[Any] | None] = {}
+        self._refusal: int | None = None
+
+    async def start(self) -> None:
+        """Connect; from then on joins are served and broadcasts heard.
+
+        Raises psycopg.OperationalError when the database is away.
+        """
+        async with self._services.database.shared():
+            pass
+        await self._broadcasts.until_listening()
+
+    async def stop(self) -> None:
+        """Close all sockets, drop the slot, leave no connection and no task behind."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_GOOD_BYE_SECONDS * 2):
+                await asyncio.gather(*(socket.close() for socket in self._sockets))
+        serving = [task for task in self._sockets.values() if task is not None]
+        for task in serving:
+            task.cancel()
+        await asyncio.gather(*serving, return_exceptions=True)
+        await self._changes.stop()
+        await self._broadcasts.stop()
+        await self._services.database.close()
+
+    async def websocket(self, request: web.Request) -> web.StreamResponse:
+        """Serve one client; mounted at /realtime/v1/websocket."""
+        if self._refusal is not None:
+            return web.Response(status=self._refusal)
+        token = request.headers.get("x-api-key") or request.query.get("apikey")
+        try:
+            self._services.claims(token)
+        except TokenError as error:
+            await asyncio.sleep(self._services.delays.refused)
+            return _unauthorized(error.brief)
+        codec = frames.codec(request.query.get("vsn", "1.0.0"))
+        if codec is None:
+            return web.Response(status=403)
+        websocket = web.WebSocketResponse(
+            timeout=_GOOD_BYE_SECONDS, compress=False, max_msg_size=_LARGEST_MESSAGE
+        )
+        await websocket.prepare(request)
+        headers = {k.lower(): v for k, v in request.headers.items() if k.lower().startswith("x-")}
+        socket = Socket(
+            self._services, websocket, request.transport, codec, token=str(token), headers=headers
+        )
+        self._sockets[socket] = asyncio.current_task()
+        try:
+            await socket.run()
+        finally:
+            del self._sockets[socket]
+        return websocket
+
+    async def http(self, request: web.Request) -> web.StreamResponse:
+        """Take broadcasts over HTTP; mounted at /realtime/v1/api/broadcast and below."""
+        return await receive_broadcasts(self._services, request)
+
+    # What tests do to a server
+
+    def refuse(self, status: int | None) -> None:
+        """Answer every new connection with this HTTP status; None to serve again."""
+        self._refusal = status
+
+    def drop_sockets(self) -> None:
+        """Cut all connections without a word, as a killed server does."""
+        for socket in tuple(self._sockets):
+            socket.abort()
+
+    def pause_changes(self, *, paused: bool = True) -> None:
+        """Go deaf: joins and heartbeats are answered, changes are read and never delivered."""
+        self._changes.paused = paused
+
+    def pause_broadcasts(self, *, paused: bool = True) -> None:
+        """The same for broadcasts from the database."""
+        self._broadcasts.paused = paused
+
+    @property
+    def subscribers(self) -> int:
+        """How many bindings are served now."""
+        return len(self._services.directory.subscriptions())
+
+    def _broadcast(self, message: DatabaseBroadcast) -> None:
+        payload = {
+            "event": message.event,
+            "meta": {"id": message.id},
+            "payload": message.payload,
+            "type": "broadcast",
+        }
+        self._services.directory.broadcast(message.topic, payload, private=message.private)
+
+
+def _unauthorized(error: str) -> web.Response:
+    return web.Response(
+        status=401,
+        text=frames.encode({"error": error}),
+        content_type="application/json",
+        charset="utf-8",
+        headers={"Cache-Control": "max-age=0, private, must-revalidate"},
+    )

@@ -1,10 +1,9 @@
 """What travels through the bridge: rows, outcomes, and the protocols between the parts."""
 
-from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Annotated, Any, Protocol
+from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict
 
@@ -38,6 +37,22 @@ class TmaEvent(BaseModel):
     created_at: datetime
     deliver_after: datetime
     waited_seconds: float = 0.0
+
+
+class Recovered(BaseModel):
+    """What a sweep found, as `recover_tma_events` returns it.
+
+    `returned` stale rows that were not started and `resent` ones that were (at-least-once) are
+    pending again, `uncertain` ones (at-most-once) ended as failed. `next_due_seconds`
+    is the time until the next row is due: 0 for now, None when nothing waits.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    returned: int = 0
+    resent: int = 0
+    uncertain: int = 0
+    next_due_seconds: float | None = None
 
 
 class Failure(StrEnum):
@@ -88,7 +103,7 @@ class Uncertain:
 
 @dataclass(frozen=True, slots=True)
 class Lost:
-    """The fence refused: the row belongs to somebody else now. Nothing was sent, nothing is settled."""
+    """The fence refused: the row is somebody else's now. Nothing was sent or is to be settled."""
 
 
 @dataclass(frozen=True, slots=True)

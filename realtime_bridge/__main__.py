@@ -1,0 +1,5 @@
+"""`python -m realtime_bridge`."""
+
+from realtime_bridge.cli import main
+
+main()

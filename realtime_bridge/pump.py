@@ -1,0 +1,329 @@
+"""One lane of work: wake, claim, handle, settle.
+
+The pump knows protocols only: its queue, its handler and what rings it are handed in, so that
+every lane runs on it and its tests need no network.
+
+Inside it is two deadlines: the next claim and the next sweep. A wake moves the claim to now; so
+do a row that becomes due, a settled row (the next of its chat may go) and a full batch.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable, Iterator, Sequence
+from math import inf
+from typing import Generic, Protocol, TypeVar
+
+import structlog
+
+from realtime_bridge.backoff import delays
+from realtime_bridge.laps import Laps
+from realtime_bridge.model import Halted, Recovered, Retry
+from realtime_bridge.rpc import Refused, Unavailable
+
+log = structlog.get_logger()
+
+Row = TypeVar("Row")
+Result = TypeVar("Result")
+RowIn = TypeVar("RowIn", contravariant=True)
+ResultIn = TypeVar("ResultIn", contravariant=True)
+ResultOut = TypeVar("ResultOut", covariant=True)
+
+# A wrong bot token fails every row alike: one row a minute finds out whether it was mended.
+HALT_SECONDS = 60.0
+# Rows that settle free slots one by one; claims wait this long for a few more to come free.
+REFILL_SECONDS = 0.02
+# A bell that rang for nothing due may have rung for a row of the near future: a sweep finds out
+# when it is due, but not more often than this.
+LOOK_AHEAD_SECONDS = 1.0
+# What a cut-off handler gets to write down its outcome.
+LAST_WORDS_SECONDS = 1.0
+
+
+class Queue(Protocol[Row, ResultIn]):
+    """Where rows come from and outcomes go. Every method may raise Unavailable or Refused."""
+
+    async def claim(self, limit: int) -> Sequence[Row]:
+        """Take up to `limit` due rows."""
+
+    async def settle(self, row: Row, outcome: ResultIn) -> bool:
+        """Write an outcome; False if the row was no longer ours."""
+
+    async def release(self, rows: Sequence[Row]) -> None:
+        """Hand claims back that were not started."""
+
+    async def recover(self) -> Recovered:
+        """Take back rows whose lease is over, and tell when the next row is due."""
+
+
+class Handler(Protocol[RowIn, ResultOut]):
+    """Does the work of one row.
+
+    It returns every outcome it can name. When it raises, nothing is settled: the fence on the
+    row knows whether anything may have been sent, and the sweep decides when the lease is over.
+    """
+
+    async def __call__(self, row: RowIn, laps: Laps, /) -> ResultOut:
+        """Handle one row, marking its stages on `laps`."""
+
+
+class Observer(Protocol[RowIn, ResultIn]):
+    """Told what happens, for logs and metrics; must not raise."""
+
+    def woken(self, lane: str, source: str) -> None:
+        """Something rang: changes, broadcast or ready."""
+
+    def claimed(self, lane: str, rows: Sequence[RowIn], source: str) -> None:
+        """These rows are ours now; `source` is what led to the claim."""
+
+    def settled(self, lane: str, row: RowIn, outcome: ResultIn, laps: Laps, *, held: bool) -> None:
+        """An outcome was written (`held`), or refused because the row was not ours any more."""
+
+    def recovered(self, lane: str, recovered: Recovered) -> None:
+        """A sweep took rows back."""
+
+    def queue_down(self, lane: str, error: Exception) -> None:
+        """The queue did not answer."""
+
+    def queue_up(self, lane: str) -> None:
+        """The queue answers (again)."""
+
+    def halted(self, lane: str, why: str | None) -> None:
+        """Nothing can be sent at all, or (None) it can again."""
+
+
+class Pump(Generic[Row, Result]):
+    """Claims as many rows as there are free slots, each time something wakes it."""
+
+    def __init__(
+        self,
+        lane: str,
+        queue: Queue[Row, Result],
+        handler: Handler[Row, Result],
+        observer: Observer[Row, Result],
+        *,
+        slots: int,
+        interval: Callable[[], float],
+        lease: float,
+        hold: Callable[[], float] = lambda: 0.0,
+        waits: Callable[[], Iterator[float]] = delays,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Build a lane.
+
+        `slots`: rows in hand at one time. `interval()`: seconds between sweeps, asked at each.
+        `hold()`: seconds for which claiming makes no sense (Telegram told the bot to wait).
+        `lease`: seconds for which an outcome that cannot be written is kept and tried again;
+        afterwards the row is somebody else's. `waits()`: seconds between tries while the queue
+        is down.
+        """
+        self.lane = lane
+        self.problem: str | None = None  # why the queue does not answer
+        self.halted: str | None = None  # why nothing can be sent
+        self._queue = queue
+        self._handler = handler
+        self._observer = observer
+        self._slots = slots
+        self._interval = interval
+        self._lease = lease
+        self._hold = hold
+        self._waits = waits
+        self._clock = clock
+        self._stopping = False
+        self._moved = asyncio.Event()  # a deadline came nearer
+        self._source = "start"
+        self._claim_at = -inf
+        self._sweep_at = -inf
+        self._swept_at = -inf
+        self._not_before = -inf  # while the queue is down or sending is halted
+        self._in_hand: dict[asyncio.Task[None], Row] = {}
+        self._settling: set[asyncio.Task[None]] = set()
+
+    @property
+    def in_hand(self) -> int:
+        """Rows that are being handled now."""
+        return len(self._in_hand)
+
+    def wake(self, source: str) -> None:
+        """Say that there may be work; callable any number of times, from callbacks."""
+        self._observer.woken(self.lane, source)
+        self._claim_by(self._clock(), source)
+
+    def sweep_soon(self) -> None:
+        """Ask `interval()` again: it became shorter."""
+        self._sweep_at = min(self._sweep_at, self._swept_at + self._interval())
+        self._moved.set()
+
+    async def run(self) -> None:
+        """Work until stop(); rows in hand are then still being handled (see finish)."""
+        waits = self._waits()
+        while not self._stopping:
+            try:
+                await self.step()
+            except (Unavailable, Refused) as error:
+                self.problem = str(error)
+                self._observer.queue_down(self.lane, error)
+                self._not_before = self._clock() + next(waits)
+            else:
+                if self.problem is not None:
+                    self.problem = None
+                    self._observer.queue_up(self.lane)
+                waits = self._waits()
+            await self._rest()
+
+    async def step(self) -> None:
+        """Do what is due: the sweep, the claim, both or neither."""
+        if self._clock() >= self._sweep_at:
+            await self._sweep()
+        if self._clock() >= self._claim_at:
+            await self._claim()
+
+    def stop(self) -> None:
+        """Claim nothing more."""
+        self._stopping = True
+        self._moved.set()
+
+    async def finish(self, grace: float) -> None:
+        """Let the rows in hand finish for `grace` seconds, then cut them off.
+
+        A row cut off before its fence is handed back; one cut off behind it stays as it is, and
+        a sweep reports it as uncertain when its lease is over.
+        """
+        self.stop()
+        if not self._in_hand:
+            return
+        _, late = await asyncio.wait(list(self._in_hand), timeout=grace)
+        rows = [self._in_hand[task] for task in late]
+        for task in late:
+            task.cancel()
+        if self._settling:
+            await asyncio.wait(list(self._settling), timeout=LAST_WORDS_SECONDS)
+        if rows:
+            log.warning("cut_off", lane=self.lane, rows=len(rows), grace_seconds=grace)
+            await self._hand_back(rows)
+
+    async def _sweep(self) -> None:
+        recovered = await self._queue.recover()
+        self._swept_at = self._clock()
+        self._sweep_at = self._swept_at + self._interval()
+        if recovered.returned or recovered.uncertain:
+            self._observer.recovered(self.lane, recovered)
+        if recovered.next_due_seconds is not None:
+            wait = max(recovered.next_due_seconds, 0.0)
+            self._claim_by(self._clock() + wait, "due" if wait else "sweep")
+
+    async def _claim(self) -> None:
+        wanted = min(self._slots - len(self._in_hand), 1 if self.halted else self._slots)
+        if wanted <= 0:
+            self._claim_at = inf  # the next row that finishes asks again
+            return
+        source = self._source
+        self._claim_at = inf  # before the claim, so that a wake during it is kept
+        try:
+            rows = await self._queue.claim(wanted)
+        except BaseException:
+            self._claim_by(self._clock(), source)
+            raise
+        if self._stopping:
+            await self._hand_back(rows)
+            return
+        if rows:
+            self._observer.claimed(self.lane, rows, source)
+        elif source in {"changes", "broadcast"}:
+            self._look_ahead()
+        for row in rows:
+            self._hand_out(row)
+        if len(rows) == wanted:
+            self._claim_by(self._clock(), source)  # a full batch: there may be more
+
+    def _look_ahead(self) -> None:
+        """Sweep soon, to learn when the next row is due."""
+        self._sweep_at = min(self._sweep_at, self._swept_at + LOOK_AHEAD_SECONDS)
+        self._moved.set()
+
+    def _claim_by(self, when: float, source: str) -> None:
+        if when < self._claim_at:
+            self._claim_at, self._source = when, source
+            self._moved.set()
+
+    async def _rest(self) -> None:
+        """Wait for the next deadline, which may come nearer meanwhile."""
+        while not self._stopping:
+            self._moved.clear()
+            next_at = max(self._not_before, min(self._claim_at, self._sweep_at))
+            seconds = max(next_at - self._clock(), self._hold())
+            if seconds <= 0:
+                return
+            try:
+                async with asyncio.timeout(seconds):
+                    await self._moved.wait()
+            except TimeoutError:
+                return
+
+    def _hand_out(self, row: Row) -> None:
+        task = asyncio.create_task(self._handle(row))
+        self._in_hand[task] = row
+        task.add_done_callback(self._taken_care_of)
+
+    def _taken_care_of(self, task: asyncio.Task[None]) -> None:
+        del self._in_hand[task]
+        # A slot is free, and the next row of the chat may go.
+        self._claim_by(self._clock() + REFILL_SECONDS, "settled")
+
+    async def _handle(self, row: Row) -> None:
+        laps = Laps(self._clock)
+        try:
+            outcome = await self._handler(row, laps)
+        except Exception:
+            log.exception("handler_raised", lane=self.lane)
+            return
+        settling = asyncio.create_task(self._settle(row, outcome, laps))
+        self._settling.add(settling)
+        settling.add_done_callback(self._settling.discard)
+        await asyncio.shield(settling)  # an outcome that is known gets written, stop or no stop
+
+    async def _settle(self, row: Row, outcome: Result, laps: Laps) -> None:
+        until = self._clock() + self._lease
+        for wait in self._waits():
+            try:
+                held = await self._queue.settle(row, outcome)
+            except Unavailable as error:
+                if self._clock() + wait > until:
+                    log.error("settle_given_up", lane=self.lane, error=str(error))
+                    return
+                self._observer.queue_down(self.lane, error)
+                await asyncio.sleep(wait)
+            except Refused as error:
+                log.error("settle_refused", lane=self.lane, error=str(error))
+                return
+            else:
+                laps.lap("settle")
+                self._observer.settled(self.lane, row, outcome, laps, held=held)
+                self._follow(outcome)
+                return
+
+    def _follow(self, outcome: Result) -> None:
+        """What an outcome means for the lane as a whole."""
+        match outcome:
+            case Halted(why):
+                self._not_before = self._clock() + HALT_SECONDS
+                self._set_halted(why)
+            case Retry(after=None):  # the backoff decided: a sweep tells when
+                self._look_ahead()
+            case Retry(after=float(after)):
+                self._claim_by(self._clock() + after, "due")
+            case _:
+                self._set_halted(None)
+
+    def _set_halted(self, why: str | None) -> None:
+        if why != self.halted:
+            self.halted = why
+            self._observer.halted(self.lane, why)
+
+    async def _hand_back(self, rows: Sequence[Row]) -> None:
+        if not rows:
+            return
+        try:
+            async with asyncio.timeout(LAST_WORDS_SECONDS):
+                await self._queue.release(rows)
+        except (Unavailable, Refused, TimeoutError) as error:
+            log.warning("release_failed", lane=self.lane, rows=len(rows), error=str(error))

@@ -1,0 +1,118 @@
+"""Calls of database functions through PostgREST."""
+
+import json
+from collections.abc import Mapping
+from typing import Any, Self
+
+import aiohttp
+
+TIMEOUT = aiohttp.ClientTimeout(total=15, sock_connect=5)
+
+# PostgREST's words for a function that it does not know: https://postgrest.org/en/v12/references/errors.html
+_UNKNOWN_FUNCTION = {"PGRST202", "42883"}
+_HTTP_UNAUTHORIZED = (401, 403)
+_HTTP_NOT_FOUND = 404
+_HTTP_TOO_MANY = 429
+_HTTP_SERVER = 500
+
+
+class Unavailable(Exception):  # noqa: N818 - a state of the world that passes, not a mistake
+    """No answer now. The call may or may not have been carried out."""
+
+
+class Refused(Exception):  # noqa: N818 - named by what the database did
+    """The answer is no, and asking again will not change it; `fix` says what will."""
+
+    def __init__(self, what: str, fix: str) -> None:
+        super().__init__(f"{what}. {fix}" if fix else what)
+        self.what = what
+        self.fix = fix
+
+
+class Rpc:
+    """One connection pool to `/rest/v1/rpc/*` of a Supabase project.
+
+    An async context manager. The supabase package is not used here: it costs a megabyte-heavy
+    import and two milliseconds a call, and all that is needed is one POST.
+    """
+
+    def __init__(self, url: str, key: str) -> None:
+        self._base = f"{url}/rest/v1/rpc/"
+        self._headers = {"apikey": key, "Content-Type": "application/json"}
+        if not key.startswith("sb_"):  # an sb_ key is no JWT: the gateway exchanges the apikey
+            self._headers["Authorization"] = f"Bearer {key}"
+        self._session: aiohttp.ClientSession | None = None
+
+    async def __aenter__(self) -> Self:
+        self._session = aiohttp.ClientSession(headers=self._headers, timeout=TIMEOUT)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        if self._session is not None:
+            await self._session.close()
+
+    async def call(self, function: str, arguments: Mapping[str, Any] | None = None) -> Any:
+        """Call `public.<function>` with named arguments; return its decoded JSON answer.
+
+        Raises Unavailable for what may pass by itself (no connection, timeouts, 5xx, 429) and
+        Refused for what a person must mend (key, grants, missing migration, bad arguments).
+        """
+        if self._session is None:
+            raise RuntimeError("enter the Rpc first: async with Rpc(...) as rpc")
+        try:
+            async with self._session.post(
+                self._base + function, data=json.dumps(arguments or {})
+            ) as response:
+                status, body = response.status, await response.text()
+        except (aiohttp.ClientError, TimeoutError) as error:
+            raise Unavailable(f"{type(error).__name__}: {error}".rstrip(": ")) from error
+        return answer(function, status, body)
+
+
+def answer(function: str, status: int, body: str) -> Any:
+    """Decode PostgREST's answer, or raise what its status means (see Rpc.call)."""
+    if status >= _HTTP_SERVER or status == _HTTP_TOO_MANY:
+        raise Unavailable(f"HTTP {status} from {function}: {_message(body)}")
+    if status < _HTTP_UNAUTHORIZED[0] - 1:  # 2xx and 3xx
+        try:
+            return json.loads(body) if body else None
+        except ValueError as error:
+            raise Unavailable(f"{function} answered something that is not JSON") from error
+    raise _refusal(function, status, body)
+
+
+def _refusal(function: str, status: int, body: str) -> Refused:
+    details = _object(body)
+    code, message = details.get("code"), _message(body)
+    if code in _UNKNOWN_FUNCTION:
+        return Refused(
+            f"the database has no function {function}",
+            "Apply the migrations: supabase db push (or reload PostgREST's schema cache with: "
+            "notify pgrst, 'reload schema')",
+        )
+    if status in _HTTP_UNAUTHORIZED:
+        return Refused(
+            f"Supabase refused the key ({message})",
+            "Set SUPABASE_KEY to a tma_bridge JWT, an sb_secret_ key or the service_role key of "
+            "this project (dashboard: Project Settings > API Keys)",
+        )
+    if status == _HTTP_NOT_FOUND and not code:
+        return Refused(
+            f"there is no PostgREST at this address (HTTP 404 for /rest/v1/rpc/{function})",
+            "Set SUPABASE_URL to the project's address, such as https://abcdefgh.supabase.co",
+        )
+    return Refused(f"{function} was refused: {message}", "")
+
+
+def _object(body: str) -> dict[str, Any]:
+    try:
+        decoded = json.loads(body)
+    except ValueError:
+        return {}
+    return decoded if isinstance(decoded, dict) else {}
+
+
+def _message(body: str) -> str:
+    """The human part of an error body, short enough for a log line."""
+    details = _object(body)
+    return str(details.get("message") or details.get("msg") or body)[:200].strip()

@@ -1,0 +1,400 @@
+"""The only wiring: builds the parts, runs them together, stops them in order."""
+
+import asyncio
+import hashlib
+import hmac
+import importlib
+import signal
+from collections.abc import AsyncIterator, Awaitable
+from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import structlog
+
+from realtime_bridge import health
+from realtime_bridge.backoff import delays
+from realtime_bridge.doorbell import Doorbell
+from realtime_bridge.model import Outcome, TmaEvent
+from realtime_bridge.pacing import Limits, Pacing
+from realtime_bridge.pump import Pump
+from realtime_bridge.queue import EventQueue, Policy
+from realtime_bridge.rpc import Refused, Rpc, Unavailable
+from realtime_bridge.settings import ConfigurationError, Settings
+from realtime_bridge.telemetry import Metrics, Telemetry
+
+if TYPE_CHECKING:
+    from aiogram import Bot
+
+    from realtime_bridge.messages import Messages
+    from realtime_bridge.telegram import Courier
+
+log = structlog.get_logger()
+
+T = TypeVar("T")
+
+EVENTS = "tma_events"
+PURGE_EVERY_SECONDS = 3600.0
+PURGE_PAUSE_SECONDS = 1.0
+PURGE_BATCH = 1000
+# A row that waited less may have been inserted while its bell was still on the way.
+MISSED_SECONDS = 2.0
+
+
+class _StoppedEarly(Exception):  # noqa: N818 - not an error: stop() came during the start
+    pass
+
+
+class Bridge:
+    """The whole bridge in one object: run() in a sidecar, start() and stop() inside a bot."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        bot: "Bot | None" = None,
+        messages: "Messages | None" = None,
+    ) -> None:
+        """Build nothing yet. A bot that is passed in stays the caller's: it is not closed."""
+        self.settings = settings
+        self.metrics = Metrics()
+        self._bot = bot
+        self._messages = messages
+        self._stopping = asyncio.Event()
+        self._running: asyncio.Task[None] | None = None
+        self._doorbell: Doorbell | None = None
+        self._pump: Pump[TmaEvent, Outcome] | None = None
+        self._waiting_for: str | None = "start"
+
+    async def start(self) -> None:
+        """Run in the background; for `dispatcher.startup.register(bridge.start)`."""
+        self._running = asyncio.create_task(self.run(), name="realtime-bridge")
+        self._running.add_done_callback(_report)
+
+    async def stop(self) -> None:
+        """Stop cleanly and wait for it; for `dispatcher.shutdown.register(bridge.stop)`."""
+        self.request_stop()
+        if self._running is not None:
+            await asyncio.wait([self._running])
+
+    def request_stop(self) -> None:
+        """Ask run() to stop: no new claims, what is on its way is finished."""
+        self._stopping.set()
+
+    async def run(self) -> None:
+        """Run until a stop is requested.
+
+        Raises ConfigurationError when something is wrong that only a person can mend. What may
+        come up later (PostgREST, Telegram) is waited for.
+        """
+        app = health.create_app(self.readiness, self.metrics.registry)
+        try:
+            async with AsyncExitStack() as stack:
+                if self.settings.http_port:
+                    await stack.enter_async_context(
+                        health.serve(app, self.settings.http_host, self.settings.http_port)
+                    )
+                rpc = await stack.enter_async_context(
+                    Rpc(self.settings.supabase_url, self.settings.supabase_key.get_secret_value())
+                )
+                # Importing aiogram takes seconds: meanwhile the database is asked.
+                telegram = asyncio.create_task(asyncio.to_thread(_import_telegram))
+                await self._until_stopped(self._await_supabase(rpc))
+                await self._until_stopped(telegram)
+                bot = await stack.enter_async_context(self._the_bot())
+                await self._until_stopped(self._await_telegram(bot))
+                await self._register_bot(rpc, bot)
+                await self._work(rpc, bot)
+        except _StoppedEarly:
+            pass
+        log.info("stopped")
+
+    def readiness(self) -> tuple[bool, dict[str, Any]]:
+        """Whether messages flow; a doorbell that is down makes it degraded, not unready."""
+        pump, doorbell = self._pump, self._doorbell
+        reasons = [
+            reason
+            for reason in (
+                self._waiting_for and f"waiting for {self._waiting_for}",
+                pump and pump.problem,
+                pump and pump.halted,
+            )
+            if reason
+        ]
+        state: dict[str, Any] = {"reasons": reasons, "degraded": False}
+        if doorbell is not None:
+            status = doorbell.status
+            state["degraded"] = not status.healthy
+            state["doorbell"] = {
+                "changes": str(status.changes),
+                "broadcast": str(status.broadcast),
+                "last_error": status.last_error,
+            }
+        return not reasons, state
+
+    async def _work(self, rpc: Rpc, bot: "Bot") -> None:
+        """Run the doorbell and the lanes until a stop is requested."""
+        pump, queue = self._events_lane(rpc, bot)
+        doorbell = self._build_doorbell(pump)
+        self._pump, self._doorbell, self._waiting_for = pump, doorbell, None
+        background = [
+            asyncio.create_task(doorbell.run(), name="doorbell"),
+            asyncio.create_task(self._purge(queue), name="purge"),
+        ]
+        pumping = asyncio.create_task(pump.run(), name="pump")
+        stopping = asyncio.create_task(self._stopping.wait())
+        log.info("started", delivery=self.settings.delivery.value, bot_id=bot.id)
+        try:
+            done, _ = await asyncio.wait(
+                [*background, pumping, stopping], return_when=asyncio.FIRST_COMPLETED
+            )
+            for task in done - {stopping}:
+                task.result()  # none of them ends by itself: if one did, say why and stop
+                raise RuntimeError(f"{task.get_name()} ended by itself")
+        finally:
+            log.info("stopping", in_hand=pump.in_hand)
+            pump.stop()
+            await asyncio.wait([pumping], timeout=self.settings.stop_grace)
+            await pump.finish(self.settings.stop_grace)
+            await _cancel([*background, pumping, stopping])
+
+    def _events_lane(self, rpc: Rpc, bot: "Bot") -> tuple[Pump[TmaEvent, Outcome], EventQueue]:
+        settings = self.settings
+        queue = EventQueue(
+            rpc,
+            lease=settings.lease_seconds,
+            policy=Policy(settings.delivery, settings.max_attempts),
+        )
+        pacing = Pacing(
+            Limits(
+                settings.telegram_rate,
+                settings.telegram_chat_rate,
+                settings.telegram_chat_burst,
+                settings.telegram_group_rate,
+            )
+        )
+        pump = Pump(
+            EVENTS,
+            queue,
+            self._courier(bot, pacing, queue),
+            _Watch(self.metrics, self),
+            slots=settings.concurrency,
+            interval=self._sweep_interval,
+            lease=settings.lease_seconds,
+            hold=lambda: pacing.bot_pause,
+        )
+        return pump, queue
+
+    def _courier(self, bot: "Bot", pacing: Pacing, queue: EventQueue) -> "Courier":
+        from realtime_bridge.messages import Messages
+        from realtime_bridge.telegram import Courier
+
+        settings = self.settings
+        return Courier(
+            bot,
+            self._messages
+            or Messages(
+                templates_dir=settings.templates_dir,
+                default_locale=settings.default_locale,
+                mini_app_url=settings.mini_app_url,
+            ),
+            pacing,
+            queue.start,
+            send_timeout=settings.send_timeout,
+            turn_limit=settings.turn_limit,
+            paid=settings.allow_paid_broadcast,
+        )
+
+    def _build_doorbell(self, pump: Pump[TmaEvent, Outcome]) -> Doorbell:
+        settings = self.settings
+        return Doorbell(
+            url=settings.supabase_url,
+            key=settings.supabase_key.get_secret_value,
+            tables=[EVENTS],
+            wake=pump.wake,
+            mode=settings.doorbell,
+            observer=_DoorbellWatch(self.metrics, pump),
+        )
+
+    def _sweep_interval(self) -> float:
+        healthy = self._doorbell is not None and self._doorbell.status.healthy
+        return self.settings.sweep_interval if healthy else self.settings.fallback_poll_interval
+
+    def missed(self, rows: list[TmaEvent]) -> None:
+        """A sweep found rows that the doorbell should have rung for: tell it."""
+        doorbell = self._doorbell
+        if doorbell is None or not doorbell.status.healthy:
+            return
+        unheard = [
+            row
+            for row in rows
+            if row.attempt == 1
+            and row.deliver_after <= row.created_at
+            and row.waited_seconds >= MISSED_SECONDS
+        ]
+        if unheard:
+            doorbell.missed(EVENTS, len(unheard))
+
+    @asynccontextmanager
+    async def _the_bot(self) -> "AsyncIterator[Bot]":
+        if self._bot is not None:
+            yield self._bot
+            return
+        from aiogram import Bot
+        from aiogram.client.session.aiohttp import AiohttpSession
+        from aiogram.client.telegram import TelegramAPIServer
+
+        session = AiohttpSession(
+            api=TelegramAPIServer.from_base(self.settings.telegram_api_url),
+            limit=self.settings.concurrency,
+        )
+        async with Bot(self.settings.bot_token.get_secret_value(), session=session) as bot:
+            yield bot
+
+    async def _await_supabase(self, rpc: Rpc) -> None:
+        """Wait until the database answers; a refusal is a configuration error."""
+        self._waiting_for = "Supabase"
+        for wait in delays(cap=15.0):
+            try:
+                await rpc.call("tma_event_stats")
+            except Unavailable as error:
+                log.warning(
+                    "waiting_for_supabase",
+                    url=self.settings.supabase_url,
+                    error=str(error),
+                    next_try_in_s=round(wait, 1),
+                    fix="check SUPABASE_URL and that the project is not paused",
+                )
+                await asyncio.sleep(wait)
+            except Refused as error:
+                raise ConfigurationError([str(error)]) from error
+            else:
+                return
+
+    async def _await_telegram(self, bot: "Bot") -> None:
+        """Wait until Telegram answers; an unknown token is a configuration error."""
+        from aiogram.exceptions import (
+            AiogramError,
+            TelegramNotFound,
+            TelegramUnauthorizedError,
+        )
+
+        self._waiting_for = "Telegram"
+        for wait in delays(cap=15.0):
+            try:
+                await bot.get_me()
+            except (TelegramUnauthorizedError, TelegramNotFound) as error:
+                raise ConfigurationError(
+                    ["Telegram does not know BOT_TOKEN. Ask BotFather for the token: /mybots"]
+                ) from error
+            except AiogramError as error:
+                log.warning(
+                    "waiting_for_telegram",
+                    url=self.settings.telegram_api_url,
+                    error=type(error.__cause__ or error).__name__,
+                    next_try_in_s=round(wait, 1),
+                    fix="check the network, and TELEGRAM_API_URL if you set it",
+                )
+                await asyncio.sleep(wait)
+            else:
+                return
+
+    async def _register_bot(self, rpc: Rpc, bot: "Bot") -> None:
+        """Let the database verify Mini App users: it gets a derived key, never the token.
+
+        https://core.telegram.org/bots/webapps#validating-data-received-via-the-mini-app
+        """
+        derived = hmac.new(b"WebAppData", bot.token.encode(), hashlib.sha256).hexdigest()
+        try:
+            await rpc.call("register_tma_bot", {"p_bot_id": bot.id, "p_key": derived})
+        except (Unavailable, Refused) as error:
+            log.error(
+                "bot_key_not_registered", error=str(error), effect="new Mini App users are refused"
+            )
+
+    async def _purge(self, queue: EventQueue) -> None:
+        """Delete old terminal rows in small batches, so that deliveries do not notice."""
+        if not self.settings.retention_days:
+            await asyncio.Event().wait()
+        keep = timedelta(days=self.settings.retention_days)
+        while True:
+            purged = 0
+            try:
+                purged = await queue.purge(keep, PURGE_BATCH)
+            except (Unavailable, Refused) as error:
+                log.warning("purge_failed", error=str(error))
+            more = purged == PURGE_BATCH
+            await asyncio.sleep(PURGE_PAUSE_SECONDS if more else PURGE_EVERY_SECONDS)
+
+    async def _until_stopped(self, work: Awaitable[T]) -> T:
+        """Await something that may take long, unless a stop is requested first."""
+        task = asyncio.ensure_future(work)
+        stopping = asyncio.create_task(self._stopping.wait())
+        try:
+            await asyncio.wait([task, stopping], return_when=asyncio.FIRST_COMPLETED)
+            if task.done():
+                return task.result()
+            raise _StoppedEarly
+        finally:
+            await _cancel([task, stopping])
+
+
+class _Watch(Telemetry):
+    """Telemetry, with an eye on what the doorbell should have heard."""
+
+    def __init__(self, metrics: Metrics, bridge: Bridge) -> None:
+        super().__init__(metrics)
+        self._bridge = bridge
+
+    def claimed(self, lane: str, rows: Any, source: str) -> None:
+        super().claimed(lane, rows, source)
+        if source == "sweep":
+            self._bridge.missed(rows)
+
+
+class _DoorbellWatch:
+    """Shows the doorbell's state in the metrics; while it is down the pump sweeps faster."""
+
+    def __init__(self, metrics: Metrics, pump: Pump[TmaEvent, Outcome]) -> None:
+        self._metrics = metrics
+        self._pump = pump
+
+    def ready(self, bell: str) -> None:
+        self._metrics.doorbell_ready.labels(bell).set(1)
+
+    def down(self, reason: str) -> None:  # noqa: ARG002 - the rebuild that follows counts it
+        for bell in ("changes", "broadcast"):
+            self._metrics.doorbell_ready.labels(bell).set(0)
+        self._pump.sweep_soon()
+
+
+def _import_telegram() -> None:
+    importlib.import_module("realtime_bridge.telegram")
+
+
+async def _cancel(tasks: list[asyncio.Future[Any]] | list[asyncio.Task[Any]]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _report(task: asyncio.Task[None]) -> None:
+    """A bridge in the background that ended by an exception must not do so unseen."""
+    if task.cancelled():
+        return
+    match task.exception():
+        case None:
+            pass
+        case ConfigurationError() as error:
+            log.error("bridge_stopped", problems=error.problems)
+        case error:
+            log.error("bridge_stopped", exc_info=error)
+
+
+async def run_until_signal(settings: Settings) -> None:
+    """Run a bridge as a process: SIGINT and SIGTERM stop it cleanly."""
+    bridge = Bridge(settings)
+    loop = asyncio.get_running_loop()
+    for name in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(name, bridge.request_stop)
+    await bridge.run()

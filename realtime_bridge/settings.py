@@ -1,0 +1,324 @@
+"""Configuration: a mapping of names goes in, a frozen object or every error at once comes out."""
+
+import os
+import re
+from collections.abc import Mapping
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+from urllib.parse import urlsplit
+
+import jwt
+from dotenv import dotenv_values
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    model_validator,
+)
+
+TELEGRAM = "https://api.telegram.org"
+MIGRATE = "supabase db push"
+
+
+class Delivery(StrEnum):
+    """What happens to a message that may or may not have been sent."""
+
+    AT_MOST_ONCE = "at_most_once"
+    AT_LEAST_ONCE = "at_least_once"
+
+
+class ConfigurationError(Exception):
+    """The configuration cannot work; `problems` says what is wrong and how to mend it."""
+
+    def __init__(self, problems: list[str]) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = problems
+
+
+def _base_url(value: str) -> str:
+    parts = urlsplit(value)
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
+        raise ValueError("must be an address such as https://abcdefgh.supabase.co")
+    if parts.username or parts.password or parts.query or parts.fragment:
+        raise ValueError("must be a plain address without user, password, query or fragment")
+    return value.rstrip("/")
+
+
+def _supabase_url(value: str) -> str:
+    url = _base_url(value)
+    if "/dashboard" in url:
+        ref = url.rsplit("/", 1)[-1]
+        raise ValueError(f"is the dashboard's address; use https://{ref}.supabase.co")
+    return re.sub(r"/(rest|realtime|auth)/v1.*$", "", url)
+
+
+def claims_of(key: str) -> dict[str, Any] | None:
+    """The claims of a key that is a JWT, unverified; None for any other kind of key."""
+    try:
+        claims: dict[str, Any] = jwt.decode(key, options={"verify_signature": False})
+    except jwt.InvalidTokenError:
+        return None
+    return claims
+
+
+def _service_key(value: SecretStr) -> SecretStr:
+    key = value.get_secret_value().strip()
+    where = "use the service_role or sb_secret_ key (dashboard: Project Settings > API Keys)"
+    if key.startswith("sb_publishable_"):
+        raise ValueError(f"is the publishable key, which is for browsers; {where}")
+    claims = claims_of(key)
+    if claims is None:
+        if key.startswith("sb_secret_"):
+            return SecretStr(key)
+        raise ValueError(f"is neither a JWT nor an sb_secret_ key; {where}")
+    if claims.get("role") in {"anon", "authenticated"}:
+        raise ValueError(f"is the {claims['role']} key, which is for browsers; {where}")
+    return SecretStr(key)
+
+
+def _bot_token(value: SecretStr) -> SecretStr:
+    token = value.get_secret_value().strip()
+    if not re.fullmatch(r"\d{3,20}:[A-Za-z0-9_-]{20,100}", token):
+        raise ValueError("is not a bot token; BotFather gives one like 123456789:AA...")
+    return SecretStr(token)
+
+
+def _directory(value: Path) -> Path:
+    if not value.is_dir():
+        raise ValueError(f"is not a folder: {value}")
+    return value
+
+
+Seconds = Annotated[float, Field(gt=0, le=86_400)]
+
+
+class Settings(BaseModel):
+    """Everything that can be configured, under its environment variable's name.
+
+    Each secret may come from a file instead: `BOT_TOKEN_FILE=/run/secrets/bot_token`.
+    """
+
+    model_config = ConfigDict(frozen=True, hide_input_in_errors=True, extra="ignore")
+
+    supabase_url: Annotated[str, AfterValidator(_supabase_url)] = Field(
+        alias="SUPABASE_URL",
+        description="The project's address, such as https://abcdefgh.supabase.co.",
+    )
+    supabase_key: Annotated[SecretStr, AfterValidator(_service_key)] = Field(
+        alias="SUPABASE_KEY",
+        description="A key that may call the bridge's functions: a tma_bridge JWT (least rights), "
+        "an sb_secret_ key, or the service_role key. Never the anon key.",
+    )
+    bot_token: Annotated[SecretStr, AfterValidator(_bot_token)] = Field(
+        alias="BOT_TOKEN", description="The bot's token, from BotFather."
+    )
+    telegram_api_url: Annotated[str, AfterValidator(_base_url)] = Field(
+        TELEGRAM,
+        alias="TELEGRAM_API_URL",
+        description="Where the Bot API answers; change it for a local Bot API server.",
+    )
+    delivery: Delivery = Field(
+        Delivery.AT_MOST_ONCE,
+        alias="DELIVERY",
+        description="What to do when a message may have been sent but nobody can know: "
+        "at_most_once reports it as failed/uncertain, at_least_once sends it again.",
+    )
+    doorbell: Literal["both", "changes", "broadcast"] = Field(
+        "both",
+        alias="DOORBELL",
+        description="Which Realtime notices ring: both, changes (Postgres Changes) or broadcast "
+        "(Broadcast from the database).",
+    )
+    sweep_interval: Seconds = Field(
+        30.0,
+        alias="SWEEP_INTERVAL",
+        description="Seconds between sweeps while the doorbell works.",
+    )
+    fallback_poll_interval: Seconds = Field(
+        3.0,
+        alias="FALLBACK_POLL_INTERVAL",
+        description="Seconds between sweeps while the doorbell does not work.",
+    )
+    lease_seconds: Seconds = Field(
+        120.0,
+        alias="LEASE_SECONDS",
+        description="How long a claimed row belongs to one worker before the sweep takes it back.",
+    )
+    send_timeout: Seconds = Field(
+        20.0,
+        alias="SEND_TIMEOUT",
+        description="Seconds to wait for Telegram's answer before the outcome is uncertain.",
+    )
+    concurrency: int = Field(
+        64, ge=1, le=1000, alias="CONCURRENCY", description="Messages in hand at one time."
+    )
+    max_attempts: int = Field(
+        5,
+        ge=1,
+        le=100,
+        alias="MAX_ATTEMPTS",
+        description="Attempts before an event ends as failed/exhausted. Pauses that Telegram "
+        "asks for are not counted.",
+    )
+    telegram_rate: float = Field(
+        30.0,
+        gt=0,
+        le=1000,
+        alias="TELEGRAM_RATE",
+        description="Messages per second for the whole bot (Telegram: about 30).",
+    )
+    telegram_chat_rate: float = Field(
+        1.0,
+        gt=0,
+        le=100,
+        alias="TELEGRAM_CHAT_RATE",
+        description="Messages per second to one private chat (Telegram: 1).",
+    )
+    telegram_chat_burst: int = Field(
+        3,
+        ge=1,
+        le=20,
+        alias="TELEGRAM_CHAT_BURST",
+        description="Messages that may go to one private chat at once before its rate applies.",
+    )
+    telegram_group_rate: float = Field(
+        20.0,
+        gt=0,
+        le=1000,
+        alias="TELEGRAM_GROUP_RATE",
+        description="Messages per minute to one group (Telegram: 20).",
+    )
+    allow_paid_broadcast: bool = Field(
+        False,
+        alias="ALLOW_PAID_BROADCAST",
+        description="Send as paid broadcast: above 30 messages/s at 0.1 Star each. Set "
+        "TELEGRAM_RATE as well (up to 1000).",
+    )
+    templates_dir: Annotated[Path, AfterValidator(_directory)] | None = Field(
+        None,
+        alias="TEMPLATES_DIR",
+        description="A folder of your own message templates: <locale>/<event_type>.html.",
+    )
+    default_locale: str = Field(
+        "en",
+        pattern=r"^[A-Za-z]{2,3}([_-][A-Za-z]{2,4})?$",
+        alias="DEFAULT_LOCALE",
+        description="Language of messages to users whose own is unknown.",
+    )
+    mini_app_url: Annotated[str, AfterValidator(_base_url)] | None = Field(
+        None,
+        alias="MINI_APP_URL",
+        description="Adds a button that opens the Mini App at the lead, such as "
+        "https://t.me/my_bot/app.",
+    )
+    retention_days: int = Field(
+        30,
+        ge=0,
+        alias="RETENTION_DAYS",
+        description="Days that delivered and failed rows are kept; 0 keeps them for ever.",
+    )
+    planner: str | None = Field(
+        None,
+        pattern=r"^[\w.]+:[\w.]+$",
+        alias="PLANNER",
+        description="Your planner for plan_requests, as module:object.",
+    )
+    http_host: str = Field(
+        "127.0.0.1", alias="HTTP_HOST", description="Where /livez, /readyz and /metrics listen."
+    )
+    http_port: int = Field(
+        9464,
+        ge=0,
+        le=65_535,
+        alias="HTTP_PORT",
+        description="Port of /livez, /readyz and /metrics; 0 turns them off.",
+    )
+    stop_grace: Seconds = Field(
+        4.0,
+        alias="STOP_GRACE",
+        description="Seconds that a stop waits for messages on their way before it cuts them off.",
+    )
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
+        "INFO", alias="LOG_LEVEL", description="How much to log."
+    )
+    log_format: Literal["console", "json"] = Field(
+        "console", alias="LOG_FORMAT", description="console for a person, json for a machine."
+    )
+
+    @property
+    def turn_limit(self) -> float:
+        """Seconds a claimed row may wait for its turn: what the lease leaves beside the send."""
+        return min(2.0, self.lease_seconds - 2 * self.send_timeout)
+
+    @model_validator(mode="after")
+    def _lease_outlives_send(self) -> Self:
+        if self.lease_seconds < 2 * self.send_timeout + 5:
+            raise ValueError(
+                "LEASE_SECONDS must be at least 2 * SEND_TIMEOUT + 5 "
+                f"({2 * self.send_timeout + 5:g}), or rows that are being sent would be recovered"
+            )
+        if self.fallback_poll_interval > self.sweep_interval:
+            raise ValueError(
+                "FALLBACK_POLL_INTERVAL must not exceed SWEEP_INTERVAL: it is the sweep's pace "
+                "while the doorbell is down"
+            )
+        if self.telegram_rate > 30 and not self.allow_paid_broadcast:  # noqa: PLR2004 - Bots FAQ
+            raise ValueError(
+                "TELEGRAM_RATE above 30 needs ALLOW_PAID_BROADCAST=true (0.1 Star per message), "
+                "or Telegram answers 429"
+            )
+        return self
+
+
+def load(environ: Mapping[str, str] | None = None, env_file: Path | None = None) -> Settings:
+    """Read settings from the environment and, below it, from an env file (default `./.env`).
+
+    Raises ConfigurationError with every problem at once.
+    """
+    from_file = dotenv_values(env_file or Path(".env"))
+    if env_file is not None and not env_file.is_file():
+        raise ConfigurationError([f"there is no env file {env_file}"])
+    return parse({**from_file, **(os.environ if environ is None else environ)})
+
+
+def parse(values: Mapping[str, str | None]) -> Settings:
+    """Build settings from a mapping of names; empty values count as absent."""
+    given = {name: value.strip() for name, value in values.items() if value and value.strip()}
+    problems: list[str] = []
+    for name in _names():
+        path = given.get(f"{name}_FILE")
+        if path and name not in given:
+            try:
+                given[name] = Path(path).read_text(encoding="utf-8").strip()
+            except OSError as error:
+                problems.append(f"{name}_FILE cannot be read: {path} ({error.strerror})")
+    try:
+        settings = Settings.model_validate(given)
+    except ValidationError as error:
+        problems += [_explain(detail) for detail in error.errors(include_input=False)]
+    if problems:
+        raise ConfigurationError(problems)
+    return settings
+
+
+def _names() -> list[str]:
+    return [field.alias or name for name, field in Settings.model_fields.items()]
+
+
+def _explain(detail: Any) -> str:
+    name = str(detail["loc"][0]) if detail["loc"] else ""
+    if detail["type"] == "missing":
+        return f"{name} is not set: {_description(name)}"
+    text = str(detail["msg"]).removeprefix("Value error, ")
+    return f"{name} {text}".strip()
+
+
+def _description(name: str) -> str:
+    for field in Settings.model_fields.values():
+        if field.alias == name:
+            return field.description or ""
+    return ""

@@ -1,0 +1,184 @@
+"""What happens, told twice: to the log for a person, to Prometheus for a machine."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import structlog
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+from realtime_bridge.laps import Laps
+from realtime_bridge.model import (
+    Failed,
+    Halted,
+    Lost,
+    Recovered,
+    Retry,
+    Sent,
+    Uncertain,
+)
+from realtime_bridge.rpc import Refused
+
+log = structlog.get_logger()
+
+_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
+
+
+class Metrics:
+    """The bridge's Prometheus metrics, in a registry of their own; no ids as labels."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self.events = Counter(
+            "bridge_events", "Outcomes written", ["lane", "outcome"], registry=self.registry
+        )
+        self.wakeups = Counter(
+            "bridge_wakeups", "What rang", ["lane", "source"], registry=self.registry
+        )
+        self.claims = Counter(
+            "bridge_claimed_rows",
+            "Rows claimed, by what led to it",
+            ["lane", "source"],
+            registry=self.registry,
+        )
+        self.pickup = Histogram(
+            "bridge_pickup_seconds",
+            "From due to claimed",
+            ["lane"],
+            buckets=_SECONDS,
+            registry=self.registry,
+        )
+        self.delivery = Histogram(
+            "bridge_delivery_seconds",
+            "From due to settled as delivered",
+            ["lane"],
+            buckets=_SECONDS,
+            registry=self.registry,
+        )
+        self.recovered = Counter(
+            "bridge_recovered_rows",
+            "Rows of a worker that died",
+            ["lane", "fate"],
+            registry=self.registry,
+        )
+        self.queue_errors = Counter(
+            "bridge_queue_errors",
+            "Calls that the database did not answer",
+            ["lane"],
+            registry=self.registry,
+        )
+        self.retry_after = Histogram(
+            "bridge_telegram_retry_after_seconds",
+            "Pauses that Telegram asked for",
+            buckets=(1, 2, 5, 10, 20, 40, 80, 300),
+            registry=self.registry,
+        )
+        self.halted = Gauge(
+            "bridge_halted", "1 while nothing can be sent at all", ["lane"], registry=self.registry
+        )
+        self.doorbell_ready = Gauge(
+            "bridge_doorbell_ready",
+            "1 while this bell is subscribed",
+            ["bell"],
+            registry=self.registry,
+        )
+        self.doorbell_rebuilds = Counter(
+            "bridge_doorbell_rebuilds",
+            "Realtime clients torn down",
+            ["reason"],
+            registry=self.registry,
+        )
+        self.pending = Gauge(
+            "bridge_pending", "Rows that are due and not claimed", ["lane"], registry=self.registry
+        )
+        self.oldest_pending = Gauge(
+            "bridge_oldest_pending_seconds",
+            "Age of the oldest due row",
+            ["lane"],
+            registry=self.registry,
+        )
+
+
+class Telemetry:
+    """The pumps' observer."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
+
+    def woken(self, lane: str, source: str) -> None:
+        """Count a ring."""
+        self._metrics.wakeups.labels(lane, source).inc()
+
+    def claimed(self, lane: str, rows: Sequence[Any], source: str) -> None:
+        """Count claimed rows and how long they waited."""
+        self._metrics.claims.labels(lane, source).inc(len(rows))
+        for row in rows:
+            self._metrics.pickup.labels(lane).observe(row.waited_seconds)
+        log.debug("claimed", lane=lane, rows=len(rows), source=source)
+
+    def settled(self, lane: str, row: Any, outcome: Any, laps: Laps, *, held: bool) -> None:
+        """Write the one line that every settled row gets; never its text or payload."""
+        word, details, level = describe(outcome)
+        if not held and word != "lost":
+            word, level = "too_late", "warning"
+        self._metrics.events.labels(lane, word).inc()
+        if word == "delivered":
+            self._metrics.delivery.labels(lane).observe(row.waited_seconds + laps.seconds)
+        if isinstance(outcome, Retry) and outcome.after and "retry after" in outcome.why:
+            self._metrics.retry_after.observe(outcome.after)
+        getattr(log, level)(
+            word,
+            lane=lane,
+            id=row.id,
+            type=getattr(row, "event_type", lane),
+            attempt=row.attempt,
+            pickup_ms=round(row.waited_seconds * 1000, 1),
+            **{f"{stage}_ms": took for stage, took in laps.milliseconds.items()},
+            **details,
+        )
+
+    def recovered(self, lane: str, recovered: Recovered) -> None:
+        """Report rows whose worker died."""
+        self._metrics.recovered.labels(lane, "returned").inc(recovered.returned)
+        self._metrics.recovered.labels(lane, "uncertain").inc(recovered.uncertain)
+        log.warning(
+            "recovered", lane=lane, returned=recovered.returned, uncertain=recovered.uncertain
+        )
+
+    def queue_down(self, lane: str, error: Exception) -> None:
+        """Report that the database does not answer, with the fix where there is one."""
+        self._metrics.queue_errors.labels(lane).inc()
+        if isinstance(error, Refused):
+            log.error("queue_refused", lane=lane, error=error.what, fix=error.fix)
+        else:
+            log.warning("queue_unavailable", lane=lane, error=str(error))
+
+    def queue_up(self, lane: str) -> None:
+        """Report that it answers again."""
+        log.info("queue_available", lane=lane)
+
+    def halted(self, lane: str, why: str | None) -> None:
+        """Report that nothing can be sent, loudly, or that it can again."""
+        self._metrics.halted.labels(lane).set(why is not None)
+        if why is None:
+            log.info("sending_again", lane=lane)
+        else:
+            log.error("sending_halted", lane=lane, error=why)
+
+
+def describe(outcome: Any) -> tuple[str, dict[str, Any], str]:
+    """An outcome as (word for the metric, details for the log, log level)."""
+    match outcome:
+        case Sent(message_id):
+            return "delivered", {"message_id": message_id}, "info"
+        case Retry(why, after, counted):
+            return "retry" if counted else "deferred", {"error": why, "after_s": after}, "info"
+        case Failed(failure, error):
+            return failure.value, {"error": error}, "warning"
+        case Uncertain(why):
+            return "uncertain", {"error": why}, "error"
+        case Halted(why):
+            return "halted", {"error": why}, "error"
+        case Lost():
+            return "lost", {}, "warning"
+        case _:
+            return type(outcome).__name__.lower(), {}, "info"

@@ -1,0 +1,154 @@
+-- Who may write: a verified user, for himself, what a message needs, and not without end.
+
+alter table public.tma_events
+    alter column telegram_id set default public.tma_user_id(),
+    alter column locale set default bridge.user_locale();
+
+create or replace function bridge.must_be_own(p_telegram_id bigint, p_user_id bigint)
+returns boolean
+language plpgsql stable security definer set search_path = '' as $$
+begin
+    if p_telegram_id = p_user_id then
+        return true;
+    end if;
+    if (select allow_unverified from bridge.settings) then
+        return false; -- another policy decides
+    end if;
+    if p_user_id is null then
+        raise exception 'this request proves no Telegram user'
+            using errcode = 'insufficient_privilege',
+            hint = 'Create the client in the Mini App with {global: {headers: {"x-telegram-init-data": Telegram.WebApp.initData}}}. If you do, its initData may be too old (reopen the Mini App), or belong to a bot whose bridge has not been started with this project.';
+    end if;
+    raise exception 'telegram_id % is not the user of this request', p_telegram_id
+        using errcode = 'insufficient_privilege',
+        hint = 'Leave telegram_id out: it is set to the verified user.';
+end $$;
+comment on function bridge.must_be_own(bigint, bigint) is
+    'For policies: true if both are the same, else an error that tells a Mini App developer what to do.';
+revoke execute on function bridge.must_be_own(bigint, bigint) from public, anon, authenticated;
+grant execute on function bridge.must_be_own(bigint, bigint) to anon, authenticated;
+
+drop policy if exists "users insert their own events" on public.tma_events;
+create policy "users insert their own events" on public.tma_events
+    for insert to anon, authenticated
+    with check (bridge.must_be_own(telegram_id, (select public.tma_user_id())));
+drop policy if exists "users read their own events" on public.tma_events;
+create policy "users read their own events" on public.tma_events
+    for select to anon, authenticated
+    using (telegram_id = (select public.tma_user_id()));
+
+grant select on public.tma_events to anon, authenticated;
+grant insert (telegram_id, event_type, lead_id, payload, dedupe_key, deliver_after)
+    on public.tma_events to anon, authenticated;
+
+-- The older tables had a policy that let everybody do everything. Whoever needs it for a while longer
+-- says so before this migration:
+--   comment on policy "allow all" on tma_events is 'keep';
+-- and ends it with:
+--   drop policy "allow all" on tma_events;
+--   update bridge.settings set allow_unverified = false;
+create or replace function bridge.drop_open_policy(p_table regclass) returns void
+language plpgsql set search_path = '' as $$
+declare
+    v_comment text;
+begin
+    select coalesce(obj_description(oid, 'pg_policy'), '') into v_comment
+    from pg_policy
+    where polrelid = p_table and polname = 'allow all';
+    if v_comment ilike 'keep%' then
+        update bridge.settings set allow_unverified = true;
+        raise warning 'the policy "allow all" on % is kept: whoever has the anon key can message any user of the bot and read every row', p_table;
+    elsif v_comment is not null then
+        execute format('drop policy "allow all" on %s', p_table);
+    end if;
+end $$;
+comment on function bridge.drop_open_policy(regclass) is
+    'Drops the policy "allow all" of a table, unless its comment says keep.';
+revoke execute on function bridge.drop_open_policy(regclass) from public, anon, authenticated;
+
+select bridge.drop_open_policy('public.tma_events');
+
+-- What one row of a user may be. Roles that bypass row level security are trusted.
+create or replace function bridge.check_user_event() returns trigger
+language plpgsql security definer set search_path = '' as $$
+declare
+    v_limits bridge.settings;
+begin
+    select * into v_limits from bridge.settings;
+    if new.event_type !~ '^[A-Za-z][A-Za-z0-9_.:-]{0,63}$' then
+        raise exception 'event_type has a form that is not allowed'
+            using errcode = 'check_violation',
+            hint = 'A letter, then up to 63 letters, digits or _ . : -';
+    end if;
+    if octet_length(new.payload::text) > v_limits.max_payload_bytes then
+        raise exception 'payload is too large: % bytes', octet_length(new.payload::text)
+            using errcode = 'check_violation',
+            hint = format('Up to %s bytes of JSON: send what the message needs.',
+                v_limits.max_payload_bytes);
+    end if;
+    if new.deliver_after > now() + v_limits.max_schedule_ahead then
+        raise exception 'deliver_after is too far ahead'
+            using errcode = 'check_violation',
+            hint = format('Up to %s from now.', v_limits.max_schedule_ahead);
+    end if;
+    -- A time in the past would overtake everybody else's rows.
+    new.deliver_after := greatest(new.deliver_after, now());
+    return new;
+end $$;
+comment on function bridge.check_user_event() is
+    'Refuses a row whose event_type, payload or deliver_after a user may not choose.';
+revoke execute on function bridge.check_user_event() from public, anon, authenticated;
+
+create or replace trigger check_user_event before insert on public.tma_events
+    for each row when (row_security_active('public.tma_events'))
+    execute function bridge.check_user_event();
+
+-- How many rows a user may have waiting.
+create or replace function bridge.check_user_quota() returns trigger
+language plpgsql security definer set search_path = '' as $$
+declare
+    v_limits bridge.settings;
+    v_user record;
+begin
+    select * into v_limits from bridge.settings;
+    for v_user in
+        select telegram_id, bool_or(deliver_after <= now()) as sends,
+            bool_or(deliver_after > now()) as schedules
+        from inserted
+        group by telegram_id
+        order by telegram_id
+    loop
+        -- One after the other, or inserts at the same time would not see each other's rows.
+        perform pg_advisory_xact_lock(
+            'bridge.settings'::regclass::oid::integer, hashint8(v_user.telegram_id)
+        );
+        if v_user.sends and v_limits.max_pending_per_user < (
+            select count(*) from public.tma_events e
+            where e.telegram_id = v_user.telegram_id
+                and e.settled_at is null and e.deliver_after <= now()
+        ) then
+            raise exception 'too many events wait to be sent to this user'
+                using errcode = 'check_violation',
+                hint = format('Up to %s. Try again when some have been delivered.',
+                    v_limits.max_pending_per_user);
+        end if;
+        if v_user.schedules and v_limits.max_scheduled_per_user < (
+            select count(*) from public.tma_events e
+            where e.telegram_id = v_user.telegram_id
+                and e.settled_at is null and e.deliver_after > now()
+        ) then
+            raise exception 'too many events are scheduled for this user'
+                using errcode = 'check_violation',
+                hint = format('Up to %s.', v_limits.max_scheduled_per_user);
+        end if;
+    end loop;
+    return null;
+end $$;
+comment on function bridge.check_user_quota() is
+    'Refuses a statement after which a user would have too many rows waiting or scheduled.';
+revoke execute on function bridge.check_user_quota() from public, anon, authenticated;
+
+create or replace trigger check_user_quota after insert on public.tma_events
+    referencing new table as inserted
+    for each statement when (row_security_active('public.tma_events'))
+    execute function bridge.check_user_quota();

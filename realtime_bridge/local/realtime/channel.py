@@ -42,7 +42,8 @@ class Channel:
         self._services = services
         self._join = join
         self._config = JoinConfig.read(join.payload)
-        self._token = self._config.access_token or socket_token
+        own = self._config.access_token
+        self._token = socket_token if own is None else own
         self._headers = headers
         self._push = push
         self._closed = closed

@@ -13,7 +13,12 @@ HIDDEN = "[secret]"
 
 # What a secret looks like when it is none of the configured ones: a JWT, an sb_ key, a bot token.
 _LOOKS_SECRET = re.compile(
-    r"eyJ[\w-]{10,}\.[\w-]{10,}\.[\w-]*|sb_secret_[\w-]+|\b\d{5,}:[A-Za-z0-9_-]{30,}"
+    r"eyJ[\w-]{10,}\.[\w-]{10,}\.[\w-]*|sb_secret_[\w-]+|\d{5,}:[A-Za-z0-9_-]{30,}"
+)
+
+# Without the local variables, which hold payloads and texts.
+_TRACEBACKS = structlog.processors.ExceptionRenderer(
+    structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
 )
 
 
@@ -54,9 +59,13 @@ def configure(
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
     renderer: list[Processor] = (
-        [structlog.processors.dict_tracebacks, structlog.processors.JSONRenderer()]
+        [_TRACEBACKS, structlog.processors.JSONRenderer()]
         if style == "json"
-        else [structlog.dev.ConsoleRenderer(colors=stream.isatty())]
+        else [
+            structlog.dev.ConsoleRenderer(
+                colors=stream.isatty(), exception_formatter=structlog.dev.plain_traceback
+            )
+        ]
     )
     formatter = RedactingFormatter(
         foreign_pre_chain=shared,

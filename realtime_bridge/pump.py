@@ -3,8 +3,8 @@
 The pump knows protocols only: its queue, its handler and what rings it are handed in, so that
 every lane runs on it and its tests need no network.
 
-Inside it is two deadlines: the next claim and the next sweep. A wake moves the claim to now; so
-do a row that becomes due, a settled row (the next of its chat may go) and a full batch.
+Inside it are three deadlines: the next claim, the next sweep, and when the next row is due. A
+wake moves the claim to now; so do a settled row (the next of its chat may go) and a full batch.
 """
 
 import asyncio
@@ -132,6 +132,7 @@ class Pump(Generic[Row, Result]):
         self._moved = asyncio.Event()  # a deadline came nearer
         self._source = "start"
         self._claim_at = -inf
+        self._due_at = inf  # as the last sweep knew it, or a retry that came after
         self._sweep_at = -inf
         self._swept_at = -inf
         self._not_before = -inf  # while the queue is down or sending is halted
@@ -174,7 +175,7 @@ class Pump(Generic[Row, Result]):
         """Do what is due: the sweep, the claim, both or neither."""
         if self._clock() >= self._sweep_at:
             await self._sweep()
-        if self._clock() >= self._claim_at:
+        if self._clock() >= min(self._claim_at, self._due_at):
             await self._claim()
 
     def stop(self) -> None:
@@ -207,17 +208,24 @@ class Pump(Generic[Row, Result]):
         self._sweep_at = self._swept_at + self._interval()
         if recovered.returned or recovered.uncertain:
             self._observer.recovered(self.lane, recovered)
-        if recovered.next_due_seconds is not None:
-            wait = max(recovered.next_due_seconds, 0.0)
-            self._claim_by(self._clock() + wait, "due" if wait else "sweep")
+        self._due_at = inf
+        match recovered.next_due_seconds:
+            case None:
+                pass
+            case seconds if seconds <= 0:
+                self._claim_by(self._clock(), "sweep")
+            case seconds:
+                self._due_at = self._clock() + seconds
 
     async def _claim(self) -> None:
-        wanted = min(self._slots - len(self._in_hand), 1 if self.halted else self._slots)
-        if wanted <= 0:
-            self._claim_at = inf  # the next row that finishes asks again
-            return
-        source = self._source
+        source = self._source if self._claim_at <= self._due_at else "due"
+        if self._due_at <= self._clock():
+            self._due_at = inf
+            self._look_ahead()  # for the one after it
         self._claim_at = inf  # before the claim, so that a wake during it is kept
+        wanted = (1 if self.halted else self._slots) - len(self._in_hand)
+        if wanted <= 0:
+            return  # the next row that finishes asks again
         try:
             rows = await self._queue.claim(wanted)
         except BaseException:
@@ -249,7 +257,7 @@ class Pump(Generic[Row, Result]):
         """Wait for the next deadline, which may come nearer meanwhile."""
         while not self._stopping:
             self._moved.clear()
-            next_at = max(self._not_before, min(self._claim_at, self._sweep_at))
+            next_at = max(self._not_before, min(self._claim_at, self._due_at, self._sweep_at))
             seconds = max(next_at - self._clock(), self._hold())
             if seconds <= 0:
                 return
@@ -310,7 +318,8 @@ class Pump(Generic[Row, Result]):
             case Retry(after=None):  # the backoff decided: a sweep tells when
                 self._look_ahead()
             case Retry(after=float(after)):
-                self._claim_by(self._clock() + after, "due")
+                self._due_at = min(self._due_at, self._clock() + after)
+                self._moved.set()
             case _:
                 self._set_halted(None)
 

@@ -14,7 +14,7 @@ import structlog
 
 from realtime_bridge import health
 from realtime_bridge.backoff import delays
-from realtime_bridge.doorbell import Doorbell
+from realtime_bridge.doorbell import Bell, Doorbell, Reason
 from realtime_bridge.model import Outcome, TmaEvent
 from realtime_bridge.pacing import Limits, Pacing
 from realtime_bridge.pump import Pump
@@ -358,14 +358,25 @@ class _DoorbellWatch:
     def __init__(self, metrics: Metrics, pump: Pump[TmaEvent, Outcome]) -> None:
         self._metrics = metrics
         self._pump = pump
+        for bell in Bell:
+            metrics.doorbell_ready.labels(bell.value).set(0)
 
-    def ready(self, bell: str) -> None:
-        self._metrics.doorbell_ready.labels(bell).set(1)
+    def ready(self, bell: Bell) -> None:
+        self._metrics.doorbell_ready.labels(bell.value).set(1)
 
-    def down(self, reason: str) -> None:  # noqa: ARG002 - the rebuild that follows counts it
-        for bell in ("changes", "broadcast"):
-            self._metrics.doorbell_ready.labels(bell).set(0)
+    def down(self, reason: Reason) -> None:  # noqa: ARG002 - the rebuild that follows counts it
+        for bell in Bell:
+            self._metrics.doorbell_ready.labels(bell.value).set(0)
         self._pump.sweep_soon()
+
+    def rebuilt(self, reason: Reason) -> None:
+        self._metrics.doorbell_rebuilds.labels(reason.value).inc()
+
+    def refused(self, bell: Bell, text: str) -> None:  # noqa: ARG002 - the doorbell logs it
+        self._metrics.doorbell_ready.labels(bell.value).set(0)
+
+    def deaf(self, bell: Bell) -> None:
+        self._metrics.doorbell_ready.labels(bell.value).set(0)
 
 
 def _import_telegram() -> None:

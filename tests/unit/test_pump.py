@@ -1,0 +1,419 @@
+"""The pump, step by step, with a queue in memory and a clock in hand."""
+
+import asyncio
+from dataclasses import dataclass, field
+
+import pytest
+
+from realtime_bridge.model import Halted, Recovered, Retry, Sent
+from realtime_bridge.pump import HALT_SECONDS, Pump
+from realtime_bridge.rpc import Unavailable
+from tests.unit.virtual_time import in_virtual_time
+
+
+@dataclass(eq=False)
+class Row:
+    """A row with a name to tell it by."""
+
+    id: int
+    waited_seconds: float = 0.0
+
+
+@dataclass
+class MemoryQueue:
+    """Rows in a list, and a record of what was asked."""
+
+    rows: list = field(default_factory=list)
+    settled: list = field(default_factory=list)
+    released: list = field(default_factory=list)
+    claims: list = field(default_factory=list)
+    sweeps: int = 0
+    next_due: float | None = None
+    fail: int = 0  # so many calls find nobody
+    during_claim: list = field(default_factory=list)  # called while a claim is in flight
+
+    def _answer(self):
+        if self.fail:
+            self.fail -= 1
+            raise Unavailable("no answer")
+
+    async def claim(self, limit):
+        self.claims.append(limit)
+        self._answer()
+        taken, self.rows[:limit] = self.rows[:limit], []
+        for call in self.during_claim:
+            call()
+        await asyncio.sleep(0)
+        return taken
+
+    async def settle(self, row, outcome):
+        self._answer()
+        self.settled.append((row.id, outcome))
+        return True
+
+    async def release(self, rows):
+        self.released += [row.id for row in rows]
+
+    async def recover(self):
+        self.sweeps += 1
+        self._answer()
+        return Recovered(next_due_seconds=self.next_due)
+
+
+class Quiet:
+    """An observer that keeps the last of everything."""
+
+    def __init__(self):
+        self.sources, self.downs, self.halts = [], 0, []
+
+    def woken(self, lane, source): ...
+
+    def claimed(self, lane, rows, source):
+        self.sources.append(source)
+
+    def settled(self, lane, row, outcome, laps, *, held): ...
+
+    def recovered(self, lane, recovered): ...
+
+    def queue_down(self, lane, error):
+        self.downs += 1
+
+    def queue_up(self, lane): ...
+
+    def halted(self, lane, why):
+        self.halts.append(why)
+
+
+async def send(row, laps):
+    """Handle a row at once."""
+    return Sent(row.id)
+
+
+def new_pump(queue, handler=send, *, observer=None, slots=4, interval=30.0, **more):
+    return Pump(
+        "lane",
+        queue,
+        handler,
+        observer or Quiet(),
+        slots=slots,
+        interval=lambda: interval,
+        lease=60.0,
+        waits=lambda: iter([1.0] * 1000),
+        clock=asyncio.get_running_loop().time,
+        **more,
+    )
+
+
+async def until(condition, seconds=1000.0):
+    """Let the loop run until something holds; virtual seconds cost nothing."""
+    async with asyncio.timeout(seconds):
+        while not condition():
+            await asyncio.sleep(0.001)
+
+
+@pytest.fixture
+def lived():
+    """Run a scenario with a pump's run() in the background."""
+
+    def run(scenario, queue, handler=send, **more):
+        async def all_of_it():
+            pump = new_pump(queue, handler, **more)
+            running = asyncio.create_task(pump.run())
+            try:
+                await scenario(pump)
+            finally:
+                pump.stop()
+                await running
+                await pump.finish(1.0)
+
+        in_virtual_time(all_of_it())
+
+    return run
+
+
+def test_rows_that_were_there_before_the_start_are_handled_at_once(lived):
+    """The first claim needs no ring."""
+    queue = MemoryQueue(rows=[Row(1), Row(2)])
+
+    async def scenario(pump):
+        await until(lambda: len(queue.settled) == 2, seconds=0.5)
+
+    lived(scenario, queue)
+
+
+def test_a_wake_leads_to_a_claim_at_once(lived):
+    """Between sweeps a ring is enough."""
+    queue = MemoryQueue()
+
+    async def scenario(pump):
+        await asyncio.sleep(5)
+        queue.rows.append(Row(1))
+        pump.wake("broadcast")
+        await until(lambda: queue.settled, seconds=0.1)
+
+    lived(scenario, queue)
+
+
+def test_a_wake_during_a_claim_is_kept(lived):
+    """A row that commits while a claim is in flight, and its ring, are not lost."""
+    queue = MemoryQueue()
+
+    async def scenario(pump):
+        await asyncio.sleep(5)
+
+        def commit_late():
+            queue.during_claim.clear()
+            queue.rows.append(Row(1))
+            pump.wake("broadcast")
+
+        queue.during_claim.append(commit_late)
+        pump.wake("broadcast")
+        await until(lambda: queue.settled, seconds=0.1)
+
+    lived(scenario, queue)
+
+
+def test_a_full_batch_means_claim_again(lived):
+    """Ten rows and four slots need no further ring."""
+    queue = MemoryQueue(rows=[Row(n) for n in range(10)])
+
+    async def scenario(pump):
+        await until(lambda: len(queue.settled) == 10, seconds=1.0)
+
+    lived(scenario, queue)
+
+
+def test_never_more_rows_in_hand_than_slots(lived):
+    """A claim asks for free slots only."""
+    queue, most, at_once = MemoryQueue(rows=[Row(n) for n in range(20)]), [], 0
+
+    async def slow(row, laps):
+        nonlocal at_once
+        at_once += 1
+        most.append(at_once)
+        await asyncio.sleep(1)
+        at_once -= 1
+        return Sent(row.id)
+
+    async def scenario(pump):
+        await until(lambda: len(queue.settled) == 20)
+
+    lived(scenario, queue, slow, slots=3)
+    assert max(most) == 3
+
+
+def test_a_settled_row_makes_room_for_the_next_of_its_chat(lived):
+    """A row that becomes claimable because the one before it settled needs no ring."""
+    queue = MemoryQueue(rows=[Row(1)])
+
+    async def one_after_the_other(row, laps):
+        if row.id < 5:
+            queue.rows.append(Row(row.id + 1))
+        return Sent(row.id)
+
+    async def scenario(pump):
+        await until(lambda: len(queue.settled) == 5, seconds=1.0)
+
+    lived(scenario, queue, one_after_the_other)
+
+
+def test_an_idle_lane_makes_one_call_a_sweep(lived):
+    """Ten idle minutes at a sweep of 30 seconds are some twenty calls, none of them a claim."""
+    queue = MemoryQueue()
+
+    async def scenario(pump):
+        await asyncio.sleep(1)
+        claims = len(queue.claims)
+        await asyncio.sleep(600)
+        assert queue.sweeps <= 22
+        assert len(queue.claims) == claims
+
+    lived(scenario, queue)
+
+
+def test_a_row_that_will_be_due_is_claimed_when_it_is(lived):
+    """A sweep says when the next row is due; the pump is there on time."""
+    queue = MemoryQueue()
+    observer = Quiet()
+
+    async def scenario(pump):
+        await asyncio.sleep(1)
+        queue.next_due = 7.0
+        pump.sweep_soon()
+        await asyncio.sleep(30)  # the next sweep learns of it
+        queue.rows.append(Row(1))
+        await until(lambda: queue.settled, seconds=8.5)
+
+    lived(scenario, queue, observer=observer)
+    assert observer.sources == ["due"]
+
+
+def test_a_ring_for_a_row_of_the_near_future_looks_ahead(lived):
+    """When a bell rings and nothing is due, a sweep soon finds out when it will be."""
+    queue = MemoryQueue()
+
+    async def scenario(pump):
+        await asyncio.sleep(5)
+        sweeps = queue.sweeps
+        pump.wake("broadcast")
+        await asyncio.sleep(1.5)
+        assert queue.sweeps == sweeps + 1
+
+    lived(scenario, queue)
+
+
+def test_a_row_to_be_tried_later_is_claimed_when_its_time_has_come(lived):
+    """Retry(after=5) wakes the lane in five seconds, without a sweep."""
+    queue = MemoryQueue(rows=[Row(1)])
+
+    async def later(row, laps):
+        if len(queue.settled) == 0:
+            asyncio.get_running_loop().call_later(5, queue.rows.append, row)
+            return Retry("not yet", after=5.0, counted=False)
+        return Sent(row.id)
+
+    async def scenario(pump):
+        await until(lambda: len(queue.settled) == 2, seconds=5.5)
+
+    lived(scenario, queue, later)
+
+
+def test_a_queue_that_does_not_answer_is_asked_again_after_a_pause(lived):
+    """No busy loop while it is down, and everything goes on when it is back."""
+    queue, observer = MemoryQueue(rows=[Row(1)], fail=10), Quiet()
+
+    async def scenario(pump):
+        await asyncio.sleep(3.5)
+        assert 3 <= observer.downs <= 5
+        assert pump.problem is not None
+        pump.wake("ready")  # a ring must not shorten the pause
+        await until(lambda: queue.settled, seconds=8.0)
+        assert pump.problem is None
+
+    lived(scenario, queue, observer=observer)
+
+
+def test_an_outcome_that_cannot_be_written_is_kept_and_tried_again(lived):
+    """The message was sent: its outcome survives a database that is away for a while."""
+    queue = MemoryQueue(rows=[Row(1)])
+
+    async def send_while_it_goes_away(row, laps):
+        queue.fail = 5
+        return Sent(row.id)
+
+    async def scenario(pump):
+        await until(lambda: queue.settled == [(1, Sent(1))], seconds=10.0)
+
+    lived(scenario, queue, send_while_it_goes_away)
+
+
+def test_a_wrong_token_stops_the_lane_and_one_row_a_minute_asks_again(lived):
+    """Halted rows do not spin; when the token works again everything flows."""
+    queue, observer, token_ok = MemoryQueue(rows=[Row(n) for n in range(4)]), Quiet(), False
+
+    async def refused(row, laps):
+        if token_ok:
+            return Sent(row.id)
+        queue.rows.append(row)  # settling it makes it pending again
+        return Halted("unknown bot")
+
+    async def scenario(pump):
+        nonlocal token_ok
+        await asyncio.sleep(1)
+        assert pump.halted == "unknown bot"
+        handled = len(queue.settled)
+        pump.wake("broadcast")
+        await asyncio.sleep(HALT_SECONDS * 2)
+        assert len(queue.settled) - handled <= 3
+        token_ok = True
+        await until(lambda: not queue.rows, seconds=HALT_SECONDS + 5)
+        assert pump.halted is None
+
+    lived(scenario, queue, refused, observer=observer)
+    assert observer.halts == ["unknown bot", None]
+
+
+def test_a_handler_that_raises_settles_nothing_and_stops_nobody(lived):
+    """The fence on the row decides what became of it; the other rows go on."""
+    queue = MemoryQueue(rows=[Row(1), Row(2)])
+
+    async def fragile(row, laps):
+        if row.id == 1:
+            raise ValueError("a bug")
+        return Sent(row.id)
+
+    async def scenario(pump):
+        await until(lambda: queue.settled)
+        await asyncio.sleep(1)
+        assert queue.settled == [(2, Sent(2))]
+
+    lived(scenario, queue, fragile)
+
+
+def test_a_stop_lets_rows_in_hand_finish(lived):
+    """A soft stop: no new claims, what is on its way is settled."""
+    queue = MemoryQueue(rows=[Row(1)])
+
+    async def slow(row, laps):
+        await asyncio.sleep(0.5)
+        return Sent(row.id)
+
+    async def scenario(pump):
+        await until(lambda: pump.in_hand)
+        queue.rows.append(Row(2))
+
+    lived(scenario, queue, slow)
+    assert queue.settled == [(1, Sent(1))]
+
+
+def test_a_stop_cuts_off_after_the_grace_and_hands_back(lived):
+    """A handler that hangs is cancelled; its claim is handed back if it was not started."""
+    queue = MemoryQueue(rows=[Row(1)])
+
+    async def hangs(row, laps):
+        await asyncio.Event().wait()
+
+    async def scenario(pump):
+        await until(lambda: pump.in_hand)
+
+    lived(scenario, queue, hangs)
+    assert queue.released == [1]
+    assert queue.settled == []
+
+
+def test_rows_claimed_while_the_stop_came_are_handed_back(lived):
+    """A claim in flight is not cancelled: its rows would be stranded until the lease ends."""
+    queue = MemoryQueue()
+
+    async def scenario(pump):
+        await asyncio.sleep(1)
+        queue.rows.append(Row(1))
+        queue.during_claim.append(pump.stop)
+        pump.wake("broadcast")
+        await asyncio.sleep(1)
+
+    lived(scenario, queue)
+    assert queue.released == [1]
+    assert queue.settled == []
+
+
+def test_an_outcome_known_before_the_cut_is_written(lived):
+    """Cancelling a handler does not cancel the writing of what it has returned."""
+    queue = MemoryQueue(rows=[Row(1)])
+    go = asyncio.Event()
+
+    async def slow_settle(row, outcome):
+        await go.wait()
+        queue.settled.append((row.id, outcome))
+        return True
+
+    queue.settle = slow_settle
+
+    async def scenario(pump):
+        await until(lambda: pump.in_hand)
+        await asyncio.sleep(0.1)
+        asyncio.get_running_loop().call_later(1.5, go.set)
+
+    lived(scenario, queue)
+    assert queue.settled == [(1, Sent(1))]
+    assert queue.released == [1]  # harmless: the database refuses what was started

@@ -1,0 +1,124 @@
+"""What each exception of aiogram means for the message."""
+
+import ssl
+
+import aiohttp
+import pytest
+from aiogram.exceptions import (
+    ClientDecodeError,
+    RestartingTelegram,
+    TelegramAPIError,
+    TelegramBadRequest,
+    TelegramConflictError,
+    TelegramEntityTooLarge,
+    TelegramForbiddenError,
+    TelegramMigrateToChat,
+    TelegramNetworkError,
+    TelegramNotFound,
+    TelegramRetryAfter,
+    TelegramServerError,
+    TelegramUnauthorizedError,
+)
+from aiogram.methods import SendMessage
+
+from realtime_bridge.messages import Button
+from realtime_bridge.model import Failed, Failure, Halted, Retry, Uncertain
+from realtime_bridge.telegram import keyboard, verdict
+
+METHOD = SendMessage(chat_id=1, text="x")
+
+
+def network(cause):
+    error = TelegramNetworkError(METHOD, "HTTP Client says")
+    error.__cause__ = cause
+    return error
+
+
+def connector(kind=aiohttp.ClientConnectorError):
+    return kind(None, OSError(111, "refused"))
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (TelegramRetryAfter(METHOD, "Flood", 7), Retry("Telegram: retry after 7 s", 7.0, False)),
+        (
+            TelegramForbiddenError(METHOD, "bot was blocked by the user"),
+            Failed(Failure.BLOCKED, "bot was blocked by the user"),
+        ),
+        (
+            TelegramBadRequest(METHOD, "Bad Request: chat not found"),
+            Failed(Failure.CHAT_NOT_FOUND, "Bad Request: chat not found"),
+        ),
+        (
+            TelegramBadRequest(METHOD, "Bad Request: BUTTON_URL_INVALID"),
+            Failed(Failure.REJECTED, "Bad Request: BUTTON_URL_INVALID"),
+        ),
+        (TelegramEntityTooLarge(METHOD, "too large"), Failed(Failure.REJECTED, "too large")),
+    ],
+)
+def test_a_clear_answer_has_a_clear_verdict(error, expected):
+    """429, 403, 400 and 413."""
+    assert verdict(error) == expected
+
+
+@pytest.mark.parametrize("error", [TelegramUnauthorizedError, TelegramNotFound])
+def test_a_wrong_token_halts_the_lane(error):
+    """401 and 404 are about the bot, not about the message."""
+    assert isinstance(verdict(error(METHOD, "Unauthorized")), Halted)
+
+
+@pytest.mark.parametrize(
+    "cause",
+    [
+        connector(),
+        connector(aiohttp.ClientConnectorDNSError),
+        connector(aiohttp.ClientProxyConnectionError),
+        aiohttp.ClientConnectorSSLError(None, ssl.SSLError(1, "handshake")),
+        aiohttp.ConnectionTimeoutError("connect"),
+    ],
+)
+def test_no_connection_means_nothing_was_sent(cause):
+    """The only network errors that are safe to retry."""
+    assert isinstance(verdict(network(cause)), Retry)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        network(TimeoutError()),
+        network(aiohttp.SocketTimeoutError("read")),
+        network(aiohttp.ServerDisconnectedError()),
+        network(aiohttp.ClientOSError(104, "reset")),
+        network(aiohttp.ClientPayloadError()),
+        network(None),
+        TelegramServerError(METHOD, "Internal Server Error"),
+        RestartingTelegram(METHOD, "restart"),
+        ClientDecodeError("Failed to decode", ValueError("x"), "<html>"),
+        TelegramConflictError(METHOD, "Conflict"),
+        TelegramAPIError(METHOD, "?"),
+        ValueError("a bug"),
+    ],
+)
+def test_whatever_may_have_been_sent_is_uncertain(error):
+    """Once the request was written nobody can know, and the unknown counts as such."""
+    assert isinstance(verdict(error), Uncertain)
+
+
+def test_a_second_migration_is_a_rejection():
+    """The courier follows one migration; a chain of them is not followed."""
+    error = TelegramMigrateToChat(METHOD, "upgraded", -100)
+
+    assert verdict(error).failure is Failure.REJECTED
+
+
+def test_web_app_buttons_are_for_private_chats_only():
+    """Telegram refuses them in groups: there the button is a link."""
+    button = Button(text="Open", url="https://app.example/", kind="web_app")
+
+    private = keyboard(button, private=True).inline_keyboard[0][0]
+    group = keyboard(button, private=False).inline_keyboard[0][0]
+
+    assert private.web_app.url == "https://app.example/"
+    assert group.url == "https://app.example/"
+    assert keyboard(None, private=True) is None

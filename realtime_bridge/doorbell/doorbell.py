@@ -205,7 +205,7 @@ class Doorbell:
         finally:
             self._announced = frozenset()
             self._successor = None
-            await asyncio.gather(*map(self._close, list(self._sessions)))
+            await self._close(*self._sessions)
 
     async def _stirred(self) -> None:
         """Wait until something happened, or it is time to have a look anyway."""
@@ -232,9 +232,18 @@ class Doorbell:
         session.start()
         return session
 
-    async def _close(self, session: Session) -> None:
-        await session.close()
-        self._sessions.discard(session)
+    async def _close(self, *sessions: Session) -> None:
+        """Close sessions to the end, also when run() is cancelled in the middle of it."""
+        closing = asyncio.gather(*(asyncio.create_task(session.close()) for session in sessions))
+        cancelled = False
+        while not closing.done():
+            try:
+                await asyncio.shield(closing)
+            except asyncio.CancelledError:
+                cancelled = True
+        self._sessions.difference_update(sessions)
+        if cancelled:
+            raise asyncio.CancelledError
 
     def _announce(self, session: Session) -> None:
         """Ring for what may have come before a bell was ready; from here on it is heard."""

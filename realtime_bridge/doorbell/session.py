@@ -231,15 +231,14 @@ class _Library:
 
     def ailment(self) -> Trouble | None:
         """Look at a joined client; None if it works."""
+        socket = self.socket
+        if not socket or socket.state is not State.OPEN:
+            code = socket.close_code if socket else None
+            return Trouble(Reason.LOST, f"the connection is gone (close code {code})")
         for name, task in self._loops().items():
             if task and task.done():
-                # With the socket gone both end; that is the socket's trouble, not theirs.
                 failure = None if task.cancelled() else task.exception()
-                if failure or (self.socket and self.socket.state is State.OPEN):
-                    text = f"the library's {name} ended: {failure!r}"
-                    return Trouble(Reason.STUCK, text)
-        if not self.socket or self.socket.state is not State.OPEN:
-            return Trouble(Reason.LOST, "the connection is gone")
+                return Trouble(Reason.STUCK, f"the library's {name} ended: {failure!r}")
         if not self.channel.is_joined:
             return Trouble(Reason.CLOSED, f"the channel is {self.channel.state.value}")
         return None

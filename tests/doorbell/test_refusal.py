@@ -1,0 +1,189 @@
+"""A server or key that grants only one of the bells: the doorbell makes do, and asks again."""
+
+from collections.abc import Callable
+
+import pytest
+from structlog.testing import capture_logs
+
+from realtime_bridge.doorbell import Bell, Reason
+from tests.doorbell.scripted import (
+    PRIVATE_ONLY,
+    UNABLE,
+    UNAUTHORIZED,
+    Answer,
+    ScriptedRealtime,
+    grant,
+    ignore,
+    refuse,
+    refuse_changes,
+    refuse_private,
+    refuse_public,
+)
+from tests.doorbell.visitor import Visitor, until
+
+Visit = Callable[..., Visitor]
+PRIVATE_BOTH, PRIVATE_BROADCAST, PUBLIC_CHANGES = (True, 1), (True, 0), (False, 1)
+
+
+def asked(server: ScriptedRealtime) -> list[tuple[bool, int]]:
+    """Say for each join whether it was private and how many tables it bound."""
+    return [(channel.private, len(channel.bindings)) for channel in server.joins]
+
+
+@pytest.mark.parametrize(
+    ("answer", "refused", "text", "next_wish"),
+    [
+        (refuse_private, Bell.BROADCAST, UNAUTHORIZED, PUBLIC_CHANGES),
+        (refuse_changes, Bell.CHANGES, UNABLE, PRIVATE_BROADCAST),
+    ],
+)
+async def test_one_bell_refused_leaves_the_other(
+    server: ScriptedRealtime,
+    visit: Visit,
+    answer: Answer,
+    refused: Bell,
+    text: str,
+    next_wish: tuple[bool, int],
+) -> None:
+    """The refusal is said loudly, the other bell is asked for alone, and it rings."""
+    server.answer = answer
+    with capture_logs() as logs:
+        visitor = visit()
+        (other,) = set(Bell) - {refused}
+        await until(lambda: visitor.state(refused) == "refused")
+        await visitor.ready(other)
+
+    await server.channel.change()
+    await server.channel.broadcast()
+
+    await until(lambda: visitor.rings[-1] == other.value)
+    assert asked(server) == [PRIVATE_BOTH, next_wish]
+    assert ("refused", refused, text) in visitor.told.all
+    assert visitor.reasons == [Reason.REFUSED]
+    assert visitor.doorbell.status.healthy
+    (line,) = [line for line in logs if line["event"] == "doorbell_refused"]
+    assert (line["log_level"], line["bell"], line["error"]) == ("error", refused.value, text)
+    assert line["hint"]
+
+
+@pytest.mark.parametrize("answer", [refuse_private, refuse_changes])
+async def test_a_refused_bell_is_asked_for_again_beside_the_working_one(
+    server: ScriptedRealtime, visit: Visit, answer: Answer
+) -> None:
+    """Asking again never takes the working bell away; once granted, both are ready."""
+    server.answer = answer
+    visitor = visit(limits={"ask_again": 0.15})
+    visitor.expected_reads = 1000  # each question that is refused opens a connection
+    await until(lambda: "refused" in [visitor.state(bell) for bell in Bell])
+    await until(lambda: visitor.doorbell.healthy)
+
+    joins = len(server.joins)
+    await until(lambda: len(server.joins) >= joins + 2)
+    still = list(visitor.told.all)
+    server.answer = grant
+    await visitor.ready()
+
+    assert Reason.RETRY not in [what[1] for what in still]
+    assert ("rebuilt", Reason.RETRY) in visitor.told.all
+    assert visitor.told.all.count(("rebuilt", Reason.REFUSED)) == 1
+    assert not [what for what in visitor.told.all[2:] if what[0] == "down"]
+    await until(lambda: len(server.sockets) == 1)
+
+
+async def test_asking_again_keeps_its_distance(server: ScriptedRealtime, visit: Visit) -> None:
+    """Before it is time, nothing is asked again, however often the supervisor looks."""
+    server.answer = refuse_changes
+    visitor = visit(limits={"ask_again": 1000.0})
+    await until(lambda: visitor.state(Bell.CHANGES) == "refused")
+    await visitor.ready(Bell.BROADCAST)
+
+    for _ in range(5):
+        rings = len(visitor.rings)
+        await server.channel.broadcast()
+        await until(lambda rings=rings: len(visitor.rings) > rings)
+
+    assert len(server.joins) == 2
+
+
+async def test_a_loss_soon_after_a_refusal_does_not_ask_for_everything(
+    server: ScriptedRealtime, visit: Visit
+) -> None:
+    """A narrowed subscription comes back as it was: every refusal costs seconds on a real server."""
+    server.answer = refuse_private
+    visitor = visit()
+    await visitor.ready(Bell.CHANGES)
+
+    await server.channel.phx_close()
+    await visitor.rebuilt(Reason.CLOSED)
+    await visitor.ready(Bell.CHANGES)
+
+    assert asked(server) == [PRIVATE_BOTH, PUBLIC_CHANGES, PUBLIC_CHANGES]
+
+
+async def test_everything_refused_starts_over(server: ScriptedRealtime, visit: Visit) -> None:
+    """With nothing left to ask for, everything is asked for again after a pause."""
+    server.then(refuse(UNAUTHORIZED), refuse(PRIVATE_ONLY), refuse(UNAUTHORIZED))
+    visitor = visit()
+
+    await visitor.rebuilt(Reason.REFUSED, times=3)
+    hopeless = [visitor.state(bell) for bell in Bell]
+    await visitor.ready()
+
+    assert asked(server)[:3] == [PRIVATE_BOTH, PUBLIC_CHANGES, (True, 1)]
+    assert hopeless == ["refused", "refused"]
+    assert visitor.rings == ["ready", "ready"]
+
+
+@pytest.mark.parametrize(
+    ("mode", "answer"), [("broadcast", refuse_private), ("changes", refuse_changes)]
+)
+async def test_the_only_bell_refused_is_asked_for_until_granted(
+    server: ScriptedRealtime, visit: Visit, mode: str, answer: Answer
+) -> None:
+    """With one bell wanted a refusal is not the end: a table may be published later."""
+    server.then(answer, answer)
+    visitor = visit(mode=mode)
+
+    await visitor.rebuilt(Reason.REFUSED, times=2)
+    await visitor.ready(Bell(mode))
+
+    assert [what[1] for what in visitor.told.all if what[0] == "refused"] == [Bell(mode)] * 2
+
+
+async def test_changes_alone_use_a_private_channel_where_they_must(
+    server: ScriptedRealtime, visit: Visit
+) -> None:
+    """A project that allows private channels only gets a private one."""
+    server.answer = refuse_public
+    visitor = visit(mode="changes")
+
+    await visitor.ready(Bell.CHANGES)
+
+    assert asked(server) == [PUBLIC_CHANGES, (True, 1)]
+
+
+async def test_changes_refused_later_are_refused(server: ScriptedRealtime, visit: Visit) -> None:
+    """A system error long after the subscription is taken as the end of that bell."""
+    visitor = visit()
+    await visitor.ready()
+
+    await server.channel.system_error(UNABLE)
+    await until(lambda: visitor.state(Bell.CHANGES) == "refused")
+    await visitor.ready(Bell.BROADCAST)
+
+    assert asked(server) == [PRIVATE_BOTH, PRIVATE_BROADCAST]
+
+
+async def test_a_question_that_is_never_answered_is_dropped(
+    server: ScriptedRealtime, visit: Visit
+) -> None:
+    """Asking again on a connection that hangs ends after a while and leaves the old one alone."""
+    server.then(refuse_changes, refuse_changes, ignore)
+    visitor = visit(limits={"ask_again": 0.1, "ready": 0.3})
+    visitor.expected_reads = 3
+
+    await visitor.rebuilt(Reason.RETRY)
+    await visitor.ready()
+
+    assert len(server.joins) == 4
+    assert visitor.reasons == [Reason.REFUSED, Reason.RETRY]

@@ -56,16 +56,17 @@ class Catalog:
 
     def find(self, event_type: str, locale: str | None) -> Found | None:
         """Find the template for an event: the user's folder first, there the locale first."""
-        for folder in self._folders:
-            for language in self._languages(locale):
-                template = folder.templates.get((language, event_type))
-                if template:
-                    return Found(template, language)
+        for languages in (self._languages(locale), (LAST_RESORT,)):
+            for folder in self._folders:
+                for language in languages:
+                    template = folder.templates.get((language, event_type))
+                    if template:
+                        return Found(template, language)
         return None
 
     def word(self, name: str, language: str | None, otherwise: str) -> str:
         """Find a short text for a language, or for what stands in for it."""
-        for key in self._languages(language):
+        for key in (*self._languages(language), LAST_RESORT):
             for folder in self._folders:
                 word = folder.words.get(key, {}).get(name)
                 if word:
@@ -81,7 +82,7 @@ class Catalog:
         return MappingProxyType(merged)
 
     def _languages(self, locale: str | None) -> tuple[str, ...]:
-        return (*widening(locale), *widening(self._default), LAST_RESORT)
+        return (*widening(locale), *widening(self._default))
 
 
 @lru_cache(maxsize=256)

@@ -83,8 +83,9 @@ class _Reader(HTMLParser):
     def __init__(self) -> None:
         super().__init__(convert_charrefs=True)
         self._pieces: list[Piece] = []
-        self._open: list[tuple[str, Markup]] = []  # tag, its end ("" for a tag that is dropped)
-        self._last = "\n"  # the last character so far: no text begins with a space
+        self._text = ""  # since the last tag
+        self._last = "\n"  # the last character before it: no text begins with a space
+        self._open: list[tuple[str, str]] = []  # tag, its end ("" if the tag is dropped)
 
     @classmethod
     def read(cls, html: str) -> list[Piece]:
@@ -92,7 +93,8 @@ class _Reader(HTMLParser):
         reader.feed(html)
         reader.close()
         while reader._open:
-            reader._pieces.append(reader._open.pop()[1])
+            reader._close_innermost()
+        reader._flush()
         return _trimmed(reader._pieces)
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
@@ -102,27 +104,38 @@ class _Reader(HTMLParser):
             return
         nested = any(tag == outer for outer, _ in self._open)
         attributes = None if nested else self._attributes(tag, dict(attrs))
-        if attributes is None:
-            self._open.append((tag, Markup("")))
-            return
-        self._pieces.append(Markup(f"<{tag}{attributes}>"))  # noqa: S704 - this is the sanitizer
-        self._open.append((tag, Markup(f"</{tag}>")))  # noqa: S704 - this is the sanitizer
+        if attributes is not None:
+            self._write(f"<{tag}{attributes}>")
+        self._open.append((tag, "" if attributes is None else f"</{tag}>"))
 
     def handle_endtag(self, tag: str) -> None:
         if all(tag != opened for opened, _ in self._open):
             return
-        closed = ""
-        while closed != tag:
-            closed, end = self._open.pop()
-            self._pieces.append(end)
+        while self._close_innermost() != tag:
+            pass
 
     def handle_data(self, data: str) -> None:
-        text = strip_controls(data)
+        self._text += data
+
+    def _close_innermost(self) -> str:
+        tag, end = self._open[-1]
+        self._write(end)  # before the tag is gone: the text inside still follows its rules
+        self._open.pop()
+        return tag
+
+    def _write(self, markup: str) -> None:
+        if markup:
+            self._flush()
+            self._pieces.append(Markup(markup))  # noqa: S704 - this is the sanitizer
+
+    def _flush(self) -> None:
+        text = strip_controls(self._text)
         if all(tag not in _VERBATIM for tag, _ in self._open):
             text = self._squeezed(text)
         if text:
             self._pieces.append(text)
             self._last = text[-1]
+        self._text = ""
 
     def _squeezed(self, text: str) -> str:
         text = _EMPTY_LINES.sub("\n\n", _LINE_ENDS.sub("\n", _SPACES.sub(" ", text)))
@@ -132,7 +145,7 @@ class _Reader(HTMLParser):
         """Write the attributes that Telegram takes; None: it would not take the tag."""
         match tag:
             case "a" if given.get("href"):
-                return f' href="{escape(given["href"] or "")}"'
+                return f' href="{escape(strip_controls(given["href"] or ""))}"'
             case "tg-emoji" if re.fullmatch(r"[0-9]+", given.get("emoji-id") or ""):
                 return f' emoji-id="{given["emoji-id"]}"'
             case "span" if given.get("class") == "tg-spoiler":

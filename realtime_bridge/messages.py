@@ -1,6 +1,7 @@
 """From an event to the message that a person reads: text by template, and a button."""
 
 import inspect
+import re
 import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -29,6 +30,7 @@ log = structlog.get_logger()
 _VALUE_LIMITS = (TEXT_LIMIT, 2000, 1000, 500, 250)
 _UNNAMED = "your lead"  # what the database says for a lead without a name
 _UNKNOWN = "unknown"
+_WHOLE = re.compile(r"[0-9]{1,15}")
 _TELEGRAM_HOSTS = frozenset(("t.me", "telegram.me", "telegram.dog"))
 
 
@@ -36,7 +38,7 @@ _TELEGRAM_HOSTS = frozenset(("t.me", "telegram.me", "telegram.dog"))
 class Button:
     """A button below a message that opens `url`: as a link, or as a Mini App inside Telegram.
 
-    Telegram takes `web_app` in private chats only.
+    Telegram takes `web_app` in private chats only; elsewhere it is sent as a link.
     """
 
     text: str
@@ -149,13 +151,8 @@ class Messages:
     def _button(self, event: TmaEvent, language: str | None) -> Button | None:
         if not self._mini_app_url or event.lead_id is None:
             return None
-        url, opens_inside = _at_lead(self._mini_app_url, event.lead_id)
-        private = event.telegram_id > 0  # groups and channels have negative ids
-        return Button(
-            text=self._catalog.word("button", language, "Open lead"),
-            url=url,
-            kind="web_app" if private and opens_inside else "url",
-        )
+        text = self._catalog.word("button", language, "Open lead")
+        return _lead_button(self._mini_app_url, event.lead_id, text)
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,11 +174,10 @@ class _Voice:
         )
 
     def counted(self, value: Any, forms: Mapping[str, str]) -> str:
-        number = len(value) if isinstance(value, list) else value
-        if isinstance(number, bool) or not isinstance(number, int):
+        text = str(len(value)) if isinstance(value, list) else values.readable(value)
+        if not _WHOLE.fullmatch(text):
             return ""
-        form = forms.get(self.locale.plural_form(number), forms["other"])
-        return f"{values.readable(number)} {form}"
+        return f"{text} {forms.get(self.locale.plural_form(int(text)), forms['other'])}"
 
 
 _VOICE = "_voice"  # its name in a template's context
@@ -241,22 +237,21 @@ def _paragraphs(value: Any) -> Markup:
     return Markup(escape(values.paragraphs(value)))  # noqa: S704 - escaped right here
 
 
-def _at_lead(mini_app_url: str, lead_id: int) -> tuple[str, bool]:
-    """Point a Mini App's URL at a lead; also tell whether it can be a `web_app` button.
+def _lead_button(mini_app_url: str, lead_id: int, text: str) -> Button:
+    """Point a Mini App's URL at a lead. A link to Telegram itself opens the Mini App by its own.
 
-    Links to Telegram itself cannot, they open the Mini App by their own; Telegram wants https.
-
-    >>> _at_lead("https://t.me/my_bot/app", 7)
-    ('https://t.me/my_bot/app?startapp=lead_7', False)
-    >>> _at_lead("https://app.example/?a=1#/leads", 7)
-    ('https://app.example/?a=1&lead_id=7#/leads', True)
+    >>> _lead_button("https://t.me/my_bot/app", 7, "Open").url
+    'https://t.me/my_bot/app?startapp=lead_7'
+    >>> _lead_button("https://app.example/?a=1#/leads", 7, "Open").url
+    'https://app.example/?a=1&lead_id=7#/leads'
     """
     parts = urlsplit(mini_app_url)
     link = parts.scheme == "tg" or parts.hostname in _TELEGRAM_HOSTS
     name, value = ("startapp", f"lead_{lead_id}") if link else ("lead_id", str(lead_id))
     others = [pair for pair in parse_qsl(parts.query, keep_blank_values=True) if pair[0] != name]
     url = urlunsplit(parts._replace(query=urlencode([*others, (name, value)])))
-    return url, parts.scheme == "https" and not link
+    inside = parts.scheme == "https" and not link  # Telegram refuses web_app without TLS
+    return Button(text, url, "web_app" if inside else "url")
 
 
 def _checked(mini_app_url: str) -> str:

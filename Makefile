@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 # First, so that Node.js is the one that comes as a wheel: the same version everywhere.
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: install demo test lint lock clean
+.PHONY: install demo test lint lock reference clean
 
 install: $(VENV)/.installed node_modules/.installed
 
@@ -39,6 +39,10 @@ lint: install
 lock:
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
 	  --no-emit-index-url --no-annotate --extra local --group dev pyproject.toml -o requirements/dev.txt
+
+# Writes the files that are made from the code: .env.example and docs/settings.md.
+reference: install
+	@$(BIN)/python scripts/settings_reference.py
 
 clean:
 	rm -rf $(VENV) node_modules dist

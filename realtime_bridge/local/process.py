@@ -25,6 +25,10 @@ read -r done || {
 """
 
 
+def _surroundings() -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if not name.startswith("PG")}
+
+
 def free_port() -> int:
     """A TCP port on 127.0.0.1 that nobody listens on now."""
     with socket.socket() as probe:
@@ -49,7 +53,10 @@ class Program:
         owner: tuple[int, int] | None = None,
         owned: Path | None = None,
     ) -> None:
-        """Start `argv`, as the (uid, gid) `owner` if given. Raises OSError if it cannot run."""
+        """Start `argv`, as the (uid, gid) `owner` if given. Raises OSError if it cannot run.
+
+        It gets our environment and `env`, but none of the PG... variables that steer clients.
+        """
         self.name = Path(argv[0]).name
         self._log = log
         self._guard = subprocess.Popen(
@@ -68,7 +75,7 @@ class Program:
                     stdin=subprocess.DEVNULL,
                     stdout=output,
                     stderr=subprocess.STDOUT,
-                    env=os.environ | env if env else None,
+                    env=_surroundings() | dict(env or {}),
                     cwd="/",
                     user=user,
                     group=group,

@@ -1,0 +1,17 @@
+"""A local Telegram Bot API that keeps what it is sent."""
+
+from aiohttp import web
+
+from realtime_bridge.local.botapi.api import BotApi
+from realtime_bridge.local.botapi.limits import Rates
+
+__all__ = ["BotApi", "Rates", "create_app"]
+
+
+def create_app(api: BotApi | None = None) -> web.Application:
+    """A Bot API server of its own, for whoever needs one without the rest of the stack."""
+    api = api or BotApi()
+    app = web.Application()
+    app.add_routes(api.routes())
+    app.on_shutdown.append(api.close)
+    return app

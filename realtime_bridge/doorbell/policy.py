@@ -179,7 +179,7 @@ def narrowed(wish: Wish, refusal: Refusal) -> Wish | None:
             left = Wish(wish.bells - {Bell.BROADCAST}, private=False)
         case Refusal.PUBLIC if not wish.private:
             left = Wish(wish.bells, private=True)
-        case Refusal.CHANGES:
+        case Refusal.CHANGES if Bell.CHANGES in wish.bells:
             left = Wish(wish.bells - {Bell.CHANGES}, private=wish.private)
         case _:
             return None

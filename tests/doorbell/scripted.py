@@ -23,9 +23,7 @@ UNABLE = (
     "the given connect parameters: [event: INSERT, schema: public, table: tma_events, "
     "filters: [], select: nil]"
 )
-UNAUTHORIZED = (
-    "Unauthorized: You do not have permissions to read from this Channel topic: tma_bell"
-)
+UNAUTHORIZED = "Unauthorized: You do not have permissions to read from this Channel topic: tma_bell"
 PRIVATE_ONLY = "PrivateOnly: This project only allows private channels"
 EXPIRED = "Token has expired 0 seconds ago"
 

@@ -97,7 +97,7 @@ async def test_a_key_that_cannot_be_read_any_more_is_kept(
 
 
 async def test_an_old_connection_is_replaced(server: ScriptedRealtime, visit: Visit) -> None:
-    """An idle connection that may have gone deaf unnoticed is replaced by routine, without a gap."""
+    """An idle connection may have gone deaf unnoticed: it is replaced, without a gap."""
     clock = Clock()
     visitor = visit(clock=clock)
     await visitor.ready()
@@ -138,7 +138,7 @@ async def test_a_renewal_that_fails_leaves_the_old_connection(
 async def test_both_connections_ring_during_a_renewal(
     server: ScriptedRealtime, visit: Visit
 ) -> None:
-    """A ring on the old connection counts until the new one is ready, and so does one on the new."""
+    """Until the new connection is ready, rings on the old one and on the new one count."""
     clock = Clock()
     visitor = visit(clock=clock)
     await visitor.ready()

@@ -99,9 +99,7 @@ FAILURES: list[tuple[Hurt, Reason]] = [
 ]
 
 
-@pytest.mark.parametrize(
-    ("hurt", "reason"), FAILURES, ids=[hurt.__name__ for hurt, _ in FAILURES]
-)
+@pytest.mark.parametrize(("hurt", "reason"), FAILURES, ids=[hurt.__name__ for hurt, _ in FAILURES])
 async def test_a_failure_is_noticed_and_mended(
     server: ScriptedRealtime, visit: Visit, hurt: Hurt, reason: Reason
 ) -> None:
@@ -239,7 +237,14 @@ async def test_a_listener_that_raises_does_not_make_us_deaf(
 
 @pytest.mark.parametrize(
     "moment",
-    ["at once", "while connecting", "while joining", "when ready", "while closing", "while waiting"],
+    [
+        "at once",
+        "while connecting",
+        "while joining",
+        "when ready",
+        "while closing",
+        "while waiting",
+    ],
 )
 async def test_stopping_leaves_nothing_behind(
     server: ScriptedRealtime, visit: Visit, moment: str

@@ -31,21 +31,22 @@ grant execute on function public.tma_lead_name(bigint) to service_role;
 create or replace function bridge.lead_name(p_lead_id bigint, p_payload jsonb) returns text
 language plpgsql stable set search_path = '' as $$
 declare
+    v_blank constant text := e' \t\r\n';
     v_name text;
 begin
     if p_lead_id is not null then
         begin
-            v_name := public.tma_lead_name(p_lead_id);
+            v_name := nullif(btrim(public.tma_lead_name(p_lead_id), v_blank), '');
         exception
             -- A user's function: its error costs the message a name, not the claim its rows.
             when others then
                 raise warning 'tma_lead_name(%) failed: %', p_lead_id, sqlerrm;
         end;
     end if;
-    if jsonb_typeof(p_payload -> 'lead_name') in ('string', 'number') then
-        v_name := coalesce(nullif(btrim(v_name), ''), p_payload ->> 'lead_name');
+    if v_name is null and jsonb_typeof(p_payload -> 'lead_name') in ('string', 'number') then
+        v_name := nullif(btrim(p_payload ->> 'lead_name', v_blank), '');
     end if;
-    return coalesce(nullif(btrim(v_name), ''), 'your lead');
+    return coalesce(v_name, 'your lead');
 end $$;
 comment on function bridge.lead_name(bigint, jsonb) is
     'tma_lead_name(), else the payload''s lead_name (text or number), else "your lead"; blank counts as missing. Never fails.';

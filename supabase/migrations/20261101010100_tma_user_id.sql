@@ -4,14 +4,15 @@
 create or replace function bridge.verified_user() returns jsonb
 language plpgsql stable security definer set search_path = '' as $$
 declare
-    v_init_data text :=
-        nullif(current_setting('request.headers', true), '')::json ->> 'x-telegram-init-data';
+    v_init_data text;
     v_wellformed boolean;
     v_signed text;
     v_hash text;
     v_auth_date text;
     v_user text;
 begin
+    v_init_data :=
+        nullif(current_setting('request.headers', true), '')::json ->> 'x-telegram-init-data';
     -- Telegram's is 0.3 to 1.5 kB of printable ASCII. Whoever sends more wants us to work.
     if v_init_data is null or length(v_init_data) > 8192 or v_init_data !~ '^[!-~]+$' then
         return null;
@@ -72,16 +73,14 @@ revoke execute on function bridge.verified_user() from public, anon, authenticat
 create or replace function bridge.user_id() returns bigint
 language plpgsql stable security definer set search_path = '' as $$
 declare
-    v_id jsonb := coalesce(
-        bridge.verified_user() -> 'id',
-        nullif(current_setting('request.jwt.claims', true), '')::jsonb
-            #> '{app_metadata,telegram_id}'
-    );
+    v_id text;
 begin
-    if v_id #>> '{}' ~ '^[1-9][0-9]{0,18}$' then
-        return (v_id #>> '{}')::bigint;
-    end if;
-    return null;
+    v_id := coalesce(
+        bridge.verified_user() ->> 'id',
+        nullif(current_setting('request.jwt.claims', true), '')::jsonb
+            #>> '{app_metadata,telegram_id}'
+    );
+    return case when v_id ~ '^[1-9][0-9]{0,18}$' then v_id::bigint end;
 exception
     when others then
         return null;

@@ -1,0 +1,1 @@
+"""The SQL contract, on a real PostgreSQL with what a Supabase project has."""

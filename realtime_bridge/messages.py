@@ -206,7 +206,7 @@ def _environment() -> ImmutableSandboxedEnvironment:
         undefined=ChainableUndefined,
         finalize=_finalize,
     )
-    environment.globals.clear()  # `range`, `dict` ... would hide payload keys of these names
+    environment.globals.clear()  # `range`, `dict` ...: here they are payload keys, or missing
     environment.filters |= {"day": _day, "counted": _counted, "paragraphs": _paragraphs}
     return environment
 

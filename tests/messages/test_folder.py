@@ -87,14 +87,14 @@ def test_a_language_brings_its_words(folder):
 
 def test_single_words_can_be_replaced(folder):
     """Words are merged over ours, one by one."""
-    mine = folder(**{"en__words.toml": 'button = "Show"\nlead = "a customer"'})
+    mine = folder(**{"en__words.toml": 'button = "Show"\nlead = "a customer"\ntoday = "now"'})
     messages = Messages(templates_dir=mine, mini_app_url="https://t.me/my_bot/app")
 
     message = messages.render(
         event("step_due", {"due": "2026-12-01"}, lead_name="your lead"), now=NOW
     )
 
-    assert message.plain == "Reminder for a customer: a step is due today."
+    assert message.plain == "Reminder for a customer: a step is due now."
     assert message.button.text == "Show"
 
 
@@ -104,7 +104,8 @@ def test_a_template_sees_the_whole_payload(folder):
         en__order=(
             "<b>{{ payload.customer.name }}</b> ({{ payload.customer.phone.home }})\n"
             '{% for item in payload["items"] %}- {{ item }}\n{% endfor %}'
-            '{{ payload["items"]|counted(one="item", other="items") }}, {{ total }}, {{ range }}'
+            '{{ payload["items"]|counted(one="item", other="items") }}, '
+            "{{ total }}, {{ range }}{{ dict }}"
         )
     )
     payload = {

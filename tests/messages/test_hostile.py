@@ -202,11 +202,11 @@ def test_an_event_type_names_no_file(messages, event_type):
 
 def test_a_payload_cannot_pose_as_what_we_know(messages):
     """The lead's name is the database's word, whatever the payload says."""
-    payload = {"lead_name": "Mallory", "_voice": 1, "payload": 2, "step_id": 3, "self": 4}
+    payload = {"lead_name": "Mallory", "_voice": 1, "payload": 2, "self": 4, "due": "2026-12-01"}
 
-    message = messages.render(event("step_skipped", payload), now=NOW)
+    message = messages.render(event("step_due", payload), now=NOW)
 
-    assert message.plain == "Step 3 skipped for Ann Lee."
+    assert message.plain == "Reminder for Ann Lee: a step is due today."
 
 
 def test_a_payload_nested_a_thousand_deep_keeps_its_other_keys(messages):

@@ -183,3 +183,10 @@ async def eventually(condition: Callable[[], bool]) -> None:
     async with asyncio.timeout(PATIENCE):
         while not condition():
             await asyncio.sleep(0.005)
+
+
+async def looked_at(running: Running) -> None:
+    """Wait until whatever is committed now has been dealt with by the reader of changes."""
+    feed = running.realtime._changes
+    enough = feed.polls + 2  # one may be under way that began before
+    await eventually(lambda: feed.polls >= enough)

@@ -52,6 +52,7 @@ class ChangeFeed:
         self._stopping = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self.paused = False  # read on, but hand out nothing
+        self.polls = 0  # how often the log was looked at and what it had was dealt with
 
     @property
     def is_reading(self) -> bool:
@@ -97,7 +98,9 @@ class ChangeFeed:
         """Poll until stopped, or until nobody has subscribed for a while."""
         wait = self._poll[0]
         while not (self._stopping.is_set() or self._is_idle()):
-            if await self.step(conn, slot):
+            changed = await self.step(conn, slot)
+            self.polls += 1
+            if changed:
                 wait = self._poll[0]
             else:
                 await self._sleep(wait)

@@ -60,8 +60,9 @@ async def _json(request: web.Request) -> Any:
 
 
 def _batch(body: Any) -> list[_Broadcast] | None:
+    found = body.get("messages") if isinstance(body, dict) else None
     messages = []
-    for message in body.get("messages") or () if isinstance(body, dict) else ():
+    for message in found if isinstance(found, list) else ():
         match message:
             case {"topic": str(topic), "event": str(event), "payload": dict(payload)}:
                 private = message.get("private") is True

@@ -6,8 +6,9 @@ prints them; many rows go in one statement.
 
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
+from typing import Any
 
-from psycopg import sql
+from psycopg import AsyncRawCursor, sql
 
 from realtime_bridge.local.realtime.database import Connection
 from realtime_bridge.local.realtime.frames import Json
@@ -32,8 +33,7 @@ async def matching(
     numbers = list(rows)
     query = sql.SQL("select n from {} where {}").format(_source(len(columns)), condition)
     values = [[row[column] for row in rows.values()] for column in columns]
-    cursor = await conn.execute(query, values)
-    return {numbers[n - 1] for (n,) in await cursor.fetchall()}
+    return {numbers[n - 1] for (n,) in await _fetch(conn, query, values)}
 
 
 def named(at: int) -> sql.Identifier:
@@ -57,10 +57,19 @@ async def written(
             _source(len(columns)),
         )
         values = [[rows[place][column] for place in places] for column in columns]
-        cursor = await conn.execute(query, values)
-        for place, (text,) in zip(places, await cursor.fetchall(), strict=True):
+        found = await _fetch(conn, query, values)
+        for place, (text,) in zip(places, found, strict=True):
             texts[place] = Json(text)
     return texts
+
+
+async def _fetch(
+    conn: Connection, query: sql.Composed, values: Sequence[Sequence[str | None]]
+) -> list[tuple[Any, ...]]:
+    # Raw: names and values within the query may have percent signs.
+    cursor = AsyncRawCursor(conn)
+    await cursor.execute(query, values)
+    return await cursor.fetchall()
 
 
 def _object(table: Table, columns: Sequence[str]) -> sql.Composed:
@@ -84,6 +93,6 @@ def _small_part(whole: sql.Composed) -> sql.Composed:
 
 def _source(columns: int) -> sql.Composed:
     """Turn the parameters, one array of texts for each column, into rows."""
-    arrays = sql.SQL(", ").join([sql.SQL("%s::text[]")] * columns)
+    arrays = sql.SQL(", ").join([sql.SQL(f"${at + 1}::text[]") for at in range(columns)])
     names = sql.SQL(", ").join([named(at) for at in range(columns)])
     return sql.SQL("unnest({}) with ordinality as r({}, n)").format(arrays, names)

@@ -90,11 +90,16 @@ async def _check_filter(conn: Connection, table: Table, wanted: Filter) -> None:
         )
     if wanted.operator not in ("is", "like", "ilike", "match", "imatch"):
         await _scalar(conn, sql.SQL("select {}::{}").format(value, cast))
-    left = sql.SQL("null::{}").format(cast)
+    left = sql.SQL("null" if wanted.operator == "is" else "{}").format(value)
+    compared = comparison.condition(wanted, sql.SQL("{}::{}").format(left, cast), cast)
     try:
-        await _scalar(conn, sql.SQL("select {}").format(comparison.condition(wanted, left, cast)))
+        await _scalar(conn, sql.SQL("select {}").format(compared))
     except psycopg.OperationalError:
         raise
+    except psycopg.errors.InvalidRegularExpression as error:
+        raise psycopg.errors.RaiseException(
+            f"invalid regular expression for {wanted.operator} filter: {_message(error)}"
+        ) from error
     except psycopg.Error as error:
         raise psycopg.errors.RaiseException(
             f"operator {wanted.operator} is not supported on column {wanted.column} "

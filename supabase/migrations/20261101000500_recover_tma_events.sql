@@ -46,15 +46,15 @@ begin
         (select count(*) from lost)
     into returned, resent, uncertain;
 
-    select extract(epoch from coalesce(e.retry_at, e.deliver_after) - now())
+    select greatest(extract(epoch from coalesce(e.retry_at, e.deliver_after) - now()), 0)
     into next_due_seconds
     from public.tma_events e
-    where e.settled_at is null and coalesce(e.retry_at, e.deliver_after) > now()
+    where e.settled_at is null and e.status = 'pending'
     order by coalesce(e.retry_at, e.deliver_after), e.id
     limit 1;
 end $$;
 comment on function public.recover_tma_events(interval, boolean) is
-    'Takes back claims older than p_lease. Not started: back to pending (returned). Started: failed as uncertain, or with p_resend_uncertain back to pending (resent). next_due_seconds: until the next scheduled row or retry is due, null if none waits.';
+    'Takes back claims older than p_lease. Not started: back to pending (returned). Started: failed as uncertain, or with p_resend_uncertain back to pending (resent). next_due_seconds: until the next pending row is due, 0 if one is due now, null if none is pending: a sweep that finds nothing needs no claim.';
 revoke execute on function public.recover_tma_events(interval, boolean)
     from public, anon, authenticated;
 grant execute on function public.recover_tma_events(interval, boolean) to service_role, tma_bridge;

@@ -235,9 +235,9 @@ begin
             returning r.id
         )
         select (select count(*) from back), (
-            select extract(epoch from r.retry_at - now())
+            select greatest(extract(epoch from coalesce(r.retry_at, r.created_at) - now()), 0)
             from %1$s r
-            where r.settled_at is null and coalesce(r.retry_at, r.created_at) > now()
+            where r.settled_at is null and r.status = 'pending'
             order by coalesce(r.retry_at, r.created_at), r.id
             limit 1
         )
@@ -246,7 +246,7 @@ begin
     using p_lease;
 end $$;
 comment on function bridge.recover_requests(regclass, interval) is
-    'Takes claims older than p_lease back to pending, each counted as a retry: how often is enough is for the worker to say that claims it again. next_due_seconds: until the next retry, null if none waits.';
+    'Takes claims older than p_lease back to pending, each counted as a retry: how often is enough is for the worker to say that claims it again. next_due_seconds: until the next pending row is due, 0 if one is due now, null if none is pending.';
 revoke execute on function bridge.recover_requests(regclass, interval)
     from public, anon, authenticated;
 

@@ -113,19 +113,22 @@ def test_says_when_the_next_row_is_due(database: Connection, worker: Worker) -> 
     """The nearest of scheduled rows and retries, so that nobody has to look before."""
     insert(database, telegram_id=1, due_in=900)
     insert(database, telegram_id=2)
+    now = worker.recover()["next_due_seconds"]
     (row,) = worker.claim()
     scheduled = worker.recover()["next_due_seconds"]
     worker.settle(retry(row, after=300))
 
     waiting = worker.recover()["next_due_seconds"]
 
+    assert now == 0
     assert 800 < scheduled <= 900
     assert 200 < waiting <= 300
 
 
 def test_says_nothing_of_a_next_row_when_none_waits(database: Connection, worker: Worker) -> None:
-    """Rows that are due already are not waited for."""
+    """Rows in flight are not waited for: their end is told by their worker."""
     insert(database)
+    worker.claim()
 
     assert worker.recover()["next_due_seconds"] is None
 

@@ -1,0 +1,216 @@
+"""Request tables: rows of the Mini App that are answered on the row itself.
+
+`public.plan_requests` is one. Any table is, once `bridge.make_request_table()` has been over it.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date, datetime, tzinfo
+from typing import Annotated, Any, TypeAlias, assert_never
+
+import structlog
+from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
+
+from realtime_bridge.dates import timezone
+from realtime_bridge.model import Recovered, Retry
+from realtime_bridge.rpc import Rpc
+
+log = structlog.get_logger()
+
+
+def _object(value: Any) -> Any:
+    return value if isinstance(value, dict) else {}
+
+
+Object = Annotated[dict[str, Any], BeforeValidator(_object)]
+
+
+class Request(BaseModel):
+    """One claimed row of a request table, with all its columns.
+
+    `attempt` is the token for settling; `retries` counts the attempts used up. `lead` is what
+    the database tells of the lead, `payload` what the Mini App told. `claimed_at` is the
+    present, by the database's clock; `waited_seconds` the time from the insert until then.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+    id: int
+    telegram_id: int
+    lead_id: int | None = None
+    lead_name: str = "your lead"
+    lead: Object = {}
+    payload: Object = {}
+    locale: str | None = None
+    attempt: int
+    retries: int = 0
+    created_at: datetime
+    claimed_at: datetime
+    waited_seconds: float = 0.0
+
+    @property
+    def columns(self) -> dict[str, Any]:
+        """The columns that are the table's own, by name."""
+        return self.model_extra or {}
+
+    @property
+    def timezone(self) -> tzinfo:
+        """The user's: the payload's `timezone` or `tz`; UTC if it has none that is known."""
+        return timezone(str(self.payload.get("timezone") or self.payload.get("tz") or ""))
+
+    @property
+    def today(self) -> date:
+        """The day it is for the user."""
+        return self.claimed_at.astimezone(self.timezone).date()
+
+
+@dataclass(frozen=True, slots=True)
+class NewEvent:
+    """An event for the request's chat and lead, written together with the answer.
+
+    It is sent at once, or at `deliver_after`. One whose `dedupe_key` the chat has seen is left
+    out.
+    """
+
+    event_type: str
+    payload: Mapping[str, Any] = field(default_factory=dict)
+    deliver_after: datetime | None = None
+    dedupe_key: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Completed:
+    """The answer, any JSON value but null, and what to tell the chat.
+
+    `withdraw` names a type of event: what of it still waits for this chat and lead is deleted
+    first.
+    """
+
+    result: Any
+    events: Sequence[NewEvent] = ()
+    withdraw: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """There will be no answer; `error` is a sentence for the user."""
+
+    error: str
+    events: Sequence[NewEvent] = ()
+
+
+RequestOutcome: TypeAlias = Completed | Failed | Retry
+
+
+def storable(value: Any) -> Any:
+    r"""Copy a JSON value as the database takes it: without NUL characters and lone surrogates.
+
+    Raises TypeError, ValueError or RecursionError for what is no JSON value.
+
+    >>> storable({"a\x00": ["b\ud800", 1.5, None]})
+    {'a': ['b?', 1.5, None]}
+    """
+    return _clean(json.loads(json.dumps(value, allow_nan=False)))
+
+
+def _clean(value: Any) -> Any:
+    match value:
+        case str():
+            return value.replace("\x00", "").encode("utf-8", "replace").decode()
+        case list():
+            return [_clean(item) for item in value]
+        case dict():
+            return {_clean(key): _clean(item) for key, item in value.items()}
+        case _:
+            return value
+
+
+def settlement(request: Request, outcome: RequestOutcome) -> dict[str, Any]:
+    """One entry of `settle_<table>(p_outcomes)`."""
+    token = {"id": request.id, "attempt": request.attempt}
+    match outcome:
+        case Completed(result, events, withdraw):
+            return token | {
+                "status": "completed",
+                "result": result,
+                "events": [_event(event) for event in events],
+                "withdraw": withdraw,
+            }
+        case Failed(error, events):
+            return token | {
+                "status": "failed",
+                "error": error,
+                "events": [_event(event) for event in events],
+            }
+        case Retry(why, after, counted):
+            return token | {
+                "status": "pending",
+                "error": why,
+                "retry_in": after or 0.0,
+                "counted": counted,
+            }
+        case _:
+            assert_never(outcome)
+
+
+def _event(event: NewEvent) -> dict[str, Any]:
+    return {
+        "event_type": event.event_type,
+        "payload": dict(event.payload),
+        "deliver_after": event.deliver_after and event.deliver_after.isoformat(),
+        "dedupe_key": event.dedupe_key,
+    }
+
+
+class RequestQueue:
+    """A request table as a queue over PostgREST.
+
+    Each outcome is one call, unlike events': answers are rare, and one that the database
+    refuses must not take others with it.
+    """
+
+    def __init__(self, rpc: Rpc, table: str, *, lease: float) -> None:
+        """`lease`: seconds after which a claim is somebody else's."""
+        self._rpc = rpc
+        self._table = table
+        self._lease = lease
+
+    async def claim(self, limit: int) -> Sequence[Request]:
+        """Take up to `limit` waiting requests, oldest first."""
+        requests = []
+        for row in await self._rpc.call(f"claim_{self._table}", {"p_limit": limit}):
+            try:
+                requests.append(Request.model_validate(row))
+            except ValidationError as error:
+                await self._refuse_row(row, error)
+        return requests
+
+    async def settle(self, request: Request, outcome: RequestOutcome) -> bool:
+        """Write an outcome, with its events in the same transaction; False if it came too late."""
+        return bool(await self._settle(settlement(request, outcome)))
+
+    async def release(self, requests: Sequence[Request]) -> None:
+        """Hand claims back; whatever was computed for them is lost."""
+        if requests:
+            claims = [{"id": one.id, "attempt": one.attempt} for one in requests]
+            await self._rpc.call(f"release_{self._table}", {"p_claims": claims})
+
+    async def recover(self) -> Recovered:
+        """Take back requests whose lease is over, and tell when the next retry is due."""
+        answer = await self._rpc.call(
+            f"recover_{self._table}", {"p_lease": f"{self._lease} seconds"}
+        )
+        return Recovered.model_validate(answer[0] if isinstance(answer, list) else answer)
+
+    async def _settle(self, outcome: Mapping[str, Any]) -> Any:
+        return await self._rpc.call(f"settle_{self._table}", {"p_outcomes": [outcome]})
+
+    async def _refuse_row(self, row: Mapping[str, Any], error: ValidationError) -> None:
+        """A row that cannot be read must not come back for ever: it ends here, with the reason."""
+        fields = ", ".join(str(detail["loc"][0]) for detail in error.errors() if detail["loc"])
+        log.error("row_invalid", lane=self._table, id=row.get("id"), fields=fields)
+        token = {"id": row["id"], "attempt": row["attempt"]}
+        await self._settle(
+            token | {"status": "failed", "error": f"the bridge cannot read: {fields}"}
+        )

@@ -22,6 +22,9 @@ from pydantic import (
 
 TELEGRAM = "https://api.telegram.org"
 MIGRATE = "supabase db push"
+PLANNER_OFF = "off"
+
+_OBJECT = re.compile(r"[\w.]+:[\w.]+")
 
 
 class Delivery(StrEnum):
@@ -80,6 +83,12 @@ def _service_key(value: SecretStr) -> SecretStr:
     return SecretStr(key)
 
 
+def _public_key(key: str) -> str:
+    if not key.startswith("sb_publishable_") and (claims_of(key) or {}).get("role") != "anon":
+        raise ValueError("is neither the publishable nor the anon key")
+    return key
+
+
 def _bot_token(value: SecretStr) -> SecretStr:
     token = value.get_secret_value().strip()
     if not re.fullmatch(r"\d{3,20}:[A-Za-z0-9_-]{20,100}", token):
@@ -90,6 +99,30 @@ def _bot_token(value: SecretStr) -> SecretStr:
 def _directory(value: Path) -> Path:
     if not value.is_dir():
         raise ValueError(f"is not a folder: {value}")
+    return value
+
+
+def _file(value: Path) -> Path:
+    if not value.is_file():
+        raise ValueError(f"is not a file: {value}")
+    return value
+
+
+def _planner(value: str) -> str:
+    if value != PLANNER_OFF and not _OBJECT.fullmatch(value):
+        raise ValueError(f"must be module:object, such as my_app.plans:make_plan, or {PLANNER_OFF}")
+    return value
+
+
+def _objects(value: str) -> str:
+    if not all(_OBJECT.fullmatch(name.strip()) for name in value.split(",")):
+        raise ValueError("must be module:object, or several of them, separated by commas")
+    return value
+
+
+def _time_of_day(value: str) -> str:
+    if not re.fullmatch(r"([01]\d|2[0-3]):[0-5]\d", value):
+        raise ValueError("must be a time of day from 00:00 to 23:59")
     return value
 
 
@@ -112,6 +145,12 @@ class Settings(BaseModel):
         alias="SUPABASE_KEY",
         description="A key that may call the bridge's functions: a tma_bridge JWT (least rights), "
         "an sb_secret_ key, or the service_role key. Never the anon key.",
+    )
+    supabase_anon_key: Annotated[str, AfterValidator(_public_key)] | None = Field(
+        None,
+        alias="SUPABASE_ANON_KEY",
+        description="The project's publishable or anon key. Needed when SUPABASE_KEY is a "
+        "tma_bridge JWT: Supabase's gateway lets in its own keys only, the JWT goes behind it.",
     )
     bot_token: Annotated[SecretStr, AfterValidator(_bot_token)] = Field(
         alias="BOT_TOKEN", description="The bot's token, from BotFather."
@@ -221,11 +260,33 @@ class Settings(BaseModel):
         alias="RETENTION_DAYS",
         description="Days that delivered and failed rows are kept; 0 keeps them for ever.",
     )
-    planner: str | None = Field(
+    planner: Annotated[str, AfterValidator(_planner)] | None = Field(
         None,
-        pattern=r"^[\w.]+:[\w.]+$",
         alias="PLANNER",
-        description="Your planner for plan_requests, as module:object.",
+        description="Your planner for plan_requests, as module:object; without it plans come "
+        "from the playbook. off: plan_requests are not answered here.",
+    )
+    playbook: Annotated[Path, AfterValidator(_file)] | None = Field(
+        None,
+        alias="PLAYBOOK",
+        description="A TOML file of plans by lead status, in place of the packaged one.",
+    )
+    planner_timeout: Seconds = Field(
+        60.0, alias="PLANNER_TIMEOUT", description="Seconds that the planner may take for a plan."
+    )
+    planner_concurrency: int = Field(
+        8, ge=1, le=1000, alias="PLANNER_CONCURRENCY", description="Plans in work at one time."
+    )
+    reminder_time: Annotated[str, AfterValidator(_time_of_day)] = Field(
+        "09:00",
+        alias="REMINDER_TIME",
+        description="When to remind of a step that is due on a day, by the user's clock.",
+    )
+    request_tables: Annotated[str, AfterValidator(_objects)] = Field(
+        "",
+        alias="REQUEST_TABLES",
+        description="Your own request tables, each a RequestTable named as module:object, "
+        "separated by commas.",
     )
     http_host: str = Field(
         "127.0.0.1", alias="HTTP_HOST", description="Where /livez, /readyz and /metrics listen."
@@ -248,6 +309,13 @@ class Settings(BaseModel):
     log_format: Literal["console", "json"] = Field(
         "console", alias="LOG_FORMAT", description="console for a person, json for a machine."
     )
+
+    @property
+    def api_key(self) -> str:
+        """What Supabase's gateway is shown; SUPABASE_KEY itself, unless it is a JWT of our own."""
+        key = self.supabase_key.get_secret_value()
+        role = (claims_of(key) or {}).get("role", "service_role")
+        return key if role == "service_role" else self.supabase_anon_key or key
 
     @property
     def turn_limit(self) -> float:

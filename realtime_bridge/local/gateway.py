@@ -1,0 +1,200 @@
+"""One address for everything, with Supabase's paths: /rest/v1, /realtime/v1, /auth/v1.
+
+The Bot API has the rest, so that one URL serves as SUPABASE_URL and as TELEGRAM_API_URL.
+"""
+
+import socket
+from collections.abc import Iterable
+from typing import Any
+
+import aiohttp
+import jwt
+from aiohttp import web
+from yarl import URL
+
+from realtime_bridge.local.botapi import BotApi
+from realtime_bridge.local.errors import PortInUseError
+from realtime_bridge.local.realtime import LocalRealtime
+
+_LONGEST_HEADER = 32 * 1024
+_LARGEST_BODY = 50 * 1024 * 1024
+_STOP_SECONDS = 1.0
+# Headers that are about one connection, not about the request that passes through.
+_OF_THE_HOP = {
+    "apikey", "connection", "expect", "host", "keep-alive", "te", "trailer", "transfer-encoding",
+    "upgrade",
+}  # fmt: skip
+_CORS = {"Access-Control-Allow-Origin": "*"}
+
+
+def bind(port: int) -> socket.socket:
+    """A socket on this port of 127.0.0.1 (0: any free one), not listening yet.
+
+    Raises PortInUseError.
+    """
+    bound = socket.socket()
+    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        bound.bind(("127.0.0.1", port))
+    except (OSError, OverflowError) as error:
+        bound.close()
+        raise PortInUseError(port) from error
+    return bound
+
+
+class Gateway:
+    """Serves the parts of a stack on one bound socket.
+
+    Like Supabase's gateway it wants an API key for everything that is Supabase's, and uses it
+    as the bearer token of requests that bring none.
+    """
+
+    def __init__(
+        self,
+        *,
+        rest_url: str,
+        jwt_secret: str,
+        realtime: LocalRealtime,
+        bot_api: BotApi,
+        routes: Iterable[web.AbstractRouteDef] = (),
+    ) -> None:
+        """`routes` are served besides, before the Bot API's."""
+        self._rest = URL(rest_url)
+        self._jwt_secret = jwt_secret
+        self._realtime = realtime
+        self._bot_api = bot_api
+        self._routes = routes
+        self._good_keys: set[str] = set()
+        self._session: aiohttp.ClientSession | None = None
+        self._runner: web.AppRunner | None = None
+
+    async def start(self, bound: socket.socket) -> None:
+        """Serve on `bound`, which `stop` closes."""
+        self._session = aiohttp.ClientSession(
+            auto_decompress=False,
+            connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=60),
+            timeout=aiohttp.ClientTimeout(total=None),
+            skip_auto_headers=("User-Agent", "Accept", "Accept-Encoding", "Content-Type"),
+        )
+        self._runner = web.AppRunner(
+            self._application(),
+            access_log=None,
+            handler_cancellation=True,
+            shutdown_timeout=_STOP_SECONDS,
+            auto_decompress=False,
+            max_line_size=_LONGEST_HEADER,
+            max_field_size=_LONGEST_HEADER,
+        )
+        await self._runner.setup()
+        await web.SockSite(self._runner, bound, backlog=1024).start()
+
+    async def stop(self) -> None:
+        """Stop serving. Harmless when it does not serve."""
+        if self._runner:
+            await self._runner.cleanup()
+        if self._session:
+            await self._session.close()
+
+    def _application(self) -> web.Application:
+        app = web.Application(client_max_size=_LARGEST_BODY)
+        app.add_routes(
+            [
+                web.get("/", _greet),
+                web.route("*", "/rest/v1{path:(/.*)?}", self._proxy),
+                web.get("/realtime/v1/websocket", self._realtime.websocket),
+                web.route("*", "/realtime/v1/api/{path:.*}", self._realtime.http),
+                web.get("/auth/v1/health", _auth_health),
+                web.route("*", "/auth/v1/{path:.*}", _no_auth),
+                *self._routes,
+                *self._bot_api.routes(),
+            ]
+        )
+        app.on_shutdown.append(self._bot_api.close)
+        return app
+
+    # REST
+
+    async def _proxy(self, request: web.Request) -> web.StreamResponse:
+        path, _, query = request.raw_path.removeprefix("/rest/v1").partition("?")
+        headers = [(k, v) for k, v in request.headers.items() if k.lower() not in _OF_THE_HOP]
+        if not _is_preflight(request):
+            key = request.headers.get("apikey")
+            if key is None and (key := request.query.get("apikey")):
+                query = "&".join(p for p in query.split("&") if not p.startswith("apikey="))
+            if refusal := self._refusal(key):
+                return refusal
+            if "Authorization" not in request.headers:
+                headers.append(("Authorization", f"Bearer {key}"))
+        url = URL(f"{self._rest}{path or '/'}{'?' if query else ''}{query}", encoded=True)
+        response = web.StreamResponse()
+        try:
+            await self._forward(request, url, headers, response)
+        except (aiohttp.ClientConnectionError, aiohttp.ClientPayloadError):
+            if not response.prepared:
+                text = "An invalid response was received from the upstream server"
+                return _json({"message": text}, 502)
+            if request.transport:
+                request.transport.abort()  # half an answer must not look like a whole one
+        return response
+
+    async def _forward(
+        self,
+        request: web.Request,
+        url: URL,
+        headers: list[tuple[str, str]],
+        response: web.StreamResponse,
+    ) -> None:
+        if self._session is None:
+            raise RuntimeError("the gateway has not been started")
+        body = request.content if request.body_exists else None
+        async with self._session.request(
+            request.method, url, headers=headers, data=body, allow_redirects=False
+        ) as upstream:
+            response.set_status(upstream.status, upstream.reason)
+            response.headers.extend(
+                (k, v) for k, v in upstream.headers.items() if k.lower() not in _OF_THE_HOP
+            )
+            await response.prepare(request)
+            async for chunk in upstream.content.iter_any():
+                await response.write(chunk)
+            await response.write_eof()
+
+    def _refusal(self, key: str | None) -> web.Response | None:
+        """The answer to a request with this API key, where it is none of ours."""
+        if not key:
+            hint = "No `apikey` request header or url param was found."
+            return _json({"message": "No API key found in request", "hint": hint}, 401)
+        if key not in self._good_keys:
+            try:
+                jwt.decode(
+                    key,
+                    self._jwt_secret,
+                    algorithms=["HS256"],
+                    options={"verify_aud": False, "verify_exp": False},  # PostgREST sees to that
+                )
+            except jwt.InvalidTokenError:
+                hint = "Double check your Supabase `anon` or `service_role` API key."
+                return _json({"message": "Invalid API key", "hint": hint}, 401)
+            self._good_keys.add(key)
+        return None
+
+
+def _is_preflight(request: web.Request) -> bool:
+    return request.method == "OPTIONS" and "Access-Control-Request-Method" in request.headers
+
+
+async def _greet(_: web.Request) -> web.Response:
+    return _json({"message": "realtime-bridge's embedded stack: /rest/v1, /realtime/v1, /_sent"})
+
+
+async def _auth_health(_: web.Request) -> web.Response:
+    return _json({"name": "GoTrue", "version": "local", "description": "not part of this stack"})
+
+
+async def _no_auth(_: web.Request) -> web.Response:
+    text = "the embedded stack has no Auth"
+    return _json({"code": 404, "error_code": "not_found", "msg": text}, 404)
+
+
+def _json(value: dict[str, Any], status: int = 200) -> web.Response:
+    return web.json_response(value, status=status, headers=_CORS)

@@ -36,9 +36,10 @@ class Rpc:
     import and two milliseconds a call, and all that is needed is one POST.
     """
 
-    def __init__(self, url: str, key: str) -> None:
+    def __init__(self, url: str, key: str, api_key: str | None = None) -> None:
+        """`key` says who asks; `api_key` is what the gateway knows, where that is another."""
         self._base = f"{url}/rest/v1/rpc/"
-        self._headers = {"apikey": key, "Content-Type": "application/json"}
+        self._headers = {"apikey": api_key or key, "Content-Type": "application/json"}
         if not key.startswith("sb_"):  # an sb_ key is no JWT: the gateway exchanges the apikey
             self._headers["Authorization"] = f"Bearer {key}"
         self._session: aiohttp.ClientSession | None = None

@@ -95,7 +95,11 @@ class Bridge:
                         health.serve(app, self.settings.http_host, self.settings.http_port)
                     )
                 rpc = await stack.enter_async_context(
-                    Rpc(self.settings.supabase_url, self.settings.supabase_key.get_secret_value())
+                    Rpc(
+                        self.settings.supabase_url,
+                        self.settings.supabase_key.get_secret_value(),
+                        self.settings.api_key,
+                    )
                 )
                 # Importing aiogram takes seconds: meanwhile the database is asked.
                 telegram = asyncio.create_task(asyncio.to_thread(_import_telegram))
@@ -210,6 +214,7 @@ class Bridge:
         return Doorbell(
             url=settings.supabase_url,
             key=settings.supabase_key.get_secret_value,
+            api_key=settings.api_key,
             tables=[EVENTS],
             wake=pump.wake,
             mode=settings.doorbell,

@@ -109,6 +109,7 @@ class Doorbell:
         wake: Callable[[str], None],
         mode: Mode = "both",
         topic: str = "tma_bell",
+        api_key: str | None = None,
         delays: Callable[[], Iterator[float]] = delays,
         observer: DoorbellObserver = UNOBSERVED,
         limits: Limits = LIMITS,
@@ -119,11 +120,13 @@ class Doorbell:
 
         `url`: the Supabase project's base address. `key()`: the key to use now; asked at every
         new connection, and shortly before the key in use expires. `tables`: in `public`.
+        `api_key`: what the gateway knows, where that is another than the key.
         `delays()`: the pauses in seconds between connections that fail. `clock` counts seconds;
         `now` is the time of day, for keys that expire.
         """
         self._url = url
         self._key = key
+        self._api_key = api_key
         self._tables = tuple(tables)
         self._wake = wake
         self._topic = topic
@@ -223,6 +226,7 @@ class Doorbell:
             topic=self._topic,
             tables=self._tables,
             key=self._key,
+            api_key=self._api_key,
             limits=self._limits,
             clock=self._clock,
             stir=self._stir.set,

@@ -41,6 +41,7 @@ class Session:
         topic: str,
         tables: Sequence[str],
         key: Callable[[], str],
+        api_key: str | None,
         limits: Limits,
         clock: Callable[[], float],
         stir: Callable[[], None],
@@ -58,6 +59,7 @@ class Session:
         self._topic = topic
         self._tables = tables
         self._read_key = key
+        self._api_key = api_key
         self._limits = limits
         self._clock = clock
         self._stir = stir
@@ -108,7 +110,7 @@ class Session:
     def _assemble(self, key: str) -> "_Library":
         client = AsyncRealtimeClient(
             f"{self._url.rstrip('/')}/realtime/v1",
-            token=key,
+            token=self._api_key or key,
             auto_reconnect=False,
             max_retries=1,
             timeout=self._limits.reply,  # type: ignore[arg-type]  # seconds; floats do as well

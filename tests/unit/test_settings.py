@@ -125,3 +125,25 @@ def test_an_env_file_that_is_not_there_is_an_error(tmp_path):
     """A file that was asked for by name must exist."""
     with pytest.raises(ConfigurationError, match="no env file"):
         load(environ=GOOD, env_file=tmp_path / "gone")
+
+
+@pytest.mark.parametrize(
+    ("role", "shown"), [("tma_bridge", key("anon")), ("service_role", key("service_role"))]
+)
+def test_the_gateway_is_shown_a_key_that_it_knows(role, shown):
+    """Supabase's gateway refuses JWTs that it has not issued, so ours goes behind the anon key."""
+    settings = parse({**GOOD, "SUPABASE_KEY": key(role), "SUPABASE_ANON_KEY": key("anon")})
+
+    assert settings.api_key == shown
+
+
+def test_without_an_anon_key_the_key_itself_is_shown():
+    """As a stack wants it that has no gateway."""
+    assert parse({**GOOD, "SUPABASE_KEY": key("tma_bridge")}).api_key == key("tma_bridge")
+
+
+def test_the_anon_key_is_not_the_other_one():
+    """A service key in its place would be shown to whoever reads the gateway's logs."""
+    (problem,) = problems(SUPABASE_ANON_KEY=key("service_role"))
+
+    assert problem.startswith("SUPABASE_ANON_KEY")

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from realtime_bridge.local.postgres import Postgres
+from tests.sql.signing import BOT, web_app_key
 from tests.sql.support import Connection, Worker, connect
 
 _NAME = "sql_contract"
@@ -26,23 +27,47 @@ def sql_dsn(postgres: Postgres, template: str) -> Iterator[str]:
     postgres.drop_database(_NAME)
 
 
+@pytest.fixture(scope="session")
+def sessions(sql_dsn: str) -> Iterator[tuple[Connection, Worker, Worker]]:
+    """The sessions behind the next three fixtures: connecting takes longer than most tests."""
+    with (
+        connect(sql_dsn) as owner,
+        Worker(sql_dsn) as worker,
+        Worker(sql_dsn, "plan_requests") as planner,
+    ):
+        yield owner, worker, planner
+
+
 @pytest.fixture
-def database(sql_dsn: str) -> Iterator[Connection]:
+def database(sessions: tuple[Connection, Worker, Worker]) -> Connection:
     """A session of the owner in the shared database, which is empty."""
-    with connect(sql_dsn) as connection:
-        connection.execute(_EMPTY)
-        yield connection
+    owner = sessions[0]
+    owner.execute(_EMPTY)
+    return owner
 
 
 @pytest.fixture
-def worker(sql_dsn: str, database: Connection) -> Iterator[Worker]:
+def worker(sessions: tuple[Connection, Worker, Worker], database: Connection) -> Worker:
     """A bridge of the emptied shared database."""
-    with Worker(sql_dsn) as worker:
-        yield worker
+    return sessions[1]
+
+
+@pytest.fixture(scope="session")
+def requesters(sql_dsn: str) -> Iterator[dict[str, Connection]]:
+    """Sessions of the roles in which requests of Mini Apps run."""
+    with connect(sql_dsn, "anon") as anon, connect(sql_dsn, "authenticated") as authenticated:
+        yield {"anon": anon, "authenticated": authenticated}
 
 
 @pytest.fixture
-def planner(sql_dsn: str, database: Connection) -> Iterator[Worker]:
+def anon(requesters: dict[str, Connection], worker: Worker) -> Connection:
+    """A request by the anon key, to a project in which one bot is registered."""
+    worker.call("register_tma_bot", BOT, web_app_key())
+    requesters["anon"].execute("reset all")
+    return requesters["anon"]
+
+
+@pytest.fixture
+def planner(sessions: tuple[Connection, Worker, Worker], database: Connection) -> Worker:
     """A worker on the second lane, plan_requests, of the emptied shared database."""
-    with Worker(sql_dsn, "plan_requests") as worker:
-        yield worker
+    return sessions[2]

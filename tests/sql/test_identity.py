@@ -22,18 +22,10 @@ from tests.sql.signing import (
     signed,
     web_app_key,
 )
-from tests.sql.support import Connection, Worker, connect
+from tests.sql.support import Connection, Worker
 
 OTHER_TOKEN = "7000000002:AAanother-token-of-a-bot-that-does-not-exist"
 DAY = 86400
-
-
-@pytest.fixture
-def anon(sql_dsn: str, database: Connection, worker: Worker) -> Iterator[Connection]:
-    """A session as PostgREST opens it for the anon key; one bot is registered."""
-    worker.call("register_tma_bot", BOT, web_app_key())
-    with connect(sql_dsn, "anon") as connection:
-        yield connection
 
 
 def ask(connection: Connection, header: str | None, claims: object = None) -> int | None:

@@ -1,0 +1,140 @@
+"""tma_bridge_check: what `check` can tell an operator."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from realtime_bridge.local.postgres import Postgres
+from tests.sql.signing import BOT, web_app_key
+from tests.sql.support import Connection, Worker, connect
+
+
+def check(connection: Connection) -> dict[str, Any]:
+    """What tma_bridge_check returns to this session."""
+    row = connection.execute("select public.tma_bridge_check() as answer").fetchone()
+    assert row
+    answer: dict[str, Any] = row["answer"]
+    return answer
+
+
+@pytest.fixture
+def own(db: str) -> Iterator[Connection]:
+    """A database of its own, for a test that spoils it."""
+    with connect(db) as connection:
+        yield connection
+
+
+def test_of_a_fresh_project(worker: Worker) -> None:
+    """Everything is there, nothing is open."""
+    answer = check(worker.connection)
+
+    fine = {"published": True, "row_security": True, "rings": True}
+    assert answer.pop("now")
+    assert answer.pop("tma_bridge")["api"]
+    assert answer == {
+        "schema_version": 1,
+        "role": "service_role",
+        "tables": {"tma_events": fine, "plan_requests": fine},
+        "publication": True,
+        "realtime_send": True,
+        "lead_names": None,
+        "bots": [],
+        "allow_unverified": False,
+        "auth_max_age_seconds": 86400,
+        "open_policies": [],
+        "open_functions": [],
+    }
+
+
+@pytest.mark.parametrize("role", ["service_role", "tma_bridge"])
+def test_says_whose_key_it_is(sql_dsn: str, database: Connection, role: str) -> None:
+    """The role that the bridge's key stands for."""
+    with Worker(sql_dsn, role=role) as worker:
+        assert check(worker.connection)["role"] == role
+
+
+def test_says_which_bots_are_known(worker: Worker) -> None:
+    """Users of other bots are nobody."""
+    worker.call("register_tma_bot", BOT, web_app_key())
+
+    assert check(worker.connection)["bots"] == [BOT]
+
+
+@pytest.mark.parametrize(
+    ("spoil", "table", "finding"),
+    [
+        ("alter publication supabase_realtime drop table tma_events", "tma_events", "published"),
+        ("alter table plan_requests disable row level security", "plan_requests", "row_security"),
+        ("alter table tma_events disable trigger tma_bell", "tma_events", "rings"),
+    ],
+)
+def test_finds_what_is_missing(own: Connection, spoil: str, table: str, finding: str) -> None:
+    """What somebody switched off by accident."""
+    own.execute(spoil)
+
+    tables = check(own)["tables"]
+
+    assert not tables[table].pop(finding)
+    assert all(value for found in tables.values() for value in found.values())
+
+
+@pytest.mark.parametrize(
+    ("policy", "found"),
+    [
+        ("for all using (true)", "all"),
+        ("for select to anon using (true)", "select"),
+        ("for insert to authenticated with check (true)", "insert"),
+        ("for select to service_role using (true)", None),
+        ("as restrictive for select using (true)", None),
+    ],
+)
+def test_finds_policies_that_open_a_table(own: Connection, policy: str, found: str | None) -> None:
+    """Whatever it is called: a policy adds to ours, it does not narrow them."""
+    own.execute(f'create policy "mine" on public.tma_events {policy}')
+
+    expected = [{"table": "tma_events", "policy": "mine", "command": found}] if found else []
+    assert check(own)["open_policies"] == expected
+
+
+def test_finds_functions_that_anybody_can_call(own: Connection) -> None:
+    """Recreating a function under Supabase's default privileges opens it to anon."""
+    own.execute("grant execute on function public.claim_tma_events(integer) to anon")
+    own.execute("grant execute on function bridge.ring(text) to public")
+
+    assert check(own)["open_functions"] == ["bridge.ring(text)", "public.claim_tma_events(integer)"]
+
+
+@pytest.mark.parametrize(
+    ("made", "source"),
+    [
+        ("create table public.leads (id bigint, title text)", None),
+        (
+            "create table public.leads (id bigint, prospect_name text)",
+            "public.leads.prospect_name",
+        ),
+        (
+            """create or replace function public.tma_lead_name(p_lead_id bigint) returns text
+            language sql as $$ select 'x' $$""",
+            "public.tma_lead_name",
+        ),
+    ],
+)
+def test_says_where_names_come_from(own: Connection, made: str, source: str | None) -> None:
+    """Null means from the payload alone."""
+    own.execute(made)
+
+    assert check(own)["lead_names"] == source
+
+
+def test_says_whether_the_bridges_role_hears_broadcasts(
+    postgres: Postgres, own: Connection
+) -> None:
+    """Whether an operator could grant that depends on the age of the project."""
+    with connect(postgres.dsn(own.info.dbname, "supabase_admin")) as admin:
+        admin.execute("grant select on realtime.messages to tma_bridge")
+        admin.execute("revoke usage on schema realtime from tma_bridge")
+        deaf = check(own)["tma_bridge"]["broadcasts"]
+        admin.execute("grant usage on schema realtime to tma_bridge")
+
+    assert (deaf, check(own)["tma_bridge"]["broadcasts"]) == (False, True)

@@ -1,0 +1,291 @@
+"""Workers doing anything in any order: the SQL does what the reference in outbox.py says.
+
+That reference holds the promises: a claim is started once, a settled row is changed by an operator
+only, a lost token opens nothing, a chat goes in order, and no row is ever out of reach.
+"""
+
+from collections import Counter
+from typing import Any
+
+import psycopg
+import pytest
+from hypothesis import HealthCheck, Phase, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+
+from tests.sql.outbox import Outbox, Outcome, Times, outcome
+from tests.sql.support import Connection, Worker, insert, put_back
+
+Token = tuple[int, int]
+
+OUTCOMES = st.sampled_from(
+    [
+        outcome("delivered", message_id=7),
+        outcome("failed", failure="blocked"),
+        outcome("failed", failure="uncertain"),
+        outcome("pending"),
+        outcome("pending", retry_in=600),
+        outcome("pending", retry_in=600, counted=True),
+    ]
+)
+
+PROFILE = settings(
+    max_examples=60,
+    stateful_step_count=50,
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=list(HealthCheck),
+)
+
+
+# Which token or row: mostly a recent one, where things happen, but old ones too.
+RECENT = st.one_of(st.integers(0, 2), st.integers(0, 9))
+
+
+class Workers(RuleBasedStateMachine):
+    """Several workers and an operator; a token is used by whoever has it, as often as he likes."""
+
+    database: Connection
+    worker: Worker
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.database.execute("delete from tma_events")
+        self.model = Outbox()
+        self.rows: list[int] = []
+        self.tokens: list[Token] = []
+        self.starts: Counter[Token] = Counter()
+
+    @rule(chat=st.integers(1, 3), due_in=st.sampled_from([-60, -30, 0, 600]))
+    def insert(self, chat: int, due_in: float) -> None:
+        """A Mini App inserts: now, with an earlier place, or for later."""
+        event = insert(self.database, telegram_id=chat, due_in=due_in)
+        self.model.insert(event, chat)
+        self.rows.append(event)
+
+    @precondition(lambda self: self.rows)
+    @rule(limit=st.integers(1, 4))
+    def claim(self, limit: int) -> None:
+        """A worker claims."""
+        expected = self.model.claim(limit, self.times())
+        claimed = [(row["id"], row["attempt"]) for row in self.worker.claim(limit)]
+        assert claimed == expected
+        self.tokens += claimed
+
+    @precondition(lambda self: self.tokens)
+    @rule(which=RECENT)
+    def start(self, which: int) -> None:
+        """A worker asks whether it may send."""
+        token = recent(self.tokens, which)
+        passed = self.worker.start(as_claim(token)) == {token[0]}
+        assert passed == self.model.start(token)
+        self.starts[token] += passed
+        assert self.starts[token] <= 1
+
+    @precondition(lambda self: self.tokens)
+    @rule(which=RECENT, outcome=OUTCOMES)
+    def settle(self, which: int, outcome: Outcome) -> None:
+        """A worker says how it ended."""
+        token = recent(self.tokens, which)
+        accepted = self.worker.settle(as_claim(token) | outcome.written) == {token[0]}
+        assert accepted == self.model.settle(token, outcome)
+
+    @precondition(lambda self: self.tokens)
+    @rule(which=RECENT)
+    def release(self, which: int) -> None:
+        """A worker stops."""
+        token = recent(self.tokens, which)
+        assert (self.worker.release(as_claim(token)) == {token[0]}) == self.model.release(token)
+
+    @precondition(lambda self: self.tokens)
+    @rule(which=RECENT)
+    def expire(self, which: int) -> None:
+        """A worker dies, or sleeps past its lease and wakes up later."""
+        event_id, _ = recent(self.tokens, which)
+        event = self.model.events.get(event_id)
+        if event and event.status == "processing":
+            self.model.expire(event_id)
+            self.database.execute(
+                "update tma_events set claimed_at = claimed_at - interval '1 hour',"
+                " send_started_at = send_started_at - interval '1 hour' where id = %s",
+                [event_id],
+            )
+
+    @rule(resend=st.booleans())
+    def recover(self, *, resend: bool) -> None:
+        """The sweep."""
+        counts = self.worker.recover(120, resend=resend)
+        assert (counts["returned"], counts["resent"], counts["uncertain"]) == self.model.recover(
+            resend=resend
+        )
+
+    @precondition(lambda self: self.rows)
+    @rule(which=RECENT)
+    def become_due(self, which: int) -> None:
+        """The time of a scheduled row, or of a retry, comes."""
+        row = recent(self.rows, which)
+        event = self.model.events.get(row)
+        if event and event.status == "pending" and not self.times()[row].due:
+            put_back(self.database, 601, row)
+
+    @precondition(lambda self: self.rows)
+    @rule(which=st.lists(RECENT, max_size=3))
+    def retry(self, which: list[int]) -> None:
+        """An operator gives failed rows another chance."""
+        ids = [recent(self.rows, at) for at in which]
+        retried = self.database.execute("select retry_tma_events(%s) as id", [ids]).fetchall()
+        assert {row["id"] for row in retried} == self.model.retry(ids)
+
+    @rule()
+    def purge(self) -> None:
+        """An operator deletes settled rows."""
+        (row,) = self.worker.call("purge_tma_events", "0", 1000)
+        assert row["answer"] == self.model.purge()
+
+    @invariant()
+    def same(self) -> None:
+        """Every row is as the reference says: nothing else has changed, nothing is gone."""
+        rows = self.database.execute(
+            "select id, status, attempt, retries, send_started_at is not null"
+            " and status = 'processing' as started, failure, message_id from tma_events"
+        ).fetchall()
+        expected = [
+            {
+                "id": e.id,
+                "status": e.status,
+                "attempt": e.attempt,
+                "retries": e.retries,
+                "started": e.started and e.status == "processing",
+                "failure": e.failure,
+                "message_id": e.message_id,
+            }
+            for e in self.model.events.values()
+        ]
+        assert sorted(rows, key=row_id) == sorted(expected, key=row_id)
+
+    def teardown(self) -> None:
+        """Whatever state this ended in, one worker alone can finish every row."""
+        self.database.execute(
+            "update tma_events set claimed_at = claimed_at - interval '1 hour'"
+            " where status = 'processing'"
+        )
+        self.worker.recover(120)
+        self.database.execute(
+            "update tma_events set deliver_after = least(deliver_after, now()), retry_at = null"
+        )
+        while claimed := self.worker.claim():
+            assert self.worker.start(*claimed) == {row["id"] for row in claimed}
+            self.worker.settle(
+                *(
+                    as_claim((r["id"], r["attempt"])) | {"status": "delivered", "message_id": 1}
+                    for r in claimed
+                )
+            )
+        left = self.database.execute("select id from tma_events where settled_at is null")
+        assert left.fetchall() == []
+
+    def times(self) -> dict[int, Times]:
+        """What only the database knows: its clock's view of the open rows."""
+        rows = self.database.execute(
+            "select id, deliver_after, coalesce(retry_at, deliver_after) as goes_at,"
+            " coalesce(retry_at, deliver_after) <= now() as due from tma_events"
+        )
+        return {
+            r["id"]: Times((r["deliver_after"], r["id"]), (r["goes_at"], r["id"]), r["due"])
+            for r in rows
+        }
+
+
+def recent(items: list[Any], which: int) -> Any:
+    """The last item for 0, the one before for 1, and so on round again."""
+    return items[-1 - which % len(items)]
+
+
+def as_claim(token: Token) -> dict[str, Any]:
+    """A token as the functions read it."""
+    return {"id": token[0], "attempt": token[1]}
+
+
+def row_id(row: dict[str, Any]) -> int:
+    """To sort by."""
+    return int(row["id"])
+
+
+def run(database: Connection, worker: Worker, profile: settings = PROFILE) -> None:
+    """Run the machine in this database."""
+    machine = type("Machine", (Workers,), {"database": database, "worker": worker})
+    run_state_machine_as_test(machine, settings=profile)
+
+
+def test_the_sql_does_what_the_reference_says(database: Connection, worker: Worker) -> None:
+    """In thousands of steps chosen to go wrong."""
+    run(database, worker)
+
+
+MUTANTS = {
+    "settle without the attempt": (
+        "settle_tma_events",
+        [
+            (" and e.attempt = o.attempt\n        where", "\n        where"),
+            (" and e.attempt = o.attempt\n        returning", "\n        returning"),
+        ],
+    ),
+    "settle a row that is settled": ("settle_tma_events", [("where e.status = 'processing'", "")]),
+    "start without the attempt": (
+        "start_tma_events",
+        [("e.id = c.id and e.attempt = c.attempt", "e.id = c.id")],
+    ),
+    "start twice": ("start_tma_events", [(" and e.send_started_at is null", "")]),
+    "release what was started": ("release_tma_events", [(" and e.send_started_at is null", "")]),
+    "claim out of order": ("claim_tma_events", [("and e.id = (", "and 0 < (")]),
+    "claim with an old token": ("claim_tma_events", [("attempt = e.attempt + 1", "attempt = 1")]),
+    "recover what was started": (
+        "recover_tma_events",
+        [
+            ("(p_resend_uncertain or not stale.started)", "true"),
+            ("and stale.started and not", "and false and not"),
+        ],
+    ),
+    "recover without counting": (
+        "recover_tma_events",
+        [("retries = e.retries + 1", "retries = e.retries")],
+    ),
+    "recover within the lease": (
+        "recover_tma_events",
+        [("e.claimed_at < now() - p_lease", "true")],
+    ),
+    "retry what was delivered": ("retry_tma_events", [("e.status = 'failed' and", "")]),
+    "purge what is open": ("purge_tma_events", [("e.settled_at < now() - p_keep", "true")]),
+}
+
+
+@pytest.mark.parametrize("mutant", MUTANTS)
+def test_a_bug_put_in_on_purpose_is_found(
+    database: Connection, worker: Worker, mutant: str
+) -> None:
+    """The machine would notice if a promise were broken."""
+    function, changes = MUTANTS[mutant]
+    row = database.execute(
+        "select pg_get_functiondef(oid) as source from pg_proc where proname = %s", [function]
+    ).fetchone()
+    assert row
+    source = row["source"]
+    for old, new in changes:
+        assert source.count(old) == 1, old
+        source = source.replace(old, new)
+    quick = settings(PROFILE, phases=[Phase.generate], print_blob=False, report_multiple_bugs=False)
+
+    database.execute(source)
+    try:
+        with pytest.raises((AssertionError, psycopg.IntegrityError)) as caught:
+            run(database, worker, quick)
+    finally:
+        database.execute(row["source"])
+
+    assert caught.value

@@ -60,8 +60,8 @@ class Channel:
     async def reply_error(self, reason: str) -> None:
         await self._reply("error", {"reason": reason})
 
-    async def system_ok(self) -> None:
-        await self._system("Subscribed to PostgreSQL", "ok", "postgres_changes")
+    async def system_ok(self, extension: str = "postgres_changes") -> None:
+        await self._system("Subscribed to PostgreSQL", "ok", extension)
 
     async def system_error(self, message: str, extension: str = "postgres_changes") -> None:
         await self._system(message, "error", extension)
@@ -120,6 +120,13 @@ async def ignore(channel: Channel) -> None:
 
 async def grant_unready(channel: Channel) -> None:
     """Answer the join, but never say that changes are ready."""
+    await channel.reply()
+
+
+async def grant_another_table(channel: Channel) -> None:
+    """Answer the join with a binding that was not asked for."""
+    for binding in channel.bindings:
+        binding["table"] = "another"
     await channel.reply()
 
 

@@ -14,6 +14,7 @@ from tests.doorbell.scripted import (
     accept,
     expire_at_once,
     grant,
+    grant_another_table,
     grant_unready,
     ignore,
     never,
@@ -32,12 +33,15 @@ async def test_ready_takes_the_word_of_the_server(server: ScriptedRealtime, visi
     visitor = visit()
     await visitor.ready(Bell.BROADCAST)
 
+    await server.channel.system_ok(extension="broadcast")  # says nothing about changes
+    await server.channel.broadcast()
+    await until(lambda: visitor.rings[-1] == "broadcast")
     before = (visitor.state(Bell.CHANGES), list(visitor.rings))
     await server.channel.system_ok()
     await visitor.ready(Bell.CHANGES)
 
-    assert before == ("down", ["ready"])
-    assert visitor.rings == ["ready", "ready"]
+    assert before == ("down", ["ready", "broadcast"])
+    assert visitor.rings == ["ready", "broadcast", "ready"]
     assert visitor.told.all == [("ready", Bell.BROADCAST), ("ready", Bell.CHANGES)]
 
 
@@ -107,11 +111,12 @@ async def test_a_key_that_is_no_jwt_is_not_sent_as_a_token(
         (status(404), Reason.CONNECT, "HTTP 404"),
         (status(429), Reason.CONNECT, "HTTP 429"),
         (status(500, '{"error": {}}'), Reason.CONNECT, "HTTP 500"),
+        (status(503, '{"error": "' + "x" * 9000 + '"}'), Reason.CONNECT, "HTTP 503 xxx"),
         (status(502, "<html>" * 1000), Reason.CONNECT, "HTTP 502"),
         (status(302), Reason.CONNECT, "HTTP 302"),
         (never, Reason.CONNECT, "TimeoutError"),
     ],
-    ids=["401", "403", "404", "429", "500", "502", "redirect to nowhere", "no answer"],
+    ids=["401", "403", "404", "429", "500", "503", "502", "redirect to nowhere", "no answer"],
 )
 async def test_a_refused_connection_is_tried_again(
     server: ScriptedRealtime, visit: Visit, handshake: Handshake, reason: Reason, error: str
@@ -127,6 +132,7 @@ async def test_a_refused_connection_is_tried_again(
     await visitor.ready()
 
     assert refused.last_error.startswith(error)
+    assert len(refused.last_error) <= 300
     assert not refused.healthy
     assert attempts <= 4
     assert ("down", reason) not in visitor.told.all, "it never was up"
@@ -188,6 +194,7 @@ async def test_a_redirect_in_a_circle_ends(server: ScriptedRealtime, visit: Visi
         (refuse("MalformedJWT: The token provided is not a valid JWT"), Reason.TOKEN, {}),
         (refuse("JwtSignatureError: Failed to validate JWT signature"), Reason.TOKEN, {}),
         (expire_at_once, Reason.TOKEN, {}),
+        (grant_another_table, Reason.CLOSED, {}),
     ],
     ids=[
         "reply lost",
@@ -198,6 +205,7 @@ async def test_a_redirect_in_a_circle_ends(server: ScriptedRealtime, visit: Visi
         "token malformed",
         "token forged",
         "granted, then expired",
+        "granted another table",
     ],
 )
 async def test_a_join_that_fails_is_tried_again(
@@ -241,10 +249,12 @@ async def test_a_system_message_that_does_not_parse_costs_one_bell_only(
 
     await until(lambda: visitor.state(Bell.CHANGES) == "refused")
     given_up = list(visitor.told.all)
+    error = visitor.doorbell.status.last_error
     await server.channel.system_ok()
     await visitor.ready()
 
-    assert ("refused", Bell.CHANGES, "no answer within 0.3 s") in given_up
+    assert error == "no answer within 0.3 s"
+    assert ("refused", Bell.CHANGES, error) in given_up
     assert visitor.reasons == []
 
 

@@ -68,11 +68,27 @@ async def test_a_deaf_doorbell_is_rebuilt_from_time_to_time(
 
     await visitor.rebuilt(Reason.RETRY, times=2)
     unproven = visitor.doorbell.healthy
+    announced = [what for what in visitor.told.all if what[0] == "ready"]
     await server.channel.change()
     await server.channel.broadcast()
     await visitor.ready()
 
     assert not unproven
+    assert len(announced) == 4, "two bells, twice: not again until they rang"
+
+
+async def test_rows_found_while_nothing_is_ready_are_no_misses(
+    server: ScriptedRealtime, visit: Visit
+) -> None:
+    """Who does not call itself healthy is not deaf when it does not ring."""
+    visitor = visit()
+    visitor.doorbell.missed("tma_events", 100)
+    await visitor.ready()
+
+    looks = await look_often(visitor, seconds=0.2)
+
+    assert looks
+    assert visitor.reasons == []
 
 
 async def test_a_late_ring_takes_the_report_back(server: ScriptedRealtime, visit: Visit) -> None:

@@ -19,7 +19,7 @@ from tests.doorbell.scripted import (
     refuse_private,
     refuse_public,
 )
-from tests.doorbell.visitor import Visitor, until
+from tests.doorbell.visitor import Clock, Visitor, until
 
 Visit = Callable[..., Visitor]
 PRIVATE_BOTH, PRIVATE_BROADCAST, PUBLIC_CHANGES = (True, 1), (True, 0), (False, 1)
@@ -88,6 +88,8 @@ async def test_a_refused_bell_is_asked_for_again_beside_the_working_one(
     assert visitor.told.all.count(("rebuilt", Reason.REFUSED)) == 1
     assert not [what for what in visitor.told.all[2:] if what[0] == "down"]
     await until(lambda: len(server.sockets) == 1)
+    await server.kill()
+    await until(lambda: {visitor.state(bell) for bell in Bell} == {"down"})
 
 
 async def test_asking_again_keeps_its_distance(server: ScriptedRealtime, visit: Visit) -> None:
@@ -118,6 +120,22 @@ async def test_a_loss_soon_after_a_refusal_does_not_ask_for_everything(
     await visitor.ready(Bell.CHANGES)
 
     assert asked(server) == [PRIVATE_BOTH, PUBLIC_CHANGES, PUBLIC_CHANGES]
+
+
+async def test_a_loss_long_after_a_refusal_asks_for_everything(
+    server: ScriptedRealtime, visit: Visit
+) -> None:
+    """When it is time to ask again anyway, the next connection does."""
+    clock = Clock()
+    server.then(refuse_private)
+    visitor = visit(clock=clock, limits={"look_every": 60.0})
+    await until(lambda: visitor.state(Bell.CHANGES) == "ready")
+
+    clock.seconds += 300
+    await server.channel.phx_close()
+    await visitor.ready()
+
+    assert visitor.reasons == [Reason.REFUSED, Reason.CLOSED]
 
 
 async def test_everything_refused_starts_over(server: ScriptedRealtime, visit: Visit) -> None:
@@ -179,7 +197,7 @@ async def test_a_question_that_is_never_answered_is_dropped(
 ) -> None:
     """Asking again on a connection that hangs ends after a while and leaves the old one alone."""
     server.then(refuse_changes, refuse_changes, ignore)
-    visitor = visit(limits={"ask_again": 0.1, "ready": 0.3})
+    visitor = visit(limits={"ask_again": 0.1, "ready": 0.3, "reply": 60.0})
     visitor.expected_reads = 3
 
     await visitor.rebuilt(Reason.RETRY)

@@ -10,7 +10,7 @@ import pytest
 from realtime_bridge.doorbell import Bell, Reason
 from realtime_bridge.doorbell.session import Session
 from tests.doorbell.scripted import EXPIRED, ScriptedRealtime, ignore, never
-from tests.doorbell.visitor import Visitor, until
+from tests.doorbell.visitor import Clock, Visitor, until
 
 Visit = Callable[..., Visitor]
 Hurt = Callable[[ScriptedRealtime, Session], Awaitable[None]]
@@ -123,6 +123,21 @@ async def test_a_failure_is_noticed_and_mended(
     await server.channel.broadcast()
     await until(lambda: visitor.rings[-1] == "broadcast")
     await until(lambda: len(server.sockets) == 1)
+    assert server.attempts <= 1 + len(visitor.reasons), "the library dials by itself"
+
+
+@pytest.mark.parametrize("hurt", [reading_ends, heartbeat_ends, close_channel, close_socket(1000)])
+async def test_a_failure_is_noticed_at_once(
+    server: ScriptedRealtime, visit: Visit, hurt: Hurt
+) -> None:
+    """What can be told by a callback or a task's end does not wait for the next look."""
+    visitor = visit(limits={"look_every": 60.0})
+    await visitor.ready()
+    (session,) = visitor.doorbell._sessions
+
+    await hurt(server, session)
+
+    await until(lambda: visitor.reasons)
 
 
 async def test_a_server_that_is_down_for_long_is_found_again(
@@ -142,6 +157,22 @@ async def test_a_server_that_is_down_for_long_is_found_again(
     assert down.changes == down.broadcast == "down"
     assert visitor.told.all.count(("down", Reason.LOST)) == 1
     assert visitor.doorbell.status.healthy
+
+
+async def test_the_status_says_since_when(server: ScriptedRealtime, visit: Visit) -> None:
+    """`since` is the moment at which the doorbell last went from healthy to not, or back."""
+    clock = Clock(5.0)
+    visitor = visit(clock=clock)
+    begun = visitor.doorbell.status.since
+    clock.seconds = 7.0
+    await visitor.ready()
+    ready = visitor.doorbell.status.since
+
+    clock.seconds = 9.0
+    await server.kill()
+    await visitor.rebuilt(Reason.CONNECT, times=2)
+
+    assert [begun, ready, visitor.doorbell.status.since] == [5.0, 7.0, 9.0]
 
 
 async def test_a_frozen_server_is_noticed_by_its_silence(

@@ -5,22 +5,25 @@ import hashlib
 import hmac
 import importlib
 import signal
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator, Awaitable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 import structlog
 
-from realtime_bridge import health
+from realtime_bridge import health, plugins
+from realtime_bridge.answering import Answerer, RequestTable
 from realtime_bridge.backoff import delays
 from realtime_bridge.doorbell import Bell, Doorbell, Reason
 from realtime_bridge.model import Outcome, TmaEvent
 from realtime_bridge.pacing import Limits, Pacing
 from realtime_bridge.pump import Pump
 from realtime_bridge.queue import EventQueue, Policy
+from realtime_bridge.requests import Request, RequestOutcome, RequestQueue
 from realtime_bridge.rpc import Refused, Rpc, Unavailable
-from realtime_bridge.settings import ConfigurationError, Settings
+from realtime_bridge.settings import ConfigurationError, Delivery, Settings
+from realtime_bridge.sweep import Sweep
 from realtime_bridge.telemetry import Metrics, Telemetry
 
 if TYPE_CHECKING:
@@ -32,6 +35,7 @@ if TYPE_CHECKING:
 log = structlog.get_logger()
 
 T = TypeVar("T")
+Lane: TypeAlias = Pump[Any, Any]
 
 EVENTS = "tma_events"
 PURGE_EVERY_SECONDS = 3600.0
@@ -54,16 +58,24 @@ class Bridge:
         *,
         bot: "Bot | None" = None,
         messages: "Messages | None" = None,
+        planner: Any = None,
+        request_tables: Sequence[RequestTable] = (),
     ) -> None:
-        """Build nothing yet. A bot that is passed in stays the caller's: it is not closed."""
+        """Build nothing yet. A bot that is passed in stays the caller's: it is not closed.
+
+        `planner` stands in for PLANNER; `request_tables` are answered beside REQUEST_TABLES.
+        """
         self.settings = settings
         self.metrics = Metrics()
         self._bot = bot
         self._messages = messages
+        self._planner = planner
+        self._more_tables = request_tables
+        self._tables: list[RequestTable] = []
         self._stopping = asyncio.Event()
         self._running: asyncio.Task[None] | None = None
         self._doorbell: Doorbell | None = None
-        self._pump: Pump[TmaEvent, Outcome] | None = None
+        self._lanes: list[Lane] = []
         self._waiting_for: str | None = "start"
 
     async def start(self) -> None:
@@ -87,6 +99,9 @@ class Bridge:
         Raises ConfigurationError when something is wrong that only a person can mend. What may
         come up later (PostgREST, Telegram) is waited for.
         """
+        self._tables = plugins.request_tables(
+            self.settings, planner=self._planner, more=self._more_tables
+        )
         app = health.create_app(self.readiness, self.metrics.registry)
         try:
             async with AsyncExitStack() as stack:
@@ -115,13 +130,13 @@ class Bridge:
 
     def readiness(self) -> tuple[bool, dict[str, Any]]:
         """Whether messages flow; a doorbell that is down makes it degraded, not unready."""
-        pump, doorbell = self._pump, self._doorbell
+        doorbell = self._doorbell
         reasons = [
             reason
             for reason in (
                 self._waiting_for and f"waiting for {self._waiting_for}",
-                pump and pump.problem,
-                pump and pump.halted,
+                *(lane.problem for lane in self._lanes),
+                *(lane.halted for lane in self._lanes),
             )
             if reason
         ]
@@ -138,37 +153,54 @@ class Bridge:
 
     async def _work(self, rpc: Rpc, bot: "Bot") -> None:
         """Run the doorbell and the lanes until a stop is requested."""
-        pump, queue = self._events_lane(rpc, bot)
-        doorbell = self._build_doorbell(pump)
-        self._pump, self._doorbell, self._waiting_for = pump, doorbell, None
+        queue = self._event_queue(rpc)
+        sweep = self._build_sweep(rpc)
+        lanes: list[Lane] = [
+            self._events_lane(queue, sweep, bot),
+            *(self._requests_lane(rpc, table, sweep) for table in self._tables),
+        ]
+        doorbell = self._build_doorbell(lanes)
+        self._lanes, self._doorbell, self._waiting_for = lanes, doorbell, None
         background = [
             asyncio.create_task(doorbell.run(), name="doorbell"),
             asyncio.create_task(self._purge(queue), name="purge"),
         ]
-        pumping = asyncio.create_task(pump.run(), name="pump")
+        pumping = [asyncio.create_task(lane.run(), name=lane.lane) for lane in lanes]
         stopping = asyncio.create_task(self._stopping.wait())
         log.info("started", delivery=self.settings.delivery.value, bot_id=bot.id)
         try:
             done, _ = await asyncio.wait(
-                [*background, pumping, stopping], return_when=asyncio.FIRST_COMPLETED
+                [*background, *pumping, stopping], return_when=asyncio.FIRST_COMPLETED
             )
             for task in done - {stopping}:
                 task.result()  # none of them ends by itself: if one did, say why and stop
                 raise RuntimeError(f"{task.get_name()} ended by itself")
         finally:
-            log.info("stopping", in_hand=pump.in_hand)
-            pump.stop()
-            await asyncio.wait([pumping], timeout=self.settings.stop_grace)
-            await pump.finish(self.settings.stop_grace)
-            await _cancel([*background, pumping, stopping])
+            log.info("stopping", in_hand=sum(lane.in_hand for lane in lanes))
+            for lane in lanes:
+                lane.stop()
+            await asyncio.wait(pumping, timeout=self.settings.stop_grace)
+            await asyncio.gather(*(lane.finish(self.settings.stop_grace) for lane in lanes))
+            await _cancel([*background, *pumping, stopping])
 
-    def _events_lane(self, rpc: Rpc, bot: "Bot") -> tuple[Pump[TmaEvent, Outcome], EventQueue]:
-        settings = self.settings
-        queue = EventQueue(
+    def _event_queue(self, rpc: Rpc) -> EventQueue:
+        return EventQueue(
             rpc,
-            lease=settings.lease_seconds,
-            policy=Policy(settings.delivery, settings.max_attempts),
+            lease=self.settings.lease_seconds,
+            policy=Policy(self.settings.delivery, self.settings.max_attempts),
         )
+
+    def _build_sweep(self, rpc: Rpc) -> Sweep:
+        return Sweep(
+            rpc,
+            lease=self.settings.lease_seconds,
+            resend_uncertain=self.settings.delivery is Delivery.AT_LEAST_ONCE,
+            request_leases={table.name: table.lease for table in self._tables},
+            keep=lambda: self._sweep_interval() / 2,
+        )
+
+    def _events_lane(self, queue: EventQueue, sweep: Sweep, bot: "Bot") -> Pump[TmaEvent, Outcome]:
+        settings = self.settings
         pacing = Pacing(
             Limits(
                 settings.telegram_rate,
@@ -177,9 +209,9 @@ class Bridge:
                 settings.telegram_group_rate,
             )
         )
-        pump = Pump(
+        return Pump(
             EVENTS,
-            queue,
+            sweep.over(EVENTS, queue),
             self._courier(bot, pacing, queue),
             _Watch(self.metrics, self),
             slots=settings.concurrency,
@@ -187,7 +219,20 @@ class Bridge:
             lease=settings.lease_seconds,
             hold=lambda: pacing.bot_pause,
         )
-        return pump, queue
+
+    def _requests_lane(
+        self, rpc: Rpc, table: RequestTable, sweep: Sweep
+    ) -> Pump[Request, RequestOutcome]:
+        queue = RequestQueue(rpc, table.name, lease=table.lease)
+        return Pump(
+            table.name,
+            sweep.over(table.name, queue),
+            Answerer(table, max_attempts=self.settings.max_attempts),
+            _Watch(self.metrics, self),
+            slots=table.concurrency,
+            interval=self._sweep_interval,
+            lease=table.lease,
+        )
 
     def _courier(self, bot: "Bot", pacing: Pacing, queue: EventQueue) -> "Courier":
         from realtime_bridge.messages import Messages
@@ -209,23 +254,28 @@ class Bridge:
             paid=settings.allow_paid_broadcast,
         )
 
-    def _build_doorbell(self, pump: Pump[TmaEvent, Outcome]) -> Doorbell:
+    def _build_doorbell(self, lanes: Sequence[Lane]) -> Doorbell:
         settings = self.settings
+
+        def wake(source: str) -> None:
+            for lane in lanes:
+                lane.wake(source)
+
         return Doorbell(
             url=settings.supabase_url,
             key=settings.supabase_key.get_secret_value,
             api_key=settings.api_key,
-            tables=[EVENTS],
-            wake=pump.wake,
+            tables=[lane.lane for lane in lanes],
+            wake=wake,
             mode=settings.doorbell,
-            observer=_DoorbellWatch(self.metrics, pump),
+            observer=_DoorbellWatch(self.metrics, lanes),
         )
 
     def _sweep_interval(self) -> float:
         healthy = self._doorbell is not None and self._doorbell.status.healthy
         return self.settings.sweep_interval if healthy else self.settings.fallback_poll_interval
 
-    def missed(self, rows: list[TmaEvent]) -> None:
+    def missed(self, lane: str, rows: Sequence[TmaEvent | Request]) -> None:
         """A sweep found rows that the doorbell should have rung for: tell it."""
         doorbell = self._doorbell
         if doorbell is None or not doorbell.status.healthy:
@@ -234,11 +284,11 @@ class Bridge:
             row
             for row in rows
             if row.attempt == 1
-            and row.deliver_after <= row.created_at
+            and (isinstance(row, Request) or row.deliver_after <= row.created_at)
             and row.waited_seconds >= MISSED_SECONDS
         ]
         if unheard:
-            doorbell.missed(EVENTS, len(unheard))
+            doorbell.missed(lane, len(unheard))
 
     @asynccontextmanager
     async def _the_bot(self) -> "AsyncIterator[Bot]":
@@ -259,9 +309,13 @@ class Bridge:
     async def _await_supabase(self, rpc: Rpc) -> None:
         """Wait until the database answers; a refusal is a configuration error."""
         self._waiting_for = "Supabase"
+        for function in ("tma_event_stats", *(f"count_{table.name}" for table in self._tables)):
+            await self._await_function(rpc, function)
+
+    async def _await_function(self, rpc: Rpc, function: str) -> None:
         for wait in delays(cap=15.0):
             try:
-                await rpc.call("tma_event_stats")
+                await rpc.call(function)
             except Unavailable as error:
                 log.warning(
                     "waiting_for_supabase",
@@ -354,15 +408,15 @@ class _Watch(Telemetry):
     def claimed(self, lane: str, rows: Any, source: str) -> None:
         super().claimed(lane, rows, source)
         if source == "sweep":
-            self._bridge.missed(rows)
+            self._bridge.missed(lane, rows)
 
 
 class _DoorbellWatch:
-    """Shows the doorbell's state in the metrics; while it is down the pump sweeps faster."""
+    """Shows the doorbell's state in the metrics; while it is down the lanes sweep faster."""
 
-    def __init__(self, metrics: Metrics, pump: Pump[TmaEvent, Outcome]) -> None:
+    def __init__(self, metrics: Metrics, lanes: Sequence[Lane]) -> None:
         self._metrics = metrics
-        self._pump = pump
+        self._lanes = lanes
         for bell in Bell:
             metrics.doorbell_ready.labels(bell.value).set(0)
 
@@ -372,7 +426,8 @@ class _DoorbellWatch:
     def down(self, reason: Reason) -> None:  # noqa: ARG002 - the rebuild that follows counts it
         for bell in Bell:
             self._metrics.doorbell_ready.labels(bell.value).set(0)
-        self._pump.sweep_soon()
+        for lane in self._lanes:
+            lane.sweep_soon()
 
     def rebuilt(self, reason: Reason) -> None:
         self._metrics.doorbell_rebuilds.labels(reason.value).inc()

@@ -1,12 +1,17 @@
 """Real parts for the tests: a PostgreSQL cluster per run and a fresh database per test."""
 
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from itertools import count
 
+import aiohttp
+import psycopg
 import pytest
+import pytest_asyncio
 
 from realtime_bridge.local import migrations
 from realtime_bridge.local.postgres import Postgres
+from realtime_bridge.local.realtime import Delays
+from realtime_bridge.local.stack import LocalStack
 
 MIGRATED = "template_migrated"
 _numbers = count(1)
@@ -37,6 +42,34 @@ def db(postgres: Postgres, template: str) -> Iterator[str]:
 def platform_db(postgres: Postgres) -> Iterator[str]:
     """The DSN, as role postgres, of a fresh database as Supabase hands it out: no migrations."""
     yield from _fresh(postgres, "template_supabase")
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def stack() -> AsyncIterator[LocalStack]:
+    """The embedded stack that the whole run shares; it waits nowhere on purpose.
+
+    It lives in the session's event loop, so tests that talk to it must run there too:
+    `pytestmark = pytest.mark.asyncio(loop_scope="session")`.
+    """
+    async with LocalStack(delays=Delays.none()) as running:
+        yield running
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def clean_stack(stack: LocalStack) -> LocalStack:
+    """The shared stack without rows, messages, faults or limits."""
+    async with await psycopg.AsyncConnection.connect(stack.postgres.dsn()) as connection:
+        tables = await connection.execute(
+            "select string_agg(quote_ident(tablename), ',') from pg_tables"
+            " where schemaname = 'public'"
+        )
+        [names] = await tables.fetchone()
+        await connection.execute(f"truncate {names} restart identity cascade")
+    async with aiohttp.ClientSession(stack.url) as session:
+        for path in ("/_faults", "/_sent", "/_limits"):
+            async with session.delete(path) as answer:
+                answer.raise_for_status()
+    return stack
 
 
 def _fresh(postgres: Postgres, template: str) -> Iterator[str]:

@@ -32,6 +32,9 @@ async def run_local(
     loop = asyncio.get_running_loop()
     for sig in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(sig, asked.set)
+    if env_file and (problem := envfile.obstacle(env_file)):
+        echo(f"error: {problem}")
+        return _CONFIGURATION
     stack = LocalStack(port, changes_poll=changes_poll, data_dir=data_dir, progress=echo)
     try:
         if await _unless(asked, stack.start()):
@@ -40,9 +43,6 @@ async def run_local(
         echo("stopping")
     except StackError as error:
         echo(f"error: {error}")
-        return _CONFIGURATION
-    except OSError as error:
-        echo(f"error: {error}; check that the place exists and that you may write there")
         return _CONFIGURATION
     finally:
         await stack.stop()

@@ -26,6 +26,16 @@ def update(path: Path, values: Mapping[str, str]) -> None:
         raise
 
 
+def obstacle(path: Path) -> str | None:
+    """Why `update` could not write this file; None: nothing is in its way."""
+    directory = path.resolve().parent
+    if not directory.is_dir():
+        return f"cannot write {path}: there is no directory {directory}"
+    if path.is_dir() or not os.access(directory, os.W_OK):
+        return f"cannot write {path}: give the path of a file in a directory that is yours"
+    return None
+
+
 def merged(before: str, values: Mapping[str, str]) -> str:
     r"""The text of a file with these variables set.
 

@@ -3,6 +3,7 @@
 The Bot API has the rest, so that one URL serves as SUPABASE_URL and as TELEGRAM_API_URL.
 """
 
+import errno
 import socket
 from collections.abc import Iterable
 from typing import Any
@@ -13,7 +14,7 @@ from aiohttp import web
 from yarl import URL
 
 from realtime_bridge.local.botapi import BotApi
-from realtime_bridge.local.errors import PortInUseError
+from realtime_bridge.local.errors import PortInUseError, StackError
 from realtime_bridge.local.realtime import LocalRealtime
 
 _LONGEST_HEADER = 32 * 1024
@@ -30,7 +31,7 @@ _CORS = {"Access-Control-Allow-Origin": "*"}
 def bind(port: int) -> socket.socket:
     """A socket on this port of 127.0.0.1 (0: any free one), not listening yet.
 
-    Raises PortInUseError.
+    Raises PortInUseError, or StackError for a port that nobody may have.
     """
     bound = socket.socket()
     bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -38,7 +39,9 @@ def bind(port: int) -> socket.socket:
         bound.bind(("127.0.0.1", port))
     except (OSError, OverflowError) as error:
         bound.close()
-        raise PortInUseError(port) from error
+        if isinstance(error, OSError) and error.errno == errno.EADDRINUSE:
+            raise PortInUseError(port) from error
+        raise StackError(f"cannot use port {port}: {error}; choose another with --port") from error
     return bound
 
 

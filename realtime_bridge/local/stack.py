@@ -57,7 +57,7 @@ class LocalStack:
         """
         self.port = port
         self._changes_poll = changes_poll
-        self._data_dir = data_dir
+        self._data_dir = data_dir.expanduser().resolve() if data_dir else None
         self._migrate = migrate
         self._rates = rates
         self._delays = delays or Delays(cold=(0.0, 0.0))

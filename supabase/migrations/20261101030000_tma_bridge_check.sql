@@ -4,7 +4,10 @@
 create or replace function public.tma_bridge_check() returns jsonb
 language plpgsql stable security definer set search_path = '' as $$
 declare
+    v_role constant text := coalesce(nullif(current_setting('role', true), 'none'), session_user);
     v_tables jsonb;
+    v_functions text[];
+    v_missing_functions jsonb;
     v_open_policies jsonb;
     v_open_functions jsonb;
     v_settings bridge.settings;
@@ -26,6 +29,30 @@ begin
     join pg_class c on c.oid = t.tgrelid
     where t.tgname = 'tma_bell';
 
+    -- What the bridge calls.
+    select array_agg(f.name) into v_functions
+    from (
+        select verb || '_tma_events' as name
+        from unnest(array['claim', 'start', 'settle', 'release', 'recover', 'retry', 'purge',
+            'recent', 'count_failed']) verb
+        union all
+        select verb || '_' || t.name
+        from unnest(array['claim', 'settle', 'release', 'recover', 'count']) verb,
+            jsonb_object_keys(v_tables) t (name)
+        where t.name <> 'tma_events'
+        union all
+        select unnest(array['sweep_tma', 'tma_event_stats', 'tma_bridge_check',
+            'register_tma_bot', 'insert_tma_probe', 'delete_tma_probe'])
+    ) f;
+
+    select coalesce(jsonb_agg(name order by name), '[]') into v_missing_functions
+    from unnest(v_functions) name
+    where not exists (
+        select from pg_proc p
+        where p.pronamespace = 'public'::regnamespace and p.proname = name
+            and has_function_privilege(v_role, p.oid, 'execute')
+    );
+
     select coalesce(jsonb_agg(jsonb_build_object(
         'table', p.tablename, 'policy', p.policyname, 'command', lower(p.cmd)
     ) order by p.tablename, p.policyname), '[]')
@@ -46,17 +73,9 @@ begin
         from pg_proc p
         where p.pronamespace in ('public'::regnamespace, 'bridge'::regnamespace)
             and (
-                p.proname in ('tma_lead_name', 'tma_event_stats', 'tma_bridge_check',
-                    'register_tma_bot')
+                p.proname = any (v_functions)
+                or p.proname in ('tma_lead_name', 'tma_lead_context')
                 or p.pronamespace = 'bridge'::regnamespace
-                or exists (
-                    select from jsonb_object_keys(v_tables) t (name)
-                    where p.proname in (
-                        'claim_' || t.name, 'start_' || t.name, 'settle_' || t.name,
-                        'release_' || t.name, 'recover_' || t.name, 'retry_' || t.name,
-                        'purge_' || t.name, 'count_' || t.name
-                    )
-                )
             )
             and p.oid::regprocedure::text not in (
                 'bridge.user_id()', 'bridge.user_locale()', 'bridge.must_be_own(bigint,bigint)'
@@ -71,7 +90,7 @@ begin
         -- Grows with each migration that the bridge depends on.
         'schema_version', 1,
         'now', now(),
-        'role', coalesce(nullif(current_setting('role', true), 'none'), session_user),
+        'role', v_role,
         'tables', v_tables,
         'publication', exists (select from pg_publication where pubname = 'supabase_realtime'),
         'realtime_send', to_regprocedure('realtime.send(jsonb, text, text, boolean)') is not null,
@@ -94,15 +113,23 @@ begin
                 where a.attrelid = to_regclass('public.leads') and a.attname = 'prospect_name'
             ) then 'public.leads.prospect_name'
         end,
+        -- Where the name may be, when it is not where it is looked for.
+        'lead_columns', (
+            select jsonb_agg(a.attname order by a.attnum)
+            from pg_attribute a
+            where a.attrelid = to_regclass('public.leads') and a.attnum > 0
+                and not a.attisdropped and a.atttypid in ('text'::regtype, 'varchar'::regtype)
+        ),
         'bots', (select coalesce(jsonb_agg(k.bot_id order by k.bot_id), '[]')
             from bridge.bot_keys k),
         'allow_unverified', v_settings.allow_unverified,
         'auth_max_age_seconds', extract(epoch from v_settings.auth_max_age),
         'open_policies', v_open_policies,
+        'missing_functions', v_missing_functions,
         'open_functions', v_open_functions
     );
 end $$;
 comment on function public.tma_bridge_check() is
-    'The state of this database as the bridge sees it: schema_version, now, the caller''s role; per table whether Realtime publishes it, row security is on, and inserts ring the bell; the role tma_bridge''s ways in; where lead names come from (null: the payload); bots registered; policies and functions of ours that are open to anon or authenticated and should not be.';
+    'The state of this database as the bridge sees it: schema_version, now, the caller''s role; per table whether Realtime publishes it, row security is on, and inserts ring the bell; the role tma_bridge''s ways in; where lead names come from (null: the payload); bots registered; functions of ours that are not there for the caller; policies and functions of ours that are open to anon or authenticated and should not be.';
 revoke execute on function public.tma_bridge_check() from public, anon, authenticated;
 grant execute on function public.tma_bridge_check() to service_role, tma_bridge;

@@ -39,10 +39,12 @@ def test_of_a_fresh_project(worker: Worker) -> None:
         "publication": True,
         "realtime_send": True,
         "lead_names": None,
+        "lead_columns": None,
         "bots": [],
         "allow_unverified": False,
         "auth_max_age_seconds": 86400,
         "open_policies": [],
+        "missing_functions": [],
         "open_functions": [],
     }
 
@@ -103,6 +105,31 @@ def test_finds_functions_that_anybody_can_call(own: Connection) -> None:
     own.execute("grant execute on function bridge.ring(text) to public")
 
     assert check(own)["open_functions"] == ["bridge.ring(text)", "public.claim_tma_events(integer)"]
+
+
+@pytest.mark.parametrize(
+    ("spoil", "missing"),
+    [
+        ("drop function public.settle_tma_events", ["settle_tma_events"]),
+        ("drop function public.count_plan_requests", ["count_plan_requests"]),
+        ("revoke execute on function public.sweep_tma from service_role", ["sweep_tma"]),
+    ],
+)
+def test_finds_functions_that_the_bridge_cannot_call(
+    own: Connection, spoil: str, missing: list[str]
+) -> None:
+    """Gone, or no longer open to the caller's role."""
+    own.execute(spoil)
+    own.execute("set role service_role")
+
+    assert check(own)["missing_functions"] == missing
+
+
+def test_says_where_else_names_may_be(own: Connection) -> None:
+    """Columns of text, for whoever writes a tma_lead_name() of his own."""
+    own.execute("create table public.leads (id bigint, title text, since date, city varchar(9))")
+
+    assert check(own)["lead_columns"] == ["title", "city"]
 
 
 @pytest.mark.parametrize(

@@ -13,8 +13,12 @@ BRIDGES = {"service_role", "tma_bridge"}
 BRIDGE_FUNCTIONS = [
     "claim_plan_requests(integer)",
     "claim_tma_events(integer)",
+    "count_failed_tma_events(bigint[],text,timestamp with time zone,timestamp with time zone)",
     "count_plan_requests()",
+    "delete_tma_probe(bigint)",
+    "insert_tma_probe()",
     "purge_tma_events(interval,integer)",
+    "recent_tma_events(double precision,integer)",
     "recover_plan_requests(interval)",
     "recover_tma_events(interval,boolean)",
     "register_tma_bot(bigint,text)",

@@ -216,7 +216,7 @@ def test_of_two_outcomes_one_stands(play: Play, held: Held, database: Connection
 def test_batches_that_overlap_do_not_deadlock(
     play: Play, database: Connection, worker: Worker
 ) -> None:
-    """Everybody locks rows in one order, whatever order they are asked in."""
+    """Everybody locks rows in one order, however they are listed, and also when one has to wait."""
     tokens: list[Row] = []
 
     def prepare() -> None:
@@ -224,15 +224,19 @@ def test_batches_that_overlap_do_not_deadlock(
             insert(database, telegram_id=chat)
         tokens[:] = [token(row) for row in worker.claim()]
 
+    def hold_the_middle(worker: Worker) -> None:
+        worker.connection.execute(
+            "select from tma_events where id = %s for update", [tokens[2]["id"]]
+        )
+
     def start(worker: Worker) -> set[int]:
         return worker.start(*tokens)
 
     def release_backwards(worker: Worker) -> set[int]:
         return worker.release(*reversed(tokens))
 
-    for (started, _), (released, _) in play(
-        [[start, commit], [release_backwards, commit]], prepare
-    ):
+    scripts = [[hold_the_middle, commit], [start, commit], [release_backwards, commit]]
+    for _, (started, _), (released, _) in play(scripts, prepare):
         assert len(started) + len(released) == len(tokens)
 
 

@@ -9,6 +9,8 @@ from typing import Any
 from realtime_bridge.local.botapi.html import Entity, MarkupError, parse_html, utf16_length
 
 _LONGEST = 4096
+# Telegram wants a host with a dot in it: a button to http://localhost is refused.
+_URL = re.compile(r"(tg|ton)://\S+|(https?://)?[^\s/.]+(\.[^\s/.]+)+([/?#:]\S*)?", re.IGNORECASE)
 
 
 class RefusedError(Exception):
@@ -129,7 +131,7 @@ def _check_button(button: Any, chat_id: int) -> None:
             raise RefusedError("Bad Request: BUTTON_TYPE_INVALID")
     elif "url" in button:
         url = str(button["url"])
-        if not re.match(r"((https?|tg|ton)://)?[^\s/]*[^\s/.]", url):
+        if not _URL.fullmatch(url):
             raise RefusedError(
                 f"Bad Request: inline keyboard button URL '{url}' is invalid: Wrong HTTP URL"
             )

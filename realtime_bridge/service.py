@@ -5,8 +5,9 @@ import hashlib
 import hmac
 import importlib
 import signal
-from collections.abc import AsyncIterator, Awaitable, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+import threading
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
@@ -117,7 +118,7 @@ class Bridge:
                     )
                 )
                 # Importing aiogram takes seconds: meanwhile the database is asked.
-                telegram = asyncio.create_task(asyncio.to_thread(_import_telegram))
+                telegram = _importing("realtime_bridge.telegram")
                 await self._until_stopped(self._await_supabase(rpc))
                 await self._until_stopped(telegram)
                 bot = await stack.enter_async_context(self._the_bot())
@@ -439,8 +440,26 @@ class _DoorbellWatch:
         self._metrics.doorbell_ready.labels(bell.value).set(0)
 
 
-def _import_telegram() -> None:
-    importlib.import_module("realtime_bridge.telegram")
+def _importing(module: str) -> asyncio.Future[Any]:
+    """Import a module in a thread that a stop need not wait for, as an executor's would be."""
+    loop = asyncio.get_running_loop()
+    future: asyncio.Future[Any] = loop.create_future()
+
+    def tell(report: Callable[[Any], None], value: Any) -> None:
+        if not future.done():
+            report(value)
+
+    def work() -> None:
+        done: tuple[Callable[[Any], None], Any]
+        try:
+            done = (future.set_result, importlib.import_module(module))
+        except Exception as error:  # noqa: BLE001 - it is raised where the future is awaited
+            done = (future.set_exception, error)
+        with suppress(RuntimeError):  # the loop is closed: nobody waits any more
+            loop.call_soon_threadsafe(tell, *done)
+
+    threading.Thread(target=work, name="import", daemon=True).start()
+    return future
 
 
 async def _cancel(tasks: list[asyncio.Future[Any]] | list[asyncio.Task[Any]]) -> None:

@@ -21,12 +21,27 @@ class Unavailable(Exception):  # noqa: N818 - a state of the world that passes, 
 
 
 class Refused(Exception):  # noqa: N818 - named by what the database did
-    """The answer is no, and asking again will not change it; `fix` says what will."""
+    """The answer is no, and asking again will not change it; `fix` says what will.
 
-    def __init__(self, what: str, fix: str) -> None:
+    `status` is HTTP's, `code` PostgREST's or PostgreSQL's, where there is one.
+    """
+
+    def __init__(self, what: str, fix: str, *, status: int = 0, code: str | None = None) -> None:
         super().__init__(f"{what}. {fix}" if fix else what)
         self.what = what
         self.fix = fix
+        self.status = status
+        self.code = code
+
+    @property
+    def of_the_function(self) -> bool:
+        """Whether it is the function that is not there."""
+        return self.code in _UNKNOWN_FUNCTION
+
+    @property
+    def of_the_key(self) -> bool:
+        """Whether it is the key that is not good enough."""
+        return self.status in _HTTP_UNAUTHORIZED
 
 
 class Rpc:
@@ -85,24 +100,30 @@ def answer(function: str, status: int, body: str) -> Any:
 def _refusal(function: str, status: int, body: str) -> Refused:
     details = _object(body)
     code, message = details.get("code"), _message(body)
+    what, fix = _explanation(function, status, code, message)
+    return Refused(what, fix, status=status, code=code)
+
+
+def _explanation(function: str, status: int, code: str | None, message: str) -> tuple[str, str]:
+    """What was refused, and what mends it."""
     if code in _UNKNOWN_FUNCTION:
-        return Refused(
+        return (
             f"the database has no function {function}",
             "Apply the migrations: supabase db push (or reload PostgREST's schema cache with: "
             "notify pgrst, 'reload schema')",
         )
     if status in _HTTP_UNAUTHORIZED:
-        return Refused(
+        return (
             f"Supabase refused the key ({message})",
             "Set SUPABASE_KEY to a tma_bridge JWT, an sb_secret_ key or the service_role key of "
             "this project (dashboard: Project Settings > API Keys)",
         )
     if status == _HTTP_NOT_FOUND and not code:
-        return Refused(
+        return (
             f"there is no PostgREST at this address (HTTP 404 for /rest/v1/rpc/{function})",
             "Set SUPABASE_URL to the project's address, such as https://abcdefgh.supabase.co",
         )
-    return Refused(f"{function} was refused: {message}", "")
+    return f"{function} was refused: {message}", ""
 
 
 def _object(body: str) -> dict[str, Any]:

@@ -10,6 +10,15 @@ TIMEOUT = aiohttp.ClientTimeout(total=15, sock_connect=5)
 
 # PostgREST's words for a function that it does not know: https://postgrest.org/en/v12/references/errors.html
 _UNKNOWN_FUNCTION = {"PGRST202", "42883"}
+_MIGRATE = (
+    "Apply the migrations: supabase db push (or reload PostgREST's schema cache with: "
+    "notify pgrst, 'reload schema')"
+)
+_OTHER_KEY = (
+    "Set SUPABASE_KEY to a tma_bridge JWT, an sb_secret_ key or the service_role key of this "
+    "project (dashboard: Project Settings > API Keys)"
+)
+_OTHER_URL = "Set SUPABASE_URL to the project's address, such as https://abcdefgh.supabase.co"
 _HTTP_UNAUTHORIZED = (401, 403)
 _HTTP_NOT_FOUND = 404
 _HTTP_TOO_MANY = 429
@@ -107,22 +116,12 @@ def _refusal(function: str, status: int, body: str) -> Refused:
 def _explanation(function: str, status: int, code: str | None, message: str) -> tuple[str, str]:
     """What was refused, and what mends it."""
     if code in _UNKNOWN_FUNCTION:
-        return (
-            f"the database has no function {function}",
-            "Apply the migrations: supabase db push (or reload PostgREST's schema cache with: "
-            "notify pgrst, 'reload schema')",
-        )
+        return f"the database has no function {function}", _MIGRATE
     if status in _HTTP_UNAUTHORIZED:
-        return (
-            f"Supabase refused the key ({message})",
-            "Set SUPABASE_KEY to a tma_bridge JWT, an sb_secret_ key or the service_role key of "
-            "this project (dashboard: Project Settings > API Keys)",
-        )
+        return f"Supabase refused the key ({message})", _OTHER_KEY
     if status == _HTTP_NOT_FOUND and not code:
-        return (
-            f"there is no PostgREST at this address (HTTP 404 for /rest/v1/rpc/{function})",
-            "Set SUPABASE_URL to the project's address, such as https://abcdefgh.supabase.co",
-        )
+        where = f"/rest/v1/rpc/{function}"
+        return f"there is no PostgREST at this address (HTTP 404 for {where})", _OTHER_URL
     return f"{function} was refused: {message}", ""
 
 

@@ -19,17 +19,15 @@ begin
     end if;
 
     -- Percent-decoding by way of JSON, which is fast: %D0 becomes \u00D0, a character whose Latin-1
-    -- byte is D0, and these bytes are read as UTF-8.
+    -- byte is D0, and these bytes are read as UTF-8. What is no percent-encoding is no JSON either.
     with field as (
         select
             split_part(part, '=', 1) as name,
             part ~ '^[a-z0-9_]+=' as has_name,
             convert_from(convert_to((
-                '"' || regexp_replace(
-                    replace(replace(replace(
-                        substr(part, strpos(part, '=') + 1), '+', ' '), '\', '\\'), '"', '\"'),
-                    '%([0-9A-Fa-f]{2})', '\\u00\1', 'g'
-                ) || '"'
+                '"' || replace(replace(replace(replace(
+                    substr(part, strpos(part, '=') + 1),
+                    '+', ' '), '\', '\\'), '"', '\"'), '%', '\u00') || '"'
             )::json #>> '{}', 'LATIN1'), 'UTF8') as value
         from string_to_table(v_init_data, '&') part
     )

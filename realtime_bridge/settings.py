@@ -347,25 +347,35 @@ def load(environ: Mapping[str, str] | None = None, env_file: Path | None = None)
 
     Raises ConfigurationError with every problem at once.
     """
+    return parse(given(environ, env_file))
+
+
+def given(
+    environ: Mapping[str, str] | None = None, env_file: Path | None = None
+) -> dict[str, str | None]:
+    """Collect what is set, by name: the environment wins over the file.
+
+    Raises ConfigurationError where a file is named that is not there.
+    """
     from_file = dotenv_values(env_file or Path(".env"))
     if env_file is not None and not env_file.is_file():
         raise ConfigurationError([f"there is no env file {env_file}"])
-    return parse({**from_file, **(os.environ if environ is None else environ)})
+    return {**from_file, **(os.environ if environ is None else environ)}
 
 
 def parse(values: Mapping[str, str | None]) -> Settings:
     """Build settings from a mapping of names; empty values count as absent."""
-    given = {name: value.strip() for name, value in values.items() if value and value.strip()}
+    known = {name: value.strip() for name, value in values.items() if value and value.strip()}
     problems: list[str] = []
     for name in _names():
-        path = given.get(f"{name}_FILE")
-        if path and name not in given:
+        path = known.get(f"{name}_FILE")
+        if path and name not in known:
             try:
-                given[name] = Path(path).read_text(encoding="utf-8").strip()
+                known[name] = Path(path).read_text(encoding="utf-8").strip()
             except OSError as error:
                 problems.append(f"{name}_FILE cannot be read: {path} ({error.strerror})")
     try:
-        settings = Settings.model_validate(given)
+        settings = Settings.model_validate(known)
     except ValidationError as error:
         problems += [_explain(detail) for detail in error.errors(include_input=False)]
     if problems:

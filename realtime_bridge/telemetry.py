@@ -26,7 +26,8 @@ from realtime_bridge.rpc import Refused
 
 log = structlog.get_logger()
 
-disable_created_metrics()  # a second series for each of ours, that nobody reads
+# A second series for each of ours, that nobody reads.
+disable_created_metrics()  # type: ignore[no-untyped-call]
 
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
 

@@ -21,6 +21,7 @@ from typing import Any
 
 import aiohttp
 import psycopg
+from postgrest.types import ReturnMethod
 from psycopg.rows import dict_row
 from rich.console import Console
 from rich.live import Live
@@ -142,7 +143,7 @@ async def _mini_app(stack: LocalStack) -> AsyncClient:
 
 async def _write(mini_app: AsyncClient, every: float, count: int | None) -> None:
     for number, sample in enumerate(samples(datetime.now(UTC)), start=1):
-        await mini_app.table("tma_events").insert(sample, returning="minimal").execute()
+        await mini_app.table("tma_events").insert(sample, returning=ReturnMethod.minimal).execute()
         if number == count:
             return
         await asyncio.sleep(every if number >= 5 else 1.0)  # noqa: PLR2004 - one of each first

@@ -1,23 +1,16 @@
-"""One embedded stack for all integration tests, cleaned before each."""
+"""What every integration test needs: the world, and processes that end with the test."""
 
 import pytest
 import pytest_asyncio
 
-from realtime_bridge.local.stack import LocalStack
 from tests.integration.kit import Process, World
 
 
-@pytest_asyncio.fixture(scope="session", loop_scope="session")
-async def world():
-    """The stack that the whole run shares, seen from outside."""
-    async with LocalStack() as stack, World.around(stack) as world:
+@pytest_asyncio.fixture(loop_scope="session")
+async def world(clean_stack):
+    """The stack that the whole run shares, emptied, seen from outside."""
+    async with World.around(clean_stack) as world:
         yield world
-
-
-@pytest_asyncio.fixture(loop_scope="session", autouse=True)
-async def clean_world(world):
-    """Start every test with no rows, no messages and no faults."""
-    await world.clean()
 
 
 @pytest_asyncio.fixture(loop_scope="session")

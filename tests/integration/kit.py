@@ -97,13 +97,6 @@ class World:
 
         return await until(all_settled)
 
-    async def clean(self):
-        """Forget all rows, messages and faults."""
-        await self.sql("truncate public.tma_events, public.plan_requests restart identity")
-        for path in ("/_sent", "/_faults"):
-            async with self._http.delete(path) as response:
-                assert response.status < 300
-
     def environment(self, **changes):
         """The environment that `realtime-bridge run` gets."""
         return {**self.stack.env(), "HTTP_PORT": "0", **changes}

@@ -10,7 +10,7 @@ import psutil
 import pytest
 
 from realtime_bridge.local.stack import LocalStack
-from tests.integration.kit import World, until
+from tests.integration.kit import until
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 SIGNALS = pytest.mark.parametrize("sig", [signal.SIGINT, signal.SIGTERM])

@@ -147,7 +147,8 @@ async def test_rows_of_supabase_js_with_the_public_key_arrive(world, bridge, tmp
 async def test_three_rows_in_one_statement_arrive_once_each(world, bridge):
     """One statement rings once; all its rows are found."""
     await world.sql(
-        "insert into tma_events (telegram_id, event_type) select n, 'x' from generate_series(1, 3) n"
+        "insert into tma_events (telegram_id, event_type)"
+        " select n, 'x' from generate_series(1, 3) n"
     )
 
     rows = await world.settled(3)
@@ -221,7 +222,7 @@ HOSTILE = [
     True,
     ["a", {"b": 1}],
     {"deep": {"er": [None, "<"]}},
-    "‮​  \t\n",
+    "\u202e\u200b  \t\n",
 ]
 
 

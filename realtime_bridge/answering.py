@@ -7,7 +7,7 @@ import re
 import threading
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
 import structlog
@@ -147,7 +147,7 @@ class Answerer:
         )
         reason = _readable(text)
         kind = self._table.failed_event
-        return Failed(reason, [NewEvent(kind, {"reason": reason})] if kind else [])
+        return Failed(reason, (NewEvent(kind, {"reason": reason}),) if kind else ())
 
 
 class _TookTooLongError(Exception):
@@ -167,10 +167,7 @@ def _completed(answer: Any) -> Completed:
     try:
         return Completed(
             storable(given.result),
-            [
-                NewEvent(e.event_type, storable(dict(e.payload)), e.deliver_after, e.dedupe_key)
-                for e in given.events
-            ],
+            tuple(replace(event, payload=storable(dict(event.payload))) for event in given.events),
             given.withdraw,
         )
     except (TypeError, ValueError, RecursionError) as error:

@@ -15,6 +15,7 @@ from pydantic import (
     ValidationError,
     model_validator,
 )
+from pydantic_core import PydanticSerializationError
 
 from realtime_bridge.answering import Answer, RequestTable, Unanswerable, Unusable, ask
 from realtime_bridge.requests import Completed, NewEvent, Request
@@ -34,12 +35,13 @@ class PlanError(Unanswerable):
 
 def _due(value: Any) -> date | None:
     """A day or a moment. Numbers are refused: nobody knows whether days or seconds are meant."""
-    if isinstance(value, str):
-        text = value.strip()
-        return date.fromisoformat(text) if len(text) == _ISO_DAY else datetime.fromisoformat(text)
     if value is None or isinstance(value, date):  # a datetime is a date
         return value
-    raise ValueError("must be an ISO date or datetime")
+    text = value.strip() if isinstance(value, str) else ""
+    try:
+        return date.fromisoformat(text) if len(text) == _ISO_DAY else datetime.fromisoformat(text)
+    except ValueError:  # whose text would quote the value
+        raise ValueError("must be an ISO date or datetime") from None
 
 
 _Due: TypeAlias = Annotated[datetime | date | None, BeforeValidator(_due)]
@@ -116,7 +118,10 @@ def _answer(planner: Answer, reminder_time: time) -> Answer:
         started = clock()
         plan = _read(await ask(planner, request))
         now = request.claimed_at + timedelta(seconds=clock() - started)
-        return completed(request, plan, now=now, reminder_time=reminder_time)
+        try:
+            return completed(request, plan, now=now, reminder_time=reminder_time)
+        except PydanticSerializationError as error:
+            raise Unusable(f"a field of the plan is no JSON value: {error}") from error
 
     return answer
 
@@ -141,7 +146,7 @@ def completed(request: Request, plan: Plan, *, now: datetime, reminder_time: tim
     """
     return Completed(
         plan.model_dump(mode="json"),
-        [_plan_ready(request, plan, reminder_time), *reminders(request, plan, now, reminder_time)],
+        (_plan_ready(request, plan, reminder_time), *reminders(request, plan, now, reminder_time)),
         withdraw=STEP_DUE,
     )
 

@@ -1,0 +1,245 @@
+"""What a plan means for the row, the chat and the reminders."""
+
+import doctest
+from datetime import UTC, date, datetime, time, timedelta
+
+import pytest
+
+from realtime_bridge import planning
+from realtime_bridge import requests as requests_module
+from realtime_bridge.answering import NO_ANSWER, Answerer
+from realtime_bridge.laps import Laps
+from realtime_bridge.planning import Plan, PlanError, Step, plan_table
+from realtime_bridge.requests import Completed, Failed, NewEvent, settlement
+from tests.planning.kit import NOON, plan, request, step
+
+NINE = time(9)
+
+
+async def planned(made, row=None):
+    """The outcome of a request whose planner returns (or raises) this."""
+
+    async def planner(_):
+        if isinstance(made, Exception):
+            raise made
+        return made
+
+    table = plan_table(planner, timeout=5, concurrency=1, reminder_time=NINE)
+    return await Answerer(table, max_attempts=3)(row or request(), Laps())
+
+
+async def reminders_of(made, row=None):
+    outcome = await planned(made, row)
+    assert isinstance(outcome, Completed)
+    return list(outcome.events[1:])
+
+
+async def test_the_plan_is_the_result_with_everything_the_planner_put_in():
+    """Fields of a planner's own reach the Mini App."""
+    made = plan(step(due="2026-12-01", channel="phone"), summary="Win her.", score=0.5)
+
+    outcome = await planned(made)
+
+    assert outcome.result == {
+        "summary": "Win her.",
+        "score": 0.5,
+        "steps": [
+            {"step_id": 1, "description": "Call", "due": "2026-12-01", "channel": "phone"},
+        ],
+    }
+
+
+async def test_a_mapping_and_a_plan_are_the_same():
+    """A planner may use the model or a plain dict."""
+    of_models = Plan(steps=[Step(step_id=1, description="Call", due=date(2026, 12, 1))])
+
+    assert await planned(of_models) == await planned(plan(step(due="2026-12-01")))
+
+
+async def test_the_chat_is_told_first():
+    """`plan_ready` has what its template asks for, and comes before all reminders."""
+    row = request(payload={"lead_name": "Ann", "timezone": "Europe/Kyiv", "other": 1})
+    made = plan(step(1, due="2026-12-05"), step(2, due="2026-12-01"), step(3), summary="Win her.")
+
+    outcome = await planned(made, row)
+
+    assert outcome.events[0] == NewEvent(
+        "plan_ready",
+        {
+            "lead_name": "Ann",
+            "timezone": "Europe/Kyiv",
+            "steps": 3,
+            "first_due": "2026-12-01",
+            "summary": "Win her.",
+        },
+    )
+
+
+async def test_each_step_that_is_due_some_time_gets_one_reminder():
+    """At its time, with what the message says, and a key that the same plan repeats."""
+    made = plan(step("a", "Call", due="2026-12-01T15:30:00+02:00"), step("b", "Wait"))
+
+    assert await reminders_of(made) == [
+        NewEvent(
+            "step_due",
+            {"step_id": "a", "step_desc": "Call", "due": "2026-12-01T15:30:00+02:00"},
+            deliver_after=datetime(2026, 12, 1, 13, 30, tzinfo=UTC),
+            dedupe_key="step_due:7:a:1796131800",
+        )
+    ]
+
+
+@pytest.mark.parametrize(
+    ("due", "zone", "at"),
+    [
+        ("2026-12-01", None, "2026-12-01T09:00+00:00"),
+        ("2026-12-01", "Europe/Kyiv", "2026-12-01T07:00+00:00"),
+        ("2026-12-01", "+05:30", "2026-12-01T03:30+00:00"),
+        ("2026-12-01", "Nowhere/Land", "2026-12-01T09:00+00:00"),
+        ("2026-12-01", 5, "2026-12-01T09:00+00:00"),
+        ("2026-12-01T18:00", "Europe/Kyiv", "2026-12-01T16:00+00:00"),
+        ("2026-12-01T18:00Z", "Europe/Kyiv", "2026-12-01T18:00+00:00"),
+        (date(2026, 12, 1), None, "2026-12-01T09:00+00:00"),
+        (datetime.fromisoformat("2026-12-01T18:00"), None, "2026-12-01T18:00+00:00"),
+    ],
+)
+async def test_the_time_is_the_users(due, zone, at):
+    """A day means the reminder hour of that day, both by the user's clock."""
+    row = request(payload={"timezone": zone} if zone else {})
+
+    (reminder,) = await reminders_of(plan(step(due=due)), row)
+
+    assert reminder.deliver_after == datetime.fromisoformat(at)
+
+
+@pytest.mark.parametrize("due", ["2020-01-01", "2026-11-23T11:59:59Z", "0001-01-01T00:00:00+14:00"])
+async def test_a_time_that_has_passed_means_at_once(due):
+    """Not at a time in the past: that would put the reminder before `plan_ready`."""
+    (reminder,) = await reminders_of(plan(step(due=due)))
+
+    assert reminder.deliver_after is None
+    assert reminder.dedupe_key is not None
+
+
+async def test_older_reminders_are_withdrawn_with_the_new_plan():
+    """In the same settlement that writes the plan."""
+    outcome = await planned(plan())
+
+    assert settlement(request(), outcome)["withdraw"] == "step_due"
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        None,
+        [],
+        "a plan",
+        {},
+        plan(None),
+        {"steps": []},
+        plan(*(step(n) for n in range(101))),
+        plan({"step_id": 1}),
+        plan(step(description=" ")),
+        plan(step(step_id=True)),
+        plan(step(step_id="x" * 65)),
+        plan(step(step_id=10**30)),
+        plan(step(1), step("1")),
+        plan(step(due=3)),
+        plan(step(due="soon")),
+        plan(step(due={"day": 3})),
+        plan(summary=7),
+        plan(score=object()),
+    ],
+)
+async def test_nonsense_is_no_plan(made):
+    """It ends the request with a sentence, and the chat is told."""
+    assert await planned(made) == Failed(
+        NO_ANSWER, (NewEvent("plan_failed", {"reason": NO_ANSWER}),)
+    )
+
+
+async def test_the_log_says_what_is_wrong_with_a_plan(capsys):
+    """By the names of fields, without what is in them."""
+    await planned(plan(step(due="next Friday, when Ann is back")))
+
+    logged = "".join(capsys.readouterr())
+    assert "steps.0.due" in logged
+    assert "Ann is back" not in logged
+
+
+async def test_a_planner_chooses_what_the_user_reads():
+    """PlanError's text goes to the row and to the chat."""
+    text = "The lead is closed."
+
+    assert await planned(PlanError(text)) == Failed(
+        text, (NewEvent("plan_failed", {"reason": text}),)
+    )
+
+
+class Planner:
+    """A planner as an object, which is plain, not async."""
+
+    def generate_plan(self, row):
+        return plan(summary=row.lead_name)
+
+
+@pytest.mark.parametrize("planner", [Planner(), Planner, Planner().generate_plan])
+async def test_a_planner_is_an_object_or_a_class_or_a_function(planner):
+    """Whichever PLANNER names."""
+    table = plan_table(planner, timeout=5, concurrency=1, reminder_time=NINE)
+
+    outcome = await Answerer(table, max_attempts=3)(request(), Laps())
+
+    assert outcome.result["summary"] == "Ann"
+
+
+def test_what_cannot_be_called_is_no_planner():
+    """At the start."""
+    with pytest.raises(TypeError, match="generate_plan"):
+        plan_table({"steps": []}, timeout=5, concurrency=1, reminder_time=NINE)
+
+
+async def test_the_time_a_planner_took_counts():
+    """What became due while it worked is due at once."""
+    due = NOON + timedelta(milliseconds=20)
+
+    def slow(_):
+        import time as clock
+
+        clock.sleep(0.05)
+        return plan(step(due=due.isoformat()))
+
+    table = plan_table(slow, timeout=5, concurrency=1, reminder_time=NINE)
+    outcome = await Answerer(table, max_attempts=3)(request(), Laps())
+
+    assert outcome.events[1].deliver_after is None
+
+
+def test_a_request_knows_its_users_day():
+    """The present is the database's, the calendar the user's."""
+    late = request(claimed_at=datetime(2026, 11, 23, 23, tzinfo=UTC))
+
+    assert late.today == date(2026, 11, 23)
+    assert late.model_copy(update={"payload": {"tz": "Europe/Kyiv"}}).today == date(2026, 11, 24)
+
+
+@pytest.mark.parametrize("payload", [None, 3, "x", [1]])
+def test_a_payload_that_is_no_object_is_an_empty_one(payload):
+    """A Mini App may write anything into it."""
+    assert request(payload=payload).payload == {}
+
+
+def test_columns_of_your_own_come_along():
+    """A row has all columns of its table."""
+    assert request(proof_url="https://example.org/1").columns == {
+        "proof_url": "https://example.org/1"
+    }
+
+
+@pytest.mark.parametrize("module", [planning, requests_module])
+def test_the_examples_in_docstrings_hold(module):
+    """A docstring that shows a result shows the true one."""
+    result = doctest.testmod(module)
+
+    assert result.attempted
+    assert not result.failed

@@ -7,7 +7,7 @@ The frames' texts, fields and their order are those of a real server (v2.129.8, 
 import asyncio
 import json
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any
@@ -258,11 +258,6 @@ class ScriptedRealtime:
             case "heartbeat":
                 channel = Channel(socket, topic, ref, {})
                 await channel.send("phx_reply", {"status": "ok", "response": {}}, ref)
-
-
-def granted(channels: Iterable[Channel]) -> list[tuple[bool, int]]:
-    """Say for each join whether it was private and how many tables it asked for."""
-    return [(channel.private, len(channel.bindings)) for channel in channels]
 
 
 async def _main() -> None:

@@ -167,7 +167,6 @@ async def test_a_redirect_is_followed(server: ScriptedRealtime, visit: Visit) ->
     await other.kill()
 
     assert len(other.joins) == 1
-    visitor.task = asyncio.create_task(asyncio.sleep(60))  # for the fixture, which ends it
 
 
 async def test_a_redirect_in_a_circle_ends(server: ScriptedRealtime, visit: Visit) -> None:

@@ -65,6 +65,7 @@ class Visitor:
         self.pauses: list[int] = []  # the place of each in its row of growing ones
         self.key_reads = 0  # one for each connection that was tried
         self.expected_reads = 1  # that follow no pause
+        self.left = False
         own = {"tables": ["tma_events"], "wake": self.rings.append, "observer": self.told}
         self.doorbell = Doorbell(
             url=url,
@@ -77,6 +78,7 @@ class Visitor:
 
     async def leave(self) -> None:
         """Stop the doorbell."""
+        self.left = True
         self.task.cancel()
         with suppress(asyncio.CancelledError):
             await self.task

@@ -20,7 +20,7 @@ begin
         return jsonb_strip_nulls(jsonb_build_object('status', v_status));
     exception
         when others then
-            return '{}';
+            return '{}'::jsonb;
     end $$;
 end $do$;
 comment on function public.tma_lead_context(bigint) is
@@ -34,15 +34,15 @@ declare
     v_context jsonb;
 begin
     if p_lead_id is null then
-        return '{}';
+        return '{}'::jsonb;
     end if;
     v_context := public.tma_lead_context(p_lead_id);
-    return case when jsonb_typeof(v_context) = 'object' then v_context else '{}' end;
+    return case when jsonb_typeof(v_context) = 'object' then v_context else '{}'::jsonb end;
 exception
     -- A user's function: its error costs the planner the context, not the claim its rows.
     when others then
         raise warning 'tma_lead_context(%) failed: %', p_lead_id, sqlerrm;
-        return '{}';
+        return '{}'::jsonb;
 end $$;
 comment on function bridge.lead_context(bigint) is
     'tma_lead_context(), or an empty object. Never fails.';

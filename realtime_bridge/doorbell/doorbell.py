@@ -120,7 +120,8 @@ class Doorbell:
 
         `url`: the Supabase project's base address. `key()`: the key to use now; asked at every
         new connection, and shortly before the key in use expires. `tables`: in `public`.
-        `api_key`: what the gateway knows, where that is another than the key.
+        `api_key`: what the gateway knows, where that is another than the key; only a key that
+        is a JWT can go behind it.
         `delays()`: the pauses in seconds between connections that fail. `clock` counts seconds;
         `now` is the time of day, for keys that expire.
         """

@@ -108,16 +108,17 @@ class Session:
             self._note(self._explain(error))
 
     def _assemble(self, key: str) -> "_Library":
+        is_jwt = claims_of(key) is not None
         client = AsyncRealtimeClient(
             f"{self._url.rstrip('/')}/realtime/v1",
-            token=self._api_key or key,
+            token=(self._api_key if is_jwt else None) or key,
             auto_reconnect=False,
             max_retries=1,
             timeout=self._limits.reply,  # type: ignore[arg-type]  # seconds; floats do as well
         )
         # Only a JWT is an access token. Without one the server goes by the apikey, which the
         # hosted gateway has exchanged for a JWT if it was an sb_secret_ key.
-        client.access_token = key if claims_of(key) is not None else None
+        client.access_token = key if is_jwt else None
         channel = client.channel(
             self._topic,
             {
@@ -209,10 +210,9 @@ class Session:
         return trouble_of(_object(str(error)))
 
     def _safe(self, text: str) -> str:
-        """Take out the key, which an error about an address may quote."""
-        if self.key:
-            for secret in (self.key, quote_plus(self.key)):
-                text = text.replace(secret, "<key>")
+        """Take out the keys, which an error about an address may quote."""
+        for secret in filter(None, (self.key, self._api_key)):
+            text = text.replace(secret, "<key>").replace(quote_plus(secret), "<key>")
         return text[:TEXT_LIMIT]
 
 

@@ -104,6 +104,20 @@ async def test_a_key_that_is_no_jwt_is_not_sent_as_a_token(
 
 
 @pytest.mark.parametrize(
+    ("key", "shown", "token"), [(JWT, "anon_key", JWT), (KEY, KEY, None)], ids=["JWT", "no JWT"]
+)
+async def test_a_jwt_goes_behind_the_key_that_the_gateway_knows(
+    server: ScriptedRealtime, visit: Visit, key: str, shown: str, token: str | None
+) -> None:
+    """The gateway's key opens the connection for a JWT; a key of another kind speaks for itself."""
+    visitor = visit(key=key, api_key="anon_key")
+    await visitor.ready()
+
+    assert server.keys == [shown]
+    assert server.channel.token == token
+
+
+@pytest.mark.parametrize(
     ("handshake", "reason", "error"),
     [
         (status(401, '{"error":"Token has expired"}'), Reason.TOKEN, "HTTP 401 Token has expired"),
@@ -323,14 +337,14 @@ async def test_the_pauses_start_anew_only_after_a_lasting_success(
 async def test_no_key_reaches_the_log_or_the_status(server: ScriptedRealtime, visit: Visit) -> None:
     """A server that quotes the key in its errors does not get it into ours."""
     secret = "sb_secret_+/quoted="
-    server.handshake = status(401, f'{{"error":"bad key {secret}"}}')
+    server.handshake = status(401, f'{{"error":"bad key {secret} behind anon_key"}}')
     with capture_logs() as logs:
-        visitor = visit(key=secret)
+        visitor = visit(key=secret, api_key="anon_key")
         await visitor.rebuilt(Reason.TOKEN)
         server.handshake = status(307, location=f"ftp://x?apikey={secret}")
         await visitor.rebuilt(Reason.CONNECT)
 
     said = f"{logs} {visitor.told.all} {visitor.doorbell.status}"
-    assert "bad key <key>" in said
+    assert "bad key <key> behind <key>" in said
     assert "quoted" not in said
     assert server.url not in said

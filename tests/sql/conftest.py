@@ -71,3 +71,10 @@ def anon(requesters: dict[str, Connection], worker: Worker) -> Connection:
 def planner(sessions: tuple[Connection, Worker, Worker], database: Connection) -> Worker:
     """A worker on the second lane, plan_requests, of the emptied shared database."""
     return sessions[2]
+
+
+@pytest.fixture
+def own(db: str) -> Iterator[Connection]:
+    """A migrated database of the test's own: for one that changes its schema."""
+    with connect(db) as connection:
+        yield connection

@@ -1,12 +1,10 @@
 """The broadcast bell: one ring per statement that made work, and never a lost insert."""
 
-from collections.abc import Iterator
-
 import psycopg
 import pytest
 
 from realtime_bridge.local.postgres import Postgres
-from tests.sql.support import Connection, Worker, connect, failed, insert
+from tests.sql.support import Connection, Worker, failed, insert
 
 
 def rings(database: Connection) -> list[dict[str, object]]:
@@ -76,13 +74,6 @@ def test_nothing_released_is_silent(database: Connection, worker: Worker) -> Non
     assert rings(database) == []
 
 
-@pytest.fixture
-def broken(db: str, postgres: Postgres) -> Iterator[Connection]:
-    """A database of its own, for a test that breaks the bell; opened by its superuser."""
-    with connect(db) as connection:
-        yield connection
-
-
 def as_admin(postgres: Postgres, connection: Connection, statement: str) -> None:
     """Run a statement that only the superuser may."""
     dsn = postgres.dsn(connection.info.dbname, "supabase_admin")
@@ -90,31 +81,31 @@ def as_admin(postgres: Postgres, connection: Connection, statement: str) -> None
         admin.execute(statement)
 
 
-def test_a_broken_bell_loses_no_insert(postgres: Postgres, broken: Connection) -> None:
+def test_a_broken_bell_loses_no_insert(postgres: Postgres, own: Connection) -> None:
     """Whatever realtime.send raises becomes one warning."""
     as_admin(
         postgres,
-        broken,
+        own,
         "create or replace function realtime.send("
         " payload jsonb, event text, topic text, private boolean default true)"
         " returns void language plpgsql as $$ begin raise 'no partition'; end $$",
     )
     warnings: list[str] = []
-    broken.add_notice_handler(lambda notice: warnings.append(notice.message_primary or ""))
+    own.add_notice_handler(lambda notice: warnings.append(notice.message_primary or ""))
 
-    event = insert(broken)
+    event = insert(own)
 
     assert event
     assert warnings == ["the bell tma_bell did not ring: no partition"]
 
 
-def test_without_realtime_inserts_go_through(postgres: Postgres, broken: Connection) -> None:
+def test_without_realtime_inserts_go_through(postgres: Postgres, own: Connection) -> None:
     """A project whose Realtime has no broadcasts works without a warning."""
-    as_admin(postgres, broken, "drop schema realtime cascade")
+    as_admin(postgres, own, "drop schema realtime cascade")
     warnings: list[str] = []
-    broken.add_notice_handler(lambda notice: warnings.append(notice.message_primary or ""))
+    own.add_notice_handler(lambda notice: warnings.append(notice.message_primary or ""))
 
-    event = insert(broken)
+    event = insert(own)
 
     assert event
     assert warnings == []

@@ -1,6 +1,5 @@
 """tma_bridge_check: what `check` can tell an operator."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -16,13 +15,6 @@ def check(connection: Connection) -> dict[str, Any]:
     assert row
     answer: dict[str, Any] = row["answer"]
     return answer
-
-
-@pytest.fixture
-def own(db: str) -> Iterator[Connection]:
-    """A database of its own, for a test that spoils it."""
-    with connect(db) as connection:
-        yield connection
 
 
 def test_of_a_fresh_project(worker: Worker) -> None:

@@ -1,11 +1,10 @@
 """How a claimed row calls its lead."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-from tests.sql.support import Connection, Worker, connect, insert
+from tests.sql.support import Connection, Worker, insert
 
 LEADS = """
     create table public.leads (id bigint primary key, prospect_name text);
@@ -14,19 +13,12 @@ LEADS = """
 """
 
 
-@pytest.fixture
-def own(db: str) -> Iterator[Connection]:
-    """A database of its own, for a test that changes its schema."""
-    with connect(db) as connection:
-        yield connection
-
-
 def claimed_name(connection: Connection, **columns: Any) -> str:
     """The lead_name with which a bridge gets such a row."""
     insert(connection, **columns)
-    with Worker(connection.info.dsn + f" password={connection.info.password}") as worker:
-        (row,) = worker.claim()
-    return str(row["lead_name"])
+    claimed = connection.execute("select lead_name from claim_tma_events(1)").fetchone()
+    assert claimed
+    return str(claimed["lead_name"])
 
 
 @pytest.mark.parametrize(

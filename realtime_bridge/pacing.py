@@ -57,8 +57,7 @@ class Pacing:
 
         Returns None when it is time to send, else the seconds after which to ask again.
         """
-        paused = max(self.bot_pause, self._paused_until.get(chat_id, 0.0) - self._clock())
-        if paused > 0:
+        if paused := self._pause_of(chat_id):
             return paused
         try:
             # The chat first: a turn of the bot must not be used up by a chat that must wait.
@@ -68,7 +67,7 @@ class Pacing:
                 await self._bot.acquire()
         except TimeoutError:
             return PATIENCE_SECONDS
-        return None
+        return self._pause_of(chat_id) or None  # told meanwhile, by the answer to another row
 
     def pause(self, chat_id: int, seconds: float) -> None:
         """Telegram told this chat to wait; when it tells several at once it means the bot."""
@@ -77,6 +76,9 @@ class Pacing:
         self._told[chat_id] = None
         if len(self._told) >= CHATS_THAT_MEAN_THE_BOT:
             self._bot_paused_until = max(self._bot_paused_until, until)
+
+    def _pause_of(self, chat_id: int) -> float:
+        return max(self.bot_pause, self._paused_until.get(chat_id, 0.0) - self._clock(), 0.0)
 
     def _chat(self, chat_id: int) -> AsyncLimiter:
         limiter = self._chats.get(chat_id)

@@ -252,6 +252,7 @@ class Bridge:
             queue.start,
             send_timeout=settings.send_timeout,
             turn_limit=settings.turn_limit,
+            start_limit=settings.lease_seconds - 2 * settings.send_timeout,
             paid=settings.allow_paid_broadcast,
         )
 

@@ -1,7 +1,7 @@
 """One message to one chat, and what the result means."""
 
-import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 import aiohttp
@@ -10,6 +10,7 @@ from aiogram import Bot
 from aiogram.enums import ParseMode
 from aiogram.exceptions import (
     ClientDecodeError,
+    TelegramAPIError,
     TelegramBadRequest,
     TelegramEntityTooLarge,
     TelegramForbiddenError,
@@ -38,11 +39,13 @@ from realtime_bridge.model import (
     Uncertain,
 )
 from realtime_bridge.pacing import Pacing
-from realtime_bridge.rpc import Unavailable
+from realtime_bridge.rpc import Refused, Unavailable
 
 log = structlog.get_logger()
 
 CONNECT_SECONDS = 10.0
+# After a 429 that does not say how long to wait.
+FLOOD_SECONDS = 1.0
 
 
 class Receipt(TelegramObject):
@@ -61,13 +64,13 @@ class Send(SendMessage):
     __returning__ = Receipt  # type: ignore[assignment]  # narrower than aiogram's Message
 
 
-def verdict(error: Exception) -> Outcome:
+def verdict(error: Exception) -> Outcome:  # noqa: C901 - one case for each kind of answer
     """Say what an exception of aiogram means for the message.
 
     ======================================================= ==============================
     what happened                                           outcome
     ======================================================= ==============================
-    429 with retry_after                                    Retry, not counted: not sent
+    429                                                     Retry, not counted: not sent
     403: blocked, deactivated, never started                Failed(blocked)
     400 chat not found                                      Failed(chat_not_found)
     any other 400; 413 too large                            Failed(rejected)
@@ -78,12 +81,13 @@ def verdict(error: Exception) -> Outcome:
     anything else                                           Uncertain, with its traceback
     ======================================================= ==============================
 
-    "Can't parse entities" and "migrated to a supergroup" are 400s with a way out: Courier tries
-    it before it asks for the verdict.
+    Some 400s have a way out, which is tried before anybody asks for the verdict: see way_out().
     """
     match error:
         case TelegramRetryAfter(retry_after=seconds):
             return Retry(f"Telegram: retry after {seconds} s", after=float(seconds), counted=False)
+        case TelegramAPIError(message=text) if "too many requests" in text.lower():
+            return Retry(f"Telegram: {text}", after=FLOOD_SECONDS, counted=False)
         case TelegramForbiddenError(message=text):
             return Failed(Failure.BLOCKED, text)
         case TelegramBadRequest(message=text) if "chat not found" in text.lower():
@@ -114,6 +118,51 @@ def _kind(cause: BaseException | None) -> str:
     return type(cause).__name__ if cause is not None else "network error"
 
 
+@dataclass(frozen=True, slots=True)
+class Letter:
+    """What is sent to one chat: the message, and the form that it takes."""
+
+    chat_id: int
+    message: Message
+    plain: bool = False
+    button: bool = True
+    moved: bool = False
+
+
+def way_out(refusal: Exception, letter: Letter) -> Letter | None:
+    """Say what to send instead of what Telegram refused; None if there is nothing.
+
+    ============================ ==================================
+    refused because              instead
+    ============================ ==================================
+    the HTML cannot be parsed    the plain text
+    of its button                the message without it
+    the group is a supergroup    the same, to the supergroup
+    ============================ ==================================
+
+    A refusal sent nothing, so another send is safe. Each way is taken once: a letter that has
+    taken it cannot be refused for the same reason again.
+    """
+    match refusal:
+        case TelegramMigrateToChat(migrate_to_chat_id=chat_id) if not letter.moved:
+            return replace(letter, chat_id=chat_id, moved=True)
+        case TelegramBadRequest(message=text) if not letter.plain and _is_about_html(text):
+            return replace(letter, plain=True)
+        case TelegramBadRequest(message=text) if letter.button and _is_about_a_button(text):
+            return replace(letter, button=False)
+        case _:
+            return None
+
+
+def _is_about_html(refusal: str) -> bool:
+    return "can't parse entities" in refusal.lower()
+
+
+def _is_about_a_button(refusal: str) -> bool:
+    """BUTTON_URL_INVALID, BUTTON_TYPE_INVALID, "inline keyboard button URL '...' is invalid"."""
+    return "button" in refusal.lower()
+
+
 class Courier:
     """Takes one claimed event to its chat: render, wait for the turn, pass the fence, send."""
 
@@ -126,19 +175,27 @@ class Courier:
         *,
         send_timeout: float,
         turn_limit: float,
+        start_limit: float,
         paid: bool = False,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
-        """Build a courier. `start` is the fence; `send_timeout` and `turn_limit` are seconds."""
+        """Build a courier. `start` is the fence; the others are seconds.
+
+        `send_timeout`: for Telegram's answer. `turn_limit`: that a row may wait for its turn.
+        `start_limit`: from the beginning until sending starts; a row that takes longer is
+        handed back, because its lease would not outlast the send.
+        """
         self._bot = bot
         self._messages = messages
         self._pacing = pacing
         self._start = start
-        # The connect timeout is apart, because only a failure to connect is safe to retry.
+        # Connecting (DNS and TLS included) has a timeout of its own, because only a failure to
+        # connect is safe to retry.
         self._timeout = aiohttp.ClientTimeout(
-            total=send_timeout, sock_connect=min(CONNECT_SECONDS, send_timeout / 2)
+            total=send_timeout, connect=min(CONNECT_SECONDS, send_timeout / 2)
         )
         self._turn_limit = turn_limit
+        self._start_limit = start_limit
         self._paid = paid
         self._now = now
         self._moved: LRUCache[int, int] = LRUCache(10_000)  # groups that became supergroups
@@ -153,58 +210,61 @@ class Courier:
             return Retry("waits for its turn", after=wait, counted=False)
         try:
             ours = await self._start(event)
-        except Unavailable as error:
+        except (Unavailable, Refused) as error:
             # The fence may have been written, but this worker knows that it did not send.
             return Retry(f"not sent, the fence did not answer: {error}", after=0.0, counted=False)
         finally:
             laps.lap("fence")
         if not ours:
             return Lost()
+        if laps.seconds > self._start_limit:
+            # A process that was frozen, or a slow database: the row may be somebody else's soon.
+            return Retry("not sent, the fence answered too late", after=0.0, counted=False)
         try:
             return await self._deliver(event.telegram_id, message)
         finally:
             laps.lap("send")
 
     async def _deliver(self, chat_id: int, message: Message) -> Outcome:
-        """Send, following the two refusals that name their own way out, once each."""
-        chat = self._moved.get(chat_id, chat_id)
-        markup = keyboard(message.button, private=chat > 0)
-        try:
+        """Send, following the refusals that have a way out."""
+        letter = Letter(self._moved.get(chat_id, chat_id), message)
+        while True:
             try:
-                return await self._send(chat, message.html, ParseMode.HTML, markup)
-            except TelegramMigrateToChat as moved:
-                chat = self._moved[chat_id] = moved.migrate_to_chat_id
-                return await self._send(chat, message.html, ParseMode.HTML, markup)
-            except TelegramBadRequest as refused:
-                if "can't parse entities" not in refused.message.lower():
-                    raise
-                log.warning("html_refused", error=refused.message)
-                return await self._send(chat, message.plain, None, markup)
-        except asyncio.CancelledError:
-            raise
-        except Exception as error:  # noqa: BLE001 - verdict() has a line for every kind
-            outcome = verdict(error)
-            if isinstance(error, TelegramRetryAfter):
-                self._pacing.pause(chat_id, float(error.retry_after))
-            return outcome
+                return await self._send(letter)
+            except Exception as error:  # noqa: BLE001 - verdict() has a line for every kind
+                instead = way_out(error, letter)
+                if instead is None:
+                    return self._judge(chat_id, error)
+                log.warning("refused_and_sent_otherwise", error=str(error))
+                if instead.moved:
+                    self._moved[chat_id] = instead.chat_id
+                letter = instead
 
-    async def _send(
-        self,
-        chat_id: int,
-        text: str,
-        parse_mode: ParseMode | None,
-        markup: InlineKeyboardMarkup | None,
-    ) -> Sent:
+    def _judge(self, chat_id: int, error: Exception) -> Outcome:
+        outcome = verdict(error)
+        match outcome:
+            case Retry(after=float(seconds), counted=False):  # a pause that Telegram asks for
+                self._pacing.pause(chat_id, seconds)
+            case _:
+                pass
+        return outcome
+
+    async def _send(self, letter: Letter) -> Sent:
         request = Send(
-            chat_id=chat_id,
-            text=text,
-            parse_mode=parse_mode,
-            reply_markup=markup,
+            chat_id=letter.chat_id,
+            text=letter.message.plain if letter.plain else letter.message.html,
+            parse_mode=None if letter.plain else ParseMode.HTML,
+            reply_markup=_keyboard(letter),
             allow_paid_broadcast=self._paid or None,
         )
         # aiogram hands the timeout to aiohttp as it is, which takes more than its int.
         receipt = await self._bot(request, request_timeout=self._timeout)  # type: ignore[arg-type]
         return Sent(receipt.message_id)
+
+
+def _keyboard(letter: Letter) -> InlineKeyboardMarkup | None:
+    button = letter.message.button if letter.button else None
+    return keyboard(button, private=letter.chat_id > 0)
 
 
 def keyboard(button: Button | None, *, private: bool) -> InlineKeyboardMarkup | None:

@@ -37,6 +37,16 @@ REFILL_SECONDS = 0.02
 LOOK_AHEAD_SECONDS = 1.0
 # What a cut-off handler gets to write down its outcome.
 LAST_WORDS_SECONDS = 1.0
+# While the queue is down it is asked at least so often: as often as a deaf doorbell makes a sweep.
+WAIT_CAP_SECONDS = 5.0
+# When it is up again, outcomes that waited are written first: a sweep before that would report
+# their rows as uncertain. So a sweep waits for as long as the queue was down, but at most this
+# long: other replicas have asked again by then too.
+SETTLE_FIRST_SECONDS = 10.0
+
+
+def _waits() -> Iterator[float]:
+    return delays(cap=WAIT_CAP_SECONDS)
 
 
 class Queue(Protocol[Row, ResultIn]):
@@ -105,16 +115,16 @@ class Pump(Generic[Row, Result]):
         interval: Callable[[], float],
         lease: float,
         hold: Callable[[], float] = lambda: 0.0,
-        waits: Callable[[], Iterator[float]] = delays,
+        waits: Callable[[], Iterator[float]] = _waits,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Build a lane.
 
         `slots`: rows in hand at one time. `interval()`: seconds between sweeps, asked at each.
         `hold()`: seconds for which claiming makes no sense (Telegram told the bot to wait).
-        `lease`: seconds for which an outcome that cannot be written is kept and tried again;
-        afterwards the row is somebody else's. `waits()`: seconds between tries while the queue
-        is down.
+        `lease`: seconds for which an outcome that the queue refuses is tried again; one that it
+        does not answer to is tried for as long as this lane runs. `waits()`: seconds between
+        tries while the queue is down.
         """
         self.lane = lane
         self.problem: str | None = None  # why the queue does not answer
@@ -135,6 +145,7 @@ class Pump(Generic[Row, Result]):
         self._due_at = inf  # as the last sweep knew it, or a retry that came after
         self._sweep_at = -inf
         self._swept_at = -inf
+        self._down_since = inf
         self._not_before = -inf  # while the queue is down or sending is halted
         self._in_hand: dict[asyncio.Task[None], Row] = {}
         self._settling: set[asyncio.Task[None]] = set()
@@ -159,24 +170,24 @@ class Pump(Generic[Row, Result]):
         waits = self._waits()
         while not self._stopping:
             try:
-                await self.step()
+                asked = await self.step()
             except (Unavailable, Refused) as error:
-                self.problem = str(error)
-                self._observer.queue_down(self.lane, error)
-                self._not_before = self._clock() + next(waits)
+                self._down(error, next(waits))
             else:
-                if self.problem is not None:
-                    self.problem = None
-                    self._observer.queue_up(self.lane)
-                waits = self._waits()
+                if asked:
+                    self._up()
+                    waits = self._waits()
             await self._rest()
 
-    async def step(self) -> None:
-        """Do what is due: the sweep, the claim, both or neither."""
+    async def step(self) -> bool:
+        """Do what is due: the sweep, the claim, both or neither. True if the queue was asked."""
+        asked = False
         if self._clock() >= self._sweep_at:
             await self._sweep()
+            asked = True
         if self._clock() >= min(self._claim_at, self._due_at):
-            await self._claim()
+            asked = await self._claim() or asked
+        return asked
 
     def stop(self) -> None:
         """Claim nothing more."""
@@ -196,11 +207,34 @@ class Pump(Generic[Row, Result]):
         rows = [self._in_hand[task] for task in late]
         for task in late:
             task.cancel()
-        if self._settling:
-            await asyncio.wait(list(self._settling), timeout=LAST_WORDS_SECONDS)
+        await self._last_words()
         if rows:
             log.warning("cut_off", lane=self.lane, rows=len(rows), grace_seconds=grace)
             await self._hand_back(rows)
+
+    def _down(self, error: Unavailable | Refused, wait: float) -> None:
+        """The queue did not answer: ask again after `wait` seconds, by a claim."""
+        now = self._clock()
+        self._down_since = min(self._down_since, now)
+        self.problem = str(error)
+        self._observer.queue_down(self.lane, error)
+        self._not_before = now + wait
+        patience = min(self._not_before - self._down_since, SETTLE_FIRST_SECONDS)
+        self._sweep_at = max(self._sweep_at, self._not_before + patience)
+        self._claim_by(self._not_before, "back")
+
+    def _up(self) -> None:
+        self._down_since = inf
+        if self.problem is not None:
+            self.problem = None
+            self._observer.queue_up(self.lane)
+
+    async def _last_words(self) -> None:
+        """Give outcomes that are known a moment more to be written."""
+        if self._settling:
+            _, unwritten = await asyncio.wait(list(self._settling), timeout=LAST_WORDS_SECONDS)
+            for task in unwritten:
+                task.cancel()
 
     async def _sweep(self) -> None:
         recovered = await self._queue.recover()
@@ -217,7 +251,7 @@ class Pump(Generic[Row, Result]):
             case seconds:
                 self._due_at = self._clock() + seconds
 
-    async def _claim(self) -> None:
+    async def _claim(self) -> bool:
         source = self._source if self._claim_at <= self._due_at else "due"
         if self._due_at <= self._clock():
             self._due_at = inf
@@ -225,7 +259,7 @@ class Pump(Generic[Row, Result]):
         self._claim_at = inf  # before the claim, so that a wake during it is kept
         wanted = (1 if self.halted else self._slots) - len(self._in_hand)
         if wanted <= 0:
-            return  # the next row that finishes asks again
+            return False  # the next row that finishes asks again
         try:
             rows = await self._queue.claim(wanted)
         except BaseException:
@@ -233,7 +267,7 @@ class Pump(Generic[Row, Result]):
             raise
         if self._stopping:
             await self._hand_back(rows)
-            return
+            return True
         if rows:
             self._observer.claimed(self.lane, rows, source)
         elif source in {"changes", "broadcast"}:
@@ -242,6 +276,7 @@ class Pump(Generic[Row, Result]):
             self._hand_out(row)
         if len(rows) == wanted:
             self._claim_by(self._clock(), source)  # a full batch: there may be more
+        return True
 
     def _look_ahead(self) -> None:
         """Sweep soon, to learn when the next row is due."""
@@ -295,14 +330,14 @@ class Pump(Generic[Row, Result]):
             try:
                 held = await self._queue.settle(row, outcome)
             except Unavailable as error:
-                if self._clock() + wait > until:
-                    log.error("settle_given_up", lane=self.lane, error=str(error))
-                    return
+                # Kept beyond the lease: while the queue is away nobody else gets the row either.
                 self._observer.queue_down(self.lane, error)
                 await asyncio.sleep(wait)
             except Refused as error:
                 log.error("settle_refused", lane=self.lane, error=str(error))
-                return
+                if self._clock() > until:
+                    return
+                await asyncio.sleep(wait)
             else:
                 laps.lap("settle")
                 self._observer.settled(self.lane, row, outcome, laps, held=held)

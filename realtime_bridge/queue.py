@@ -1,6 +1,7 @@
 """The queue in the database: claim, start, settle, release, recover over PostgREST RPCs."""
 
-from collections.abc import Callable, Sequence
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import timedelta
 from typing import Any, Literal, assert_never
@@ -22,7 +23,7 @@ from realtime_bridge.model import (
     TmaEvent,
     Uncertain,
 )
-from realtime_bridge.rpc import Rpc
+from realtime_bridge.rpc import Refused, Rpc, Unavailable
 from realtime_bridge.settings import Delivery
 
 log = structlog.get_logger()
@@ -68,17 +69,27 @@ def settlement(
             return _again(event, why, 0.0, counted=False)
         case Uncertain(why) if policy.delivery is Delivery.AT_MOST_ONCE:
             return _fail(event, Failure.UNCERTAIN, why)
-        case Retry(why) | Uncertain(why) if event.retries + 1 >= policy.max_attempts:
-            return _fail(event, Failure.EXHAUSTED, f"{policy.max_attempts} attempts; last: {why}")
-        case Retry(why, after):
-            seconds = wait(event.retries) if after is None else after
-            return _again(event, why, seconds, counted=True)
         case Uncertain(why):
-            return _again(event, f"may have been sent: {why}", wait(event.retries), counted=True)
+            return _try_again(event, Retry(f"may have been sent: {why}"), policy, wait)
+        case Retry():
+            return _try_again(event, outcome, policy, wait)
         case Lost():
             return None
         case _:
             assert_never(outcome)
+
+
+def _try_again(
+    event: TmaEvent, retry: Retry, policy: Policy, wait: Callable[[int], float]
+) -> Settlement:
+    if event.retries + 1 >= policy.max_attempts:
+        return _exhausted(event, policy.max_attempts, retry.why)
+    seconds = wait(event.retries) if retry.after is None else retry.after
+    return _again(event, retry.why, seconds, counted=True)
+
+
+def _exhausted(event: TmaEvent, attempts: int, why: str) -> Settlement:
+    return _fail(event, Failure.EXHAUSTED, f"{attempts} attempts; last: {why}")
 
 
 def _fail(event: TmaEvent, failure: Failure, error: str) -> Settlement:
@@ -104,12 +115,15 @@ class EventQueue:
     async def claim(self, limit: int) -> Sequence[TmaEvent]:
         """Take up to `limit` due rows, oldest first, at most one of each chat."""
         rows = await self._rpc.call("claim_tma_events", {"p_limit": limit})
-        events = []
+        events, ended = [], []
         for row in rows:
-            try:
-                events.append(TmaEvent.model_validate(row))
-            except ValidationError as error:
-                await self._refuse_row(row, error)
+            match read(row, self._policy.max_attempts):
+                case TmaEvent() as event:
+                    events.append(event)
+                case Settlement() as end:
+                    log.error("row_ended", id=end.id, error=end.error)
+                    ended.append(end)
+        await self._end(ended)
         return events
 
     async def start(self, event: TmaEvent) -> bool:
@@ -152,24 +166,47 @@ class EventQueue:
         return [event.id in started for event in events]
 
     async def _settle_all(self, settlements: Sequence[Settlement]) -> Sequence[bool]:
+        try:
+            return await self._settle_batch(settlements)
+        except Refused:
+            # The batch is refused as a whole; what is wrong with one must not keep the others.
+            if len(settlements) == 1:
+                raise
+        return [await self._settle_alone(one) for one in settlements]
+
+    async def _settle_alone(self, settlement: Settlement) -> bool:
+        try:
+            return (await self._settle_batch([settlement]))[0]
+        except Refused as error:
+            log.error("settle_refused", id=settlement.id, error=str(error))
+            return False
+
+    async def _settle_batch(self, settlements: Sequence[Settlement]) -> Sequence[bool]:
         answer = await self._rpc.call(
             "settle_tma_events", {"p_outcomes": [asdict(one) for one in settlements]}
         )
         settled = set(_ids(answer))
         return [one.id in settled for one in settlements]
 
-    async def _refuse_row(self, row: dict[str, Any], error: ValidationError) -> None:
-        """A row that cannot be read must not come back for ever: it ends here, with the reason."""
+    async def _end(self, settlements: Sequence[Settlement]) -> None:
+        """Settle rows that are not to be sent; if that fails they come back after their lease."""
+        try:
+            await asyncio.gather(*(self._settles.ask(one) for one in settlements))
+        except (Unavailable, Refused) as error:
+            log.warning("end_failed", rows=len(settlements), error=str(error))
+
+
+def read(row: Mapping[str, Any], max_attempts: int) -> TmaEvent | Settlement:
+    """Read a claimed row; one that must not come back for ever ends here, with the reason."""
+    try:
+        event = TmaEvent.model_validate(row)
+    except ValidationError as error:
         fields = ", ".join(str(detail["loc"][0]) for detail in error.errors() if detail["loc"])
-        log.error("row_invalid", id=row.get("id"), fields=fields)
-        outcome = Settlement(
-            row["id"],
-            row["attempt"],
-            "failed",
-            failure=Failure.INVALID,
-            error=f"the bridge cannot read: {fields}",
-        )
-        await self._settles.ask(outcome)
+        why = f"the bridge cannot read: {fields}"
+        return Settlement(row["id"], row["attempt"], "failed", failure=Failure.INVALID, error=why)
+    if event.retries >= max_attempts:  # only recovering counts so far: workers died of it
+        return _exhausted(event, max_attempts, "the worker that had claimed it went away")
+    return event
 
 
 def _claims(events: Sequence[TmaEvent]) -> list[dict[str, int]]:

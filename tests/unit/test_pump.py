@@ -307,6 +307,71 @@ def test_an_outcome_that_cannot_be_written_is_kept_and_tried_again(lived):
     lived(scenario, queue, send_while_it_goes_away)
 
 
+def test_outcomes_are_written_before_a_sweep_asks_about_their_rows(lived):
+    """After a long outage a sweep would report what this or another replica knows as uncertain."""
+    queue, order = MemoryQueue(rows=[Row(1)]), []
+
+    async def send_while_it_goes_away(row, laps):
+        queue.fail = 1000
+        return Sent(row.id)
+
+    async def scenario(pump):
+        write, sweep = queue.settle, queue.recover
+
+        async def settle(row, outcome):
+            held = await write(row, outcome)
+            order.append("settle")
+            return held
+
+        async def recover():
+            swept = await sweep()
+            order.append("sweep")
+            return swept
+
+        queue.settle, queue.recover = settle, recover
+        await until(lambda: pump.in_hand)
+        await asyncio.sleep(200)  # longer than the lease
+        order.clear()
+        queue.fail = 0
+        await until(lambda: "sweep" in order, seconds=40.0)
+
+    lived(scenario, queue, send_while_it_goes_away, interval=3.0)
+    assert order[0] == "settle"
+
+
+def test_a_short_outage_delays_no_sweep_for_long(lived):
+    """While polling is all there is, one bad answer must not make it pause."""
+    queue = MemoryQueue()
+
+    async def scenario(pump):
+        await asyncio.sleep(10)
+        queue.fail = 1
+        sweeps = queue.sweeps
+        await until(lambda: queue.sweeps == sweeps + 2, seconds=6.0)  # the failing one and the next
+
+    lived(scenario, queue, interval=3.0)
+
+
+def test_a_full_lane_that_asks_nobody_does_not_call_the_queue_up(lived):
+    """Every slot holds an outcome that cannot be written: that is still an outage."""
+    queue = MemoryQueue(rows=[Row(n) for n in range(4)])
+
+    async def send_while_it_goes_away(row, laps):
+        queue.fail = 1000
+        return Sent(row.id)
+
+    async def scenario(pump):
+        await until(lambda: pump.in_hand == 4)
+        await asyncio.sleep(100)
+        for _ in range(50):
+            await asyncio.sleep(0.37)
+            assert pump.problem is not None
+        queue.fail = 0
+        await until(lambda: pump.problem is None, seconds=20.0)
+
+    lived(scenario, queue, send_while_it_goes_away, slots=4, interval=30.0)
+
+
 def test_a_wrong_token_stops_the_lane_and_one_row_a_minute_asks_again(lived):
     """Halted rows do not spin; when the token works again everything flows."""
     queue, observer, token_ok = MemoryQueue(rows=[Row(n) for n in range(4)]), Quiet(), False

@@ -6,11 +6,11 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 
 import psycopg
 import pytest
+from processes import gone, wait_until
 
 from realtime_bridge.local import binaries
 from realtime_bridge.local.errors import StackError
@@ -24,25 +24,6 @@ postgres.start()
 print(json.dumps([postgres.pid, str(postgres._home)]), flush=True)
 time.sleep(60)
 """
-
-
-def gone(pid: int) -> bool:
-    """Whether a process has ended; a zombie that nobody reaps has."""
-    try:
-        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-    except FileNotFoundError:
-        return True
-    return state == "Z"
-
-
-def wait_until(condition, timeout: float = 10.0) -> bool:
-    """Poll a condition that another process makes true."""
-    deadline = time.monotonic() + timeout
-    while not condition():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.02)
-    return True
 
 
 def test_a_fresh_database_belongs_to_postgres_who_is_no_superuser(platform_db):

@@ -61,7 +61,7 @@ class RequestTable:
 
     `name`: a table of the schema public that is a request table. `timeout`: seconds that one
     answer may take. `concurrency`: answers in work at one time. `failed_event`: the type of the
-    event that tells the chat of a failure, with the payload `{"reason"}`; None for none.
+    event that tells the chat of a failure, with a `reason` in its payload; None for none.
     """
 
     name: str
@@ -147,7 +147,8 @@ class Answerer:
         )
         reason = _readable(text)
         kind = self._table.failed_event
-        return Failed(reason, (NewEvent(kind, {"reason": reason}),) if kind else ())
+        event = kind and NewEvent(kind, storable(request.about) | {"reason": reason})
+        return Failed(reason, (event,) if event else ())
 
 
 class _TookTooLongError(Exception):

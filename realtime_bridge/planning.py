@@ -166,7 +166,7 @@ def reminders(
         events.append(
             NewEvent(
                 STEP_DUE,
-                _about(request)
+                request.about
                 | {
                     "step_id": step.step_id,
                     "step_desc": step.description,
@@ -199,19 +199,13 @@ def _plan_ready(request: Request, plan: Plan, reminder_time: time) -> NewEvent:
     first = min(dues, key=lambda due: moment(due, request.timezone, reminder_time), default=None)
     return NewEvent(
         PLAN_READY,
-        _about(request)
+        request.about
         | {
             "steps": len(plan.steps),
             "first_due": first and first.isoformat(),
             "summary": plan.summary and plan.summary[:_LONGEST_SUMMARY],
         },
     )
-
-
-def _about(request: Request) -> dict[str, Any]:
-    """What the messages need of the request's own payload."""
-    kept = ("lead_name", "timezone", "tz")
-    return {name: request.payload[name] for name in kept if name in request.payload}
 
 
 def _function(planner: Planner | Callable[[Request], Any]) -> Answer:

@@ -55,6 +55,12 @@ class Request(BaseModel):
         return self.model_extra or {}
 
     @property
+    def about(self) -> dict[str, Any]:
+        """What messages need of the payload: put it into the payload of events."""
+        kept = ("lead_name", "timezone", "tz")
+        return {name: self.payload[name] for name in kept if name in self.payload}
+
+    @property
     def timezone(self) -> tzinfo:
         """The user's: the payload's `timezone` or `tz`; UTC if it has none that is known."""
         return timezone(str(self.payload.get("timezone") or self.payload.get("tz") or ""))

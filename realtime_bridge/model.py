@@ -44,7 +44,8 @@ class Recovered(BaseModel):
 
     `returned` stale rows that were not started and `resent` ones that were (at-least-once) are
     pending again, `uncertain` ones (at-most-once) ended as failed. `next_due_seconds`
-    is the time until the next row is due: 0 for now, None when nothing waits.
+    is the time until the next row is due or the next lease ends: 0 for now, None when no row is
+    open.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")

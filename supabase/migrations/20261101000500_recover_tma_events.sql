@@ -46,15 +46,29 @@ begin
         (select count(*) from lost)
     into returned, resent, uncertain;
 
-    select greatest(extract(epoch from coalesce(e.retry_at, e.deliver_after) - now()), 0)
+    -- Also when the next lease ends: whoever sweeps then takes back at once what a dead worker held.
+    select greatest(extract(epoch from next.at - now()), 0)
     into next_due_seconds
-    from public.tma_events e
-    where e.settled_at is null and e.status = 'pending'
-    order by coalesce(e.retry_at, e.deliver_after), e.id
-    limit 1;
+    from (
+        select least(
+            (
+                select coalesce(e.retry_at, e.deliver_after)
+                from public.tma_events e
+                where e.settled_at is null and e.status = 'pending'
+                order by coalesce(e.retry_at, e.deliver_after), e.id
+                limit 1
+            ),
+            (
+                select min(e.claimed_at) + p_lease
+                from public.tma_events e
+                where e.status = 'processing'
+            )
+        ) as at
+    ) next
+    where next.at is not null;
 end $$;
 comment on function public.recover_tma_events(interval, boolean) is
-    'Takes back claims older than p_lease. Not started: back to pending (returned). Started: failed as uncertain, or with p_resend_uncertain back to pending (resent). next_due_seconds: until the next pending row is due, 0 if one is due now, null if none is pending: a sweep that finds nothing needs no claim.';
+    'Takes back claims older than p_lease. Not started: back to pending (returned). Started: failed as uncertain, or with p_resend_uncertain back to pending (resent). next_due_seconds: until the next pending row is due or the next lease ends, 0 if that is now, null if no row is open: a sweep that finds nothing needs no claim.';
 revoke execute on function public.recover_tma_events(interval, boolean)
     from public, anon, authenticated;
 grant execute on function public.recover_tma_events(interval, boolean) to service_role, tma_bridge;

@@ -3,7 +3,7 @@
 import psycopg
 import pytest
 
-from tests.sql.support import Connection, Worker, insert, put_back, read, retry
+from tests.sql.support import Connection, Worker, delivered, insert, put_back, read, retry
 
 
 def test_a_row_not_started_goes_back(database: Connection, worker: Worker) -> None:
@@ -115,20 +115,32 @@ def test_says_when_the_next_row_is_due(database: Connection, worker: Worker) -> 
     insert(database, telegram_id=2)
     now = worker.recover()["next_due_seconds"]
     (row,) = worker.claim()
-    scheduled = worker.recover()["next_due_seconds"]
     worker.settle(retry(row, after=300))
 
     waiting = worker.recover()["next_due_seconds"]
+    database.execute("update tma_events set retry_at = null, deliver_after = now() + '1 day'")
+    scheduled = worker.recover()["next_due_seconds"]
 
     assert now == 0
-    assert 800 < scheduled <= 900
     assert 200 < waiting <= 300
+    assert 80_000 < scheduled <= 86_400
 
 
-def test_says_nothing_of_a_next_row_when_none_waits(database: Connection, worker: Worker) -> None:
-    """Rows in flight are not waited for: their end is told by their worker."""
-    insert(database)
+def test_says_when_the_next_lease_ends(database: Connection, worker: Worker) -> None:
+    """Whoever sweeps then, and not half a minute later, hands a dead worker's row on."""
+    event = insert(database, telegram_id=1)
+    insert(database, telegram_id=2, due_in=900)
     worker.claim()
+    put_back(database, 20, event)
+
+    assert 80 < worker.recover(120)["next_due_seconds"] <= 100
+
+
+def test_says_nothing_of_a_next_row_when_none_is_open(database: Connection, worker: Worker) -> None:
+    """Settled rows are not waited for."""
+    insert(database)
+    (row,) = worker.claim()
+    worker.settle(delivered(row))
 
     assert worker.recover()["next_due_seconds"] is None
 

@@ -2,10 +2,17 @@
 
 import asyncio
 import sys
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine
+
+    from realtime_bridge.doctor import Status
+    from realtime_bridge.settings import Settings
 
 EXIT_FAILURE = 1
 EXIT_CONFIGURATION = 78  # EX_CONFIG of sysexits.h
@@ -15,6 +22,8 @@ _env_file = click.option(
     type=click.Path(dir_okay=False, path_type=Path),
     help="Read settings from this file instead of ./.env.",
 )
+_json = click.option("--json", "as_json", is_flag=True, help="For a machine to read.")
+FAILURES = ["blocked", "chat_not_found", "rejected", "uncertain", "exhausted", "invalid"]
 
 
 def main() -> None:
@@ -32,28 +41,162 @@ def cli() -> None:
 @_env_file
 def run(env_file: Path | None) -> None:
     """Run the bridge until Ctrl-C or SIGTERM."""
-    from realtime_bridge.settings import ConfigurationError, load
-
-    try:
-        settings = load(env_file=env_file)
-    except ConfigurationError as error:
-        _fail_configuration(error)
-
+    settings = _settings(env_file)
     from realtime_bridge import logs
     from realtime_bridge.service import run_until_signal
+    from realtime_bridge.settings import ConfigurationError
 
-    logs.configure(
-        settings.log_level,
-        settings.log_format,
-        secrets=[
-            settings.supabase_key.get_secret_value(),
-            settings.bot_token.get_secret_value(),
-        ],
-    )
+    logs.configure(settings.log_level, settings.log_format, secrets=settings.secrets)
     try:
         asyncio.run(run_until_signal(settings))
     except ConfigurationError as error:
         _fail_configuration(error)
+
+
+@cli.command()
+@_env_file
+@_json
+def check(env_file: Path | None, *, as_json: bool) -> None:
+    """Look at everything the bridge needs; say what is wrong and what mends it.
+
+    Exits with 0 when all is well, 1 when something is not, 78 when the settings are wrong.
+    """
+    from realtime_bridge.doctor.command import run_check
+
+    sys.exit(asyncio.run(run_check(env_file, as_json=as_json, echo=click.echo, paint=_paint)))
+
+
+@cli.command()
+@_env_file
+@_json
+@click.option("--watch", is_flag=True, help="Look again every two seconds, until Ctrl-C.")
+@click.option(
+    "--replica",
+    "replicas",
+    multiple=True,
+    metavar="URL",
+    help="Where a running bridge serves /readyz; may be repeated. Default: HTTP_HOST:HTTP_PORT.",
+)
+def status(env_file: Path | None, replicas: tuple[str, ...], *, as_json: bool, watch: bool) -> None:
+    """Show what waits, what is on its way, and how the last hour went."""
+    from realtime_bridge.status import run_status
+
+    settings = _settings(env_file)
+    work = run_status(settings, replicas, as_json=as_json, watch=watch, echo=click.echo)
+    sys.exit(_until_interrupted(work))
+
+
+@cli.command()
+@_env_file
+@_json
+@click.option(
+    "--since",
+    default="10m",
+    show_default=True,
+    metavar="AGO",
+    help="Begin with rows that ended so long ago: 30s, 10m, 2h, 1d.",
+)
+@click.option("--no-follow", is_flag=True, help="Do not wait for more.")
+def tail(env_file: Path | None, since: str, *, as_json: bool, no_follow: bool) -> None:
+    """Show rows as they end, until Ctrl-C."""
+    from realtime_bridge.tail import run_tail
+    from realtime_bridge.timespan import seconds_of
+
+    try:
+        seconds = seconds_of(since)
+    except ValueError as error:
+        raise click.BadParameter(str(error), param_hint="--since") from error
+    settings = _settings(env_file)
+    work = run_tail(settings, seconds, follow=not no_follow, as_json=as_json, echo=click.echo)
+    sys.exit(_until_interrupted(work))
+
+
+@cli.command()
+@_env_file
+@click.argument("ids", nargs=-1, type=int, metavar="[ID]...")
+@click.option("--failure", type=click.Choice(FAILURES), help="Rows that failed for this reason.")
+@click.option("--since", metavar="WHEN", help="Rows that failed from then on: 2h (ago), or a time.")
+@click.option("--until", metavar="WHEN", help="Rows that failed before then.")
+@click.option("--limit", default=1000, show_default=True, help="At most so many.")
+@click.option("--yes", is_flag=True, help="Do not ask, not even about uncertain rows.")
+def retry(
+    env_file: Path | None,
+    ids: tuple[int, ...],
+    *,
+    failure: str | None,
+    since: str | None,
+    until: str | None,
+    limit: int,
+    yes: bool,
+) -> None:
+    """Give failed rows another chance: those with these IDs, or that match all filters.
+
+    Rows that failed as uncertain may have been sent. They are sent again only if you say so.
+    """
+    from realtime_bridge.retry import Filters, run_retry
+    from realtime_bridge.timespan import moment_of
+
+    now = datetime.now(UTC)
+    try:
+        filters = Filters(
+            ids=ids or None,
+            failure=failure,
+            since=moment_of(since, now) if since else None,
+            until=moment_of(until, now) if until else None,
+        )
+    except ValueError as error:
+        raise click.UsageError(str(error)) from error
+    work = run_retry(
+        _settings(env_file),
+        filters,
+        limit,
+        confirm=(lambda _: True) if yes else click.confirm,
+        echo=click.echo,
+    )
+    sys.exit(asyncio.run(work))
+
+
+@cli.command()
+@_env_file
+@click.option("--days", default=365, show_default=True, help="How long it is valid.")
+def token(env_file: Path | None, days: int) -> None:
+    """Print a key of the narrow role tma_bridge, for SUPABASE_KEY.
+
+    Signed with the project's JWT secret: SUPABASE_JWT_SECRET, or SUPABASE_JWT_SECRET_FILE.
+    """
+    from realtime_bridge import tokens
+    from realtime_bridge.settings import ConfigurationError, given
+
+    try:
+        values = given(env_file=env_file)
+        key = tokens.mint(
+            tokens.secret_of(values), now=datetime.now(UTC), lifetime=timedelta(days=days)
+        )
+    except (ConfigurationError, ValueError) as error:
+        _fail_configuration(error)
+    click.echo(key)
+    if not values.get("SUPABASE_ANON_KEY"):
+        click.echo("Set SUPABASE_ANON_KEY as well: Supabase's gateway asks for it.", err=True)
+
+
+@cli.command()
+@click.argument("folder", required=False, type=click.Path(file_okay=False, path_type=Path))
+def migrations(folder: Path | None) -> None:
+    """Copy the database migrations into FOLDER, or say where they are.
+
+    For `npx supabase db push` the folder is supabase/migrations. What is there already is kept.
+    """
+    from realtime_bridge import schema
+
+    if folder is None:
+        click.echo(schema.directory())
+        return
+    try:
+        copied = schema.copy_to(folder)
+    except FileExistsError as error:
+        click.echo(f"{error} differs from the packaged file of that name; nothing copied", err=True)
+        sys.exit(EXIT_FAILURE)
+    click.echo(f"{len(copied)} migrations copied to {folder}")
 
 
 @cli.command()
@@ -102,6 +245,28 @@ def demo(port: int, every: float, count: int | None) -> None:
     from realtime_bridge.local.demo import run_demo
 
     sys.exit(asyncio.run(run_demo(port=port, every=every, count=count)))
+
+
+def _settings(env_file: Path | None) -> "Settings":
+    from realtime_bridge.settings import ConfigurationError, load
+
+    try:
+        return load(env_file=env_file)
+    except ConfigurationError as error:
+        _fail_configuration(error)
+
+
+def _until_interrupted(work: "Coroutine[Any, Any, int]") -> int:
+    """Run what ends by Ctrl-C, which is no failure then."""
+    try:
+        return asyncio.run(work)
+    except KeyboardInterrupt:
+        return 0
+
+
+def _paint(text: str, status: "Status") -> str:
+    colors = {"ok": "green", "warning": "yellow", "failed": "red"}
+    return click.style(text, fg=colors.get(status.value))
 
 
 def _need_local() -> None:

@@ -1,8 +1,6 @@
 """The only wiring: builds the parts, runs them together, stops them in order."""
 
 import asyncio
-import hashlib
-import hmac
 import importlib
 import signal
 import threading
@@ -13,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 import structlog
 
-from realtime_bridge import health, plugins
+from realtime_bridge import health, plugins, tokens
 from realtime_bridge.answering import Answerer, RequestTable
 from realtime_bridge.backoff import delays
 from realtime_bridge.doorbell import Bell, Doorbell, Reason
@@ -361,11 +359,8 @@ class Bridge:
                 return
 
     async def _register_bot(self, rpc: Rpc, bot: "Bot") -> None:
-        """Let the database verify Mini App users: it gets a derived key, never the token.
-
-        https://core.telegram.org/bots/webapps#validating-data-received-via-the-mini-app
-        """
-        derived = hmac.new(b"WebAppData", bot.token.encode(), hashlib.sha256).hexdigest()
+        """Let the database verify Mini App users: it gets a derived key, never the token."""
+        derived = tokens.web_app_key(bot.token)
         try:
             await rpc.call("register_tma_bot", {"p_bot_id": bot.id, "p_key": derived})
         except (Unavailable, Refused) as error:

@@ -20,6 +20,8 @@ from pydantic import (
     model_validator,
 )
 
+from realtime_bridge import tokens
+
 TELEGRAM = "https://api.telegram.org"
 MIGRATE = "supabase db push"
 PLANNER_OFF = "off"
@@ -316,6 +318,12 @@ class Settings(BaseModel):
         key = self.supabase_key.get_secret_value()
         role = (claims_of(key) or {}).get("role", "service_role")
         return key if role == "service_role" else self.supabase_anon_key or key
+
+    @property
+    def secrets(self) -> list[str]:
+        """What no output may contain: the secrets, and what is derived from them."""
+        token = self.bot_token.get_secret_value()
+        return [self.supabase_key.get_secret_value(), token, tokens.web_app_key(token)]
 
     @property
     def turn_limit(self) -> float:

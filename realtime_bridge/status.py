@@ -1,0 +1,155 @@
+"""`realtime-bridge status`: what waits, what is on its way, how the last hour went."""
+
+import asyncio
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import aiohttp
+
+from realtime_bridge.rpc import Refused, Rpc, Unavailable
+from realtime_bridge.settings import Settings
+
+LOOK_AGAIN_SECONDS = 2.0
+_REPLICA_TIMEOUT = aiohttp.ClientTimeout(total=2)
+_BARS = "▁▂▃▄▅▆▇█"
+_CLEAR = "\x1b[H\x1b[2J"
+
+
+@dataclass(frozen=True, slots=True)
+class Replica:
+    """What a running bridge says at /readyz; `details` is None where nobody answers."""
+
+    url: str
+    details: Mapping[str, Any] | None
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """Everything `status` shows: see tma_event_stats() and count_<table>()."""
+
+    events: Mapping[str, Any]
+    requests: Mapping[str, Mapping[str, Any]]  # by table
+    replicas: Sequence[Replica]
+
+
+async def run_status(
+    settings: Settings,
+    replicas: Sequence[str],
+    *,
+    as_json: bool,
+    watch: bool,
+    echo: Callable[[str], None],
+) -> int:
+    """Show the state once, or again and again; return the exit code."""
+    urls = replicas or _own(settings)
+    key = settings.supabase_key.get_secret_value()
+    async with Rpc(settings.supabase_url, key, settings.api_key) as rpc:
+        while True:
+            try:
+                shown, code = _shown(await look(rpc, urls), as_json=as_json, watch=watch), 0
+            except (Unavailable, Refused) as error:
+                shown, code = str(error), 1
+            echo(_CLEAR + shown if watch and not as_json else shown)
+            if not watch:
+                return code
+            await asyncio.sleep(LOOK_AGAIN_SECONDS)
+
+
+def _own(settings: Settings) -> list[str]:
+    """Where a bridge with these settings answers, if it does."""
+    port = settings.http_port
+    return [f"http://{settings.http_host}:{port}"] if port else []
+
+
+async def look(rpc: Rpc, replicas: Sequence[str]) -> State:
+    """Ask the database and the replicas, all at once. Raises Unavailable and Refused."""
+    asking = [asyncio.create_task(_ask_replica(url)) for url in replicas]
+    events, check = await asyncio.gather(rpc.call("tma_event_stats"), rpc.call("tma_bridge_check"))
+    tables = sorted(set(check["tables"]) - {"tma_events"})
+    counts = await asyncio.gather(*(rpc.call(f"count_{table}") for table in tables))
+    return State(events, dict(zip(tables, counts, strict=True)), await asyncio.gather(*asking))
+
+
+async def _ask_replica(url: str) -> Replica:
+    try:
+        async with (
+            aiohttp.ClientSession(timeout=_REPLICA_TIMEOUT) as session,
+            session.get(f"{url.rstrip('/')}/readyz") as response,
+        ):
+            return Replica(url, await response.json())
+    except (aiohttp.ClientError, TimeoutError, ValueError):
+        return Replica(url, None)
+
+
+def _shown(state: State, *, as_json: bool, watch: bool) -> str:
+    if as_json:
+        return json.dumps(asdict(state), indent=None if watch else 2, ensure_ascii=False)
+    return text_of(state)
+
+
+def text_of(state: State) -> str:
+    """The state as lines for a person."""
+    lines = _events(state.events)
+    for table, counts in state.requests.items():
+        lines.append(f"{table:<14} {_waiting(counts)}")
+    lines += [f"{'bridge':<14} {_replica(replica)}" for replica in state.replicas]
+    return "\n".join(lines)
+
+
+def _events(stats: Mapping[str, Any]) -> list[str]:
+    failed = stats["failed_last_hour"]
+    reasons = ", ".join(f"{count:,} {why}" for why, count in sorted(failed.items()))
+    text = f"{stats['delivered_last_hour']:,} delivered, {sum(failed.values()):,} failed"
+    per_minute = stats["delivered_per_minute"]
+    indent = " " * 15
+    return [
+        f"{'tma_events':<14} {_waiting(stats)}, {stats['scheduled']:,} scheduled",
+        f"{indent}last hour: {text}{f' ({reasons})' if reasons else ''}",
+        f"{indent}{sparkline(per_minute)} delivered per minute, at most {max(per_minute):,}",
+    ]
+
+
+def _waiting(counts: Mapping[str, Any]) -> str:
+    pending = f"{counts['pending']:,} pending"
+    if counts["pending"]:
+        pending += f" (oldest {_age(counts['oldest_pending_seconds'])})"
+    return f"{pending}, {counts['processing']:,} on the way"
+
+
+def _replica(replica: Replica) -> str:
+    if replica.details is None:
+        return f"{replica.url} does not answer"
+    reasons = "; ".join(replica.details.get("reasons", ()))
+    ready = "ready" if replica.details.get("ready") else f"not ready: {reasons}"
+    doorbell = replica.details.get("doorbell")
+    if not doorbell:
+        return f"{replica.url} {ready}"
+    bells = f"changes {doorbell['changes']}, broadcast {doorbell['broadcast']}"
+    why = doorbell["last_error"] if replica.details.get("degraded") else None
+    return f"{replica.url} {ready}; {bells}{f' ({why})' if why else ''}"
+
+
+def sparkline(counts: Sequence[float]) -> str:
+    """Draw one bar for each count, on the scale of the largest.
+
+    >>> sparkline([0, 1, 4, 8])
+    '▁▂▅█'
+    >>> sparkline([0, 0])
+    '▁▁'
+    """
+    top = max(counts, default=0) or 1
+    return "".join(_BARS[round(count / top * (len(_BARS) - 1))] for count in counts)
+
+
+def _age(seconds: float) -> str:
+    """An age in the unit that fits.
+
+    >>> _age(4.2), _age(150), _age(7300), _age(200000)
+    ('4 s', '2 min', '2 h', '2 d')
+    """
+    for unit, size in (("d", 86_400), ("h", 3600), ("min", 60)):
+        if seconds >= size:
+            return f"{int(seconds // size)} {unit}"
+    return f"{seconds:.0f} s"

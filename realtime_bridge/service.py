@@ -22,7 +22,7 @@ from realtime_bridge.queue import EventQueue, Policy
 from realtime_bridge.requests import Request, RequestOutcome, RequestQueue
 from realtime_bridge.rpc import Refused, Rpc, Unavailable
 from realtime_bridge.settings import ConfigurationError, Delivery, Settings
-from realtime_bridge.sweep import Sweep
+from realtime_bridge.sweep import Follower, Leader
 from realtime_bridge.telemetry import Metrics, Telemetry
 
 if TYPE_CHECKING:
@@ -153,10 +153,10 @@ class Bridge:
     async def _work(self, rpc: Rpc, bot: "Bot") -> None:
         """Run the doorbell and the lanes until a stop is requested."""
         queue = self._event_queue(rpc)
-        sweep = self._build_sweep(rpc)
+        leader = self._leader(rpc, queue)
         lanes: list[Lane] = [
-            self._events_lane(queue, sweep, bot),
-            *(self._requests_lane(rpc, table, sweep) for table in self._tables),
+            self._events_lane(queue, leader, bot),
+            *(self._requests_lane(rpc, table, leader) for table in self._tables),
         ]
         doorbell = self._build_doorbell(lanes)
         self._lanes, self._doorbell, self._waiting_for = lanes, doorbell, None
@@ -189,16 +189,18 @@ class Bridge:
             policy=Policy(self.settings.delivery, self.settings.max_attempts),
         )
 
-    def _build_sweep(self, rpc: Rpc) -> Sweep:
-        return Sweep(
+    def _leader(self, rpc: Rpc, queue: EventQueue) -> Leader[TmaEvent, Outcome]:
+        return Leader(
+            queue,
             rpc,
+            lane=EVENTS,
             lease=self.settings.lease_seconds,
             resend_uncertain=self.settings.delivery is Delivery.AT_LEAST_ONCE,
-            request_leases={table.name: table.lease for table in self._tables},
-            keep=lambda: self._sweep_interval() / 2,
         )
 
-    def _events_lane(self, queue: EventQueue, sweep: Sweep, bot: "Bot") -> Pump[TmaEvent, Outcome]:
+    def _events_lane(
+        self, queue: EventQueue, leader: Leader[TmaEvent, Outcome], bot: "Bot"
+    ) -> Pump[TmaEvent, Outcome]:
         settings = self.settings
         pacing = Pacing(
             Limits(
@@ -210,7 +212,7 @@ class Bridge:
         )
         return Pump(
             EVENTS,
-            sweep.over(EVENTS, queue),
+            leader,
             self._courier(bot, pacing, queue),
             _Watch(self.metrics, self),
             slots=settings.concurrency,
@@ -220,18 +222,24 @@ class Bridge:
         )
 
     def _requests_lane(
-        self, rpc: Rpc, table: RequestTable, sweep: Sweep
+        self, rpc: Rpc, table: RequestTable, leader: Leader[TmaEvent, Outcome]
     ) -> Pump[Request, RequestOutcome]:
-        queue = RequestQueue(rpc, table.name, lease=table.lease)
-        return Pump(
+        follower = Follower(
+            RequestQueue(rpc, table.name, lease=table.lease),
+            wake=lambda: pump.wake("sweep"),
+            keep=lambda: 1.5 * self._sweep_interval(),  # until the next sweep, and some more
+        )
+        leader.lead(table.name, table.lease, follower)
+        pump = Pump(
             table.name,
-            sweep.over(table.name, queue),
+            follower,
             Answerer(table, max_attempts=self.settings.max_attempts),
             _Watch(self.metrics, self),
             slots=table.concurrency,
             interval=self._sweep_interval,
             lease=table.lease,
         )
+        return pump
 
     def _courier(self, bot: "Bot", pacing: Pacing, queue: EventQueue) -> "Courier":
         from realtime_bridge.messages import Messages

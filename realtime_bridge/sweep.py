@@ -1,10 +1,9 @@
 """One sweep for all lanes: while nothing happens, one call a period looks after everything."""
 
-import asyncio
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from realtime_bridge.model import Recovered
 from realtime_bridge.pump import Queue
@@ -16,105 +15,140 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True, slots=True)
 class _Kept:
-    """What the sweep that another lane asked for said of this one."""
+    """What a common sweep said of a lane."""
 
     recovered: Recovered
     at: float
-    busy: int  # how much had happened until then
+    moves: int  # the lane's, until then
 
 
-class Sweep:
-    """Asks for all lanes whenever one asks, and keeps the answers for the others.
+class Follower(Generic[Row, Result]):
+    """A queue that need not sweep itself while another lane's sweep tells about it as well.
 
-    A kept answer is good while no lane does anything and it is young. What an old one said of
-    rows that were recovered is added to the next.
+    What it was told is good for one answer, while it is young and the lane has done nothing
+    since.
     """
 
     def __init__(
         self,
-        rpc: Rpc,
-        *,
-        lease: float,
-        resend_uncertain: bool,
-        request_leases: Mapping[str, float],
+        queue: Queue[Row, Result],
+        wake: Callable[[], None],
         keep: Callable[[], float],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`lease`: of tma_events, in seconds, as the `request_leases` by table are.
+        """Take a queue; `wake()` is called when there is something to claim.
 
-        `resend_uncertain`: see `recover_tma_events`. `keep()`: seconds for which an answer is
-        young.
+        `keep()`: the seconds for which what was told is young.
         """
-        self._rpc = rpc
-        self._arguments = {
-            "p_lease": f"{lease} seconds",
-            "p_resend_uncertain": resend_uncertain,
-            "p_request_leases": dict(request_leases),
-        }
+        self.moves = 0
+        self._queue = queue
+        self._wake = wake
         self._keep = keep
         self._clock = clock
-        self._one_at_a_time = asyncio.Lock()
-        self._kept: dict[str, _Kept] = {}
-        self._busy = 0
+        self._kept: _Kept | None = None
 
-    def over(self, lane: str, queue: Queue[Row, Result]) -> "Queue[Row, Result]":
-        """Wrap a lane's queue: the same queue, which recovers by this sweep."""
-        return _Swept(lane, queue, self)
-
-    def stir(self) -> None:
-        """Say that rows change hands: what is kept may be wrong from now on."""
-        self._busy += 1
-
-    async def recover(self, lane: str) -> Recovered:
-        """Take back this lane's rows whose lease is over, and tell when its next row is due."""
-        async with self._one_at_a_time:
-            kept = self._kept.get(lane)
-            if kept is None or not self._good(kept):
-                await self._ask()
-            kept = self._kept.pop(lane)
-            return _aged(kept.recovered, self._clock() - kept.at)
-
-    def _good(self, kept: _Kept) -> bool:
-        return kept.busy == self._busy and self._clock() - kept.at <= self._keep()
-
-    async def _ask(self) -> None:
-        at, busy = self._clock(), self._busy
-        answer = await self._rpc.call("sweep_tma", self._arguments)
-        for lane, said in answer.items():
-            before = self._kept.get(lane)
-            recovered = Recovered.model_validate(said)
-            if before is not None:
-                recovered = _with_counts(recovered, before.recovered)
-            self._kept[lane] = _Kept(recovered, at, busy)
-
-
-class _Swept(Generic[Row, Result]):
-    """A queue whose recover() is the common sweep."""
-
-    def __init__(self, lane: str, queue: Queue[Row, Result], sweep: Sweep) -> None:
-        self._lane = lane
-        self._queue = queue
-        self._sweep = sweep
+    def tell(self, recovered: Recovered, at: float, moves: int) -> None:
+        """Hear what a sweep that began `at` this time, and after so many moves, said."""
+        if self._kept is not None:
+            recovered = _with_counts(recovered, self._kept.recovered)
+        self._kept = _Kept(recovered, at, moves)
+        if recovered.next_due_seconds == 0:
+            self._wake()
 
     async def claim(self, limit: int) -> Sequence[Row]:
-        self._sweep.stir()
+        """Take rows."""
+        self.moves += 1
         return await self._queue.claim(limit)
 
     async def settle(self, row: Row, outcome: Result) -> bool:
+        """Write an outcome; a retry may be due before all others."""
         try:
             return await self._queue.settle(row, outcome)
         finally:
-            self._sweep.stir()  # after it: a retry or a new event may be due before all others
+            self.moves += 1
 
     async def release(self, rows: Sequence[Row]) -> None:
+        """Hand claims back."""
         await self._queue.release(rows)
 
     async def recover(self) -> Recovered:
-        return await self._sweep.recover(self._lane)
+        """Say what it was told, or sweep."""
+        kept, self._kept = self._kept, None
+        if kept is not None and kept.moves == self.moves:
+            age = self._clock() - kept.at
+            if age <= self._keep():
+                return _aged(kept.recovered, age)
+        try:
+            recovered = await self._queue.recover()
+        except BaseException:
+            self._kept = kept
+            raise
+        return recovered if kept is None else _with_counts(recovered, kept.recovered)
+
+
+class Leader(Generic[Row, Result]):
+    """The queue of tma_events, whose sweep is that of its followers too.
+
+    Not the other way round: after an outage the lane of events waits with its sweep until what
+    it has sent is written down, and nobody else may take those rows back meanwhile.
+    """
+
+    def __init__(
+        self,
+        queue: Queue[Row, Result],
+        rpc: Rpc,
+        *,
+        lane: str,
+        lease: float,
+        resend_uncertain: bool,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """`lease`: of the lane's own rows, in seconds. `resend_uncertain`: see sweep_tma."""
+        self._queue = queue
+        self._rpc = rpc
+        self._lane = lane
+        self._lease = lease
+        self._resend_uncertain = resend_uncertain
+        self._clock = clock
+        self._followers: dict[str, Follower[Any, Any]] = {}
+        self._leases: dict[str, float] = {}
+
+    def lead(self, lane: str, lease: float, follower: "Follower[Any, Any]") -> None:
+        """Sweep this request table as well."""
+        self._followers[lane] = follower
+        self._leases[lane] = lease
+
+    async def claim(self, limit: int) -> Sequence[Row]:
+        """Take rows."""
+        return await self._queue.claim(limit)
+
+    async def settle(self, row: Row, outcome: Result) -> bool:
+        """Write an outcome."""
+        return await self._queue.settle(row, outcome)
+
+    async def release(self, rows: Sequence[Row]) -> None:
+        """Hand claims back."""
+        await self._queue.release(rows)
+
+    async def recover(self) -> Recovered:
+        """Sweep all lanes, and tell the others what was said of them."""
+        at = self._clock()
+        moves = {lane: follower.moves for lane, follower in self._followers.items()}
+        answer: Mapping[str, Any] = await self._rpc.call(
+            "sweep_tma",
+            {
+                "p_lease": f"{self._lease} seconds",
+                "p_resend_uncertain": self._resend_uncertain,
+                "p_request_leases": self._leases,
+            },
+        )
+        for lane, follower in self._followers.items():
+            follower.tell(Recovered.model_validate(answer[lane]), at, moves[lane])
+        return Recovered.model_validate(answer[self._lane])
 
 
 def _aged(recovered: Recovered, seconds: float) -> Recovered:
-    """What is due in ten seconds was due in eight, two seconds ago."""
+    """What is due in ten seconds was due in twelve, two seconds ago."""
     due = recovered.next_due_seconds
     if due is None:
         return recovered
@@ -122,6 +156,7 @@ def _aged(recovered: Recovered, seconds: float) -> Recovered:
 
 
 def _with_counts(recovered: Recovered, before: Recovered) -> Recovered:
+    """Add what was recovered before: counts go to the log, and must not get lost."""
     counts = ("returned", "resent", "uncertain")
     return recovered.model_copy(
         update={name: getattr(recovered, name) + getattr(before, name) for name in counts}

@@ -256,6 +256,26 @@ async def test_a_stopped_server_says_good_bye(postgres, dsn):
     assert time.monotonic() - began < 3
 
 
+async def test_a_stopped_server_can_start_again(running, dsn):
+    """As if it were new: joins are served, changes and broadcasts delivered."""
+    async with connected(running) as before:
+        await before.join(postgres_changes=[on_tma_events()])
+        await before.next("system")
+        await running.realtime.stop()
+    await running.realtime.start()
+
+    async with connected(running) as client:
+        await client.join(private=True, postgres_changes=[on_tma_events()])
+        await client.next("system")
+        await execute(
+            dsn,
+            "insert into tma_events (telegram_id, event_type) values (1, 'x')",
+            "select realtime.send('{}', 'rows', 'tma', true)",
+        )
+        await client.next("postgres_changes")
+        await client.next("broadcast")
+
+
 # Tokens
 
 
@@ -371,6 +391,30 @@ async def test_a_role_that_does_not_exist_reads_nothing(running):
         reply = await client.join("mine", private=True, access_token=token("nosuchrole"))
 
     assert reply["response"]["reason"].startswith("Unauthorized: ")
+
+
+async def test_who_may_read_presence_only_hears_no_broadcasts(running, dsn):
+    """Policies may tell the kinds of messages apart."""
+    await execute(
+        dsn,
+        "create policy presence_only on realtime.messages for select to anon"
+        " using (extension = 'presence')",
+    )
+    anon = {"access_token": token("anon"), "private": True}
+
+    async with connected(running) as client:
+        refused = await client.join("room", **anon)
+        joined = await client.join("room", ref="2", presence={"enabled": True}, **anon)
+        await client.next("presence_state")
+        async with connected(running) as sender:
+            config = {"private": True, "broadcast": {"ack": True}}
+            await sender.join("room", **config)
+            await sender.send(_message("realtime:room", "broadcast", {"event": "x"}, "2"))
+            await sender.next("phx_reply")
+        await client.heartbeat()
+
+    assert (refused["status"], joined["status"]) == ("error", "ok")
+    assert client.unread("broadcast") == []
 
 
 # Protocol 2.0.0

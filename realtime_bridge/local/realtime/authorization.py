@@ -20,14 +20,13 @@ class Visitor:
     headers: Mapping[str, str]
 
 
-async def may_read(database: Database, visitor: Visitor, *, presence: bool) -> bool:
-    """Tell whether the visitor's role would see a message of this topic.
+async def readable(database: Database, visitor: Visitor, extensions: list[str]) -> frozenset[str]:
+    """Find out which kinds of messages of this topic the visitor's role would see.
 
     Sample messages are written, looked for in the visitor's name, and rolled back, as the real
     server does. A role or a policy that fails shows nothing. Raises psycopg.OperationalError
     when the database is away.
     """
-    extensions = ["broadcast", "presence"] if presence else ["broadcast"]
     async with _rolled_back(database) as conn:
         cursor = await conn.execute(
             "insert into realtime.messages (topic, extension)"
@@ -37,11 +36,11 @@ async def may_read(database: Database, visitor: Visitor, *, presence: bool) -> b
         samples = [id_ for (id_,) in await cursor.fetchall()]
         await _become(conn, visitor)
         cursor = await conn.execute(
-            "select from realtime.messages where topic = %s and id = any(%s)",
+            "select extension from realtime.messages where topic = %s and id = any(%s)",
             (visitor.topic, samples),
         )
-        return cursor.rowcount > 0
-    return False
+        return frozenset([extension for (extension,) in await cursor.fetchall()])
+    return frozenset()
 
 
 async def may_write(database: Database, visitor: Visitor) -> bool:

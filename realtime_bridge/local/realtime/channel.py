@@ -7,7 +7,7 @@ from typing import Any
 import psycopg
 
 from realtime_bridge.local.realtime import bindings
-from realtime_bridge.local.realtime.authorization import Visitor, may_read, may_write
+from realtime_bridge.local.realtime.authorization import Visitor, may_write, readable
 from realtime_bridge.local.realtime.bindings import BindingError
 from realtime_bridge.local.realtime.frames import Message, UserBroadcast, ordered
 from realtime_bridge.local.realtime.joining import JoinConfig
@@ -48,7 +48,9 @@ class Channel:
         self._push = push
         self._closed = closed
         self._claims: Claims | None = None
+        self._readable: frozenset[str] = frozenset()
         self._may_write: bool | None = None
+        self._ended = False
         self._expiry: asyncio.TimerHandle | None = None
         self._serving: asyncio.Task[None] | None = None
 
@@ -84,10 +86,10 @@ class Channel:
         except TokenError as error:
             raise JoinError(f"{error.code}: {error.text}") from error
         try:
-            permitted = await self._may_read(claims)
+            self._readable = await self._may_read(claims)
         except psycopg.OperationalError as error:
             raise JoinError(f"UnableToConnectToProject: {_NO_DATABASE}") from error
-        if not permitted:
+        if not self._readable:
             raise JoinError(f"Unauthorized: {_NOT_PERMITTED.format(self.name)}")
         self._accept(claims)
         if self._config.wait is not None:
@@ -108,6 +110,7 @@ class Channel:
 
     def close(self) -> Message:
         """Stop serving; returns what tells the client so."""
+        self._ended = True
         if self._expiry is not None:
             self._expiry.cancel()
         if self._serving is not None:
@@ -130,21 +133,24 @@ class Channel:
 
     def changed(self, data: dict[str, Any], ids: list[int]) -> None:
         """Send one change."""
-        self._push(Message(self.topic, "postgres_changes", {"data": data, "ids": ids}))
+        if not self._ended:  # it may have been on its way
+            self._push(Message(self.topic, "postgres_changes", {"data": data, "ids": ids}))
 
     def broadcast(self, payload: Any) -> None:
-        """Send one broadcast."""
-        self._push(Message(self.topic, "broadcast", payload))
+        """Send one broadcast, unless only presence may be read here."""
+        if "broadcast" in self._readable:
+            self._push(Message(self.topic, "broadcast", payload))
 
     @property
     def _asked(self) -> list[dict[str, Any]]:
         return self._config.postgres_changes
 
-    async def _may_read(self, claims: Claims) -> bool:
+    async def _may_read(self, claims: Claims) -> frozenset[str]:
+        extensions = ["broadcast", "presence"] if self._config.presence else ["broadcast"]
         if not self.is_private:
-            return True
+            return frozenset(extensions)
         visitor = Visitor(self.name, claims, self._headers)
-        return await may_read(self._services.database, visitor, presence=self._config.presence)
+        return await readable(self._services.database, visitor, extensions)
 
     def _accept(self, claims: Claims) -> None:
         self._claims = claims
@@ -166,14 +172,14 @@ class Channel:
             return
         try:
             claims = self._services.claims(token)
-            permitted = await self._may_read(claims)
+            self._readable = await self._may_read(claims)
         except TokenError as error:
             self._shut(error.text)
             return
         except psycopg.OperationalError:
             self._shut(_NO_DATABASE)
             return
-        if not permitted:
+        if not self._readable:
             self._shut(_NOT_PERMITTED.format(self.name))
             return
         self._token, self._may_write = token, None
@@ -278,7 +284,7 @@ class Channel:
         await asyncio.sleep(self._services.rand.uniform(*between))
 
     def _greet(self) -> None:
-        if self._config.presence:
+        if "presence" in self._readable:
             self._push(Message(self.topic, "presence_state", {}, join_ref=self.join_ref))
 
     def _subscribed(self) -> None:

@@ -67,12 +67,13 @@ class ChangeFeed:
         await self._reading.wait()
 
     async def stop(self) -> None:
-        """Drop the slot and end."""
+        """Drop the slot and end; may be started again."""
         self._stopping.set()
         if self._task is not None:
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._task, timeout=2)
             self._task = None
+        self._stopping.clear()
 
     async def _run(self) -> None:
         waits = delays(first=0.1, cap=2.0)

@@ -25,7 +25,7 @@ class Delays:
     @classmethod
     def none(cls) -> "Delays":
         """For tests: no waiting where a real server waits on purpose."""
-        return cls(refused=0.0, join_error=0.0, cold=(0.0, 0.0), resubscribe=(0.0, 0.0))
+        return cls(refused=0.0, join_error=0.0, cold=(0.0, 0.0), resubscribe=(0.0, 0.05))
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 import socket
 import time
+from contextlib import suppress
 from pathlib import Path
 
 
@@ -21,14 +22,25 @@ def gone(pid: int) -> bool:
     return found is None or found[0] == "Z"
 
 
-def descendants(pid: int) -> set[int]:
-    """The living processes that this one started, and theirs."""
+def living() -> dict[int, int]:
+    """All processes but zombies, each with its parent."""
     every = [int(path.name) for path in Path("/proc").iterdir() if path.name.isdecimal()]
-    parents = {one: found[1] for one in every if (found := stat(one)) and found[0] != "Z"}
-    family = {pid}
-    while more := {one for one, parent in parents.items() if parent in family} - family:
-        family |= more
-    return family - {pid}
+    return {one: found[1] for one in every if (found := stat(one)) and found[0] != "Z"}
+
+
+def children(pid: int) -> set[int]:
+    """The living processes that this one started itself."""
+    return {one for one, parent in living().items() if parent == pid}
+
+
+def marked(marker: str) -> set[int]:
+    """The living processes with this text in their environment, whoever their parent is now."""
+    found = set()
+    for pid in living():
+        with suppress(OSError):
+            if marker.encode() in Path(f"/proc/{pid}/environ").read_bytes():
+                found.add(pid)
+    return found
 
 
 def listens(port: int) -> bool:

@@ -1,0 +1,145 @@
+"""`realtime-bridge local` as a user runs it: in a process of its own, ended by signals."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import uuid
+from contextlib import contextmanager
+
+import psycopg
+import pytest
+from dotenv import dotenv_values
+from processes import listens, marked, wait_until
+
+READY = "ready"
+
+
+class Local:
+    """A running command and what it says."""
+
+    def __init__(self, process: subprocess.Popen, marker: str):
+        self.process = process
+        self.said = []
+        self.marker = marker
+
+    def family(self) -> set[int]:
+        """The processes that are there because of it."""
+        return marked(self.marker)
+
+    def until(self, line: str) -> None:
+        """Read what it says up to this line."""
+        for said in self.process.stdout:
+            self.said.append(said.rstrip("\n"))
+            if self.said[-1] == line:
+                return
+        raise AssertionError(f"it ended before {line!r}: {self.said}")
+
+    def ended_by(self, sig: signal.Signals) -> tuple[int, float]:
+        """Signal its process group, as a terminal does; the exit code, and the seconds it took."""
+        started = time.monotonic()
+        os.killpg(self.process.pid, sig)
+        rest, _ = self.process.communicate(timeout=20)
+        self.said += rest.splitlines()
+        return self.process.returncode, time.monotonic() - started
+
+
+@contextmanager
+def local(*arguments, cwd):
+    """The command, killed in the end if it still runs."""
+    marker = f"STACK_UNDER_TEST={uuid.uuid4()}"
+    with subprocess.Popen(
+        [sys.executable, "-m", "realtime_bridge", "local", *arguments],
+        cwd=cwd,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+        env=os.environ | {"PYTHONUNBUFFERED": "1"} | dict([marker.split("=")]),
+    ) as process:
+        yield Local(process, marker)
+        if process.poll() is None:
+            process.kill()
+
+
+def test_it_writes_what_run_needs_and_says_ready(tmp_path):
+    """The .env of a person keeps its own lines; the settings in it open the stack."""
+    env_file = tmp_path / ".env"
+    env_file.write_text("# mine\nMINI_APP_URL=https://t.me/x/y\nBOT_TOKEN=old\n")
+    with local("--port", "0", "--env-file", ".env", cwd=tmp_path) as command:
+        command.until(READY)
+        settings = dotenv_values(env_file)
+        with psycopg.connect(settings["DATABASE_URL"]) as connection:
+            connection.execute("select from tma_events")
+        port = int(settings["SUPABASE_URL"].rpartition(":")[2])
+        serving = listens(port)
+        family = command.family()
+        code, seconds = command.ended_by(signal.SIGTERM)
+
+    assert serving
+    assert set(settings) == {
+        "MINI_APP_URL",
+        "SUPABASE_URL",
+        "SUPABASE_KEY",
+        "SUPABASE_ANON_KEY",
+        "SUPABASE_JWT_SECRET",
+        "DATABASE_URL",
+        "BOT_TOKEN",
+        "TELEGRAM_API_URL",
+    }
+    assert env_file.read_text().startswith("# mine\nMINI_APP_URL=https://t.me/x/y\nBOT_TOKEN=")
+    assert settings["BOT_TOKEN"] != "old"
+    assert f"SUPABASE_KEY={settings['SUPABASE_KEY']}" in command.said
+    assert env_file.stat().st_mode & 0o777 == 0o600
+    assert (code, command.said[-1]) == (0, "stopped")
+    assert seconds < 5
+    assert len(family) > 3
+    assert command.family() == set()
+    assert not listens(port)
+
+
+@pytest.mark.parametrize("line", [READY, "Starting PostgreSQL"])
+def test_ctrl_c_ends_it_at_any_time(tmp_path, line):
+    """Exit code 0, no traceback, no process, whether it serves or still starts."""
+    with local("--port", "0", cwd=tmp_path) as command:
+        command.until(line)
+        code, seconds = command.ended_by(signal.SIGINT)
+
+    assert code == 0
+    assert seconds < 5
+    assert "Traceback" not in "\n".join(command.said)
+    assert command.family() == set()
+
+
+def test_kill_9_leaves_nothing_running(tmp_path):
+    """Nobody has to look for a forgotten Postgres."""
+    with local("--port", "0", cwd=tmp_path) as command:
+        command.until(READY)
+        family = command.family()
+        command.ended_by(signal.SIGKILL)
+
+        assert len(family) > 3
+        assert wait_until(lambda: command.family() == set())
+
+
+def test_a_port_in_use_is_one_clear_line(tmp_path):
+    """Exit code 78, the port, and what to do."""
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = str(other.getsockname()[1])
+        with local("--port", port, cwd=tmp_path) as command:
+            said, _ = command.process.communicate(timeout=20)
+
+    assert command.process.returncode == 78
+    assert len(said.splitlines()) == 1
+    assert f"port {port} on 127.0.0.1 is in use" in said
+
+
+def test_a_place_that_cannot_be_written_is_told_at_once(tmp_path):
+    """Not after everything has started."""
+    with local("--env-file", "nowhere/.env", cwd=tmp_path) as command:
+        said, _ = command.process.communicate(timeout=20)
+
+    assert command.process.returncode == 78
+    assert said.startswith("error: cannot write nowhere/.env: there is no directory")

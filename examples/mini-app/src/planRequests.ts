@@ -1,0 +1,88 @@
+import { ask, isDuplicate } from './ask.ts'
+import type { MiniAppClient } from './client.ts'
+
+const TABLE = 'plan_requests'
+const COLUMNS = 'id, status, result, error'
+
+/** What the user sees of a lead's plan. */
+export interface Plan {
+  summary: string | null
+  steps: PlanStep[]
+}
+
+export interface PlanStep {
+  step_id: string
+  description: string
+  /** ISO date, or date and time. */
+  due: string
+}
+
+/** A row of plan_requests. */
+export interface PlanRequest {
+  id: number
+  status: 'pending' | 'processing' | 'completed' | 'failed'
+  /** Of a completed one. */
+  result: Plan | null
+  /** Of a failed one: a sentence for the user. */
+  error: string | null
+}
+
+export function isOpen(request: PlanRequest): boolean {
+  return request.status === 'pending' || request.status === 'processing'
+}
+
+/** The user's requests for one lead. Policies of the database see to it that they are the user's. */
+export class PlanRequests {
+  readonly #client: MiniAppClient
+  readonly #leadId: number
+  readonly #limitMs: () => number
+  readonly #signal: AbortSignal | undefined
+
+  /** `limitMs` says how long the next HTTP request may take. */
+  constructor(client: MiniAppClient, leadId: number, limitMs: () => number, signal?: AbortSignal) {
+    this.#client = client
+    this.#leadId = leadId
+    this.#limitMs = limitMs
+    this.#signal = signal
+  }
+
+  newest(): Promise<PlanRequest | null> {
+    return this.#newest({})
+  }
+
+  byId(id: number): Promise<PlanRequest | null> {
+    return this.#newest({ id })
+  }
+
+  /** The request of this key, made if it is not there. Null if it has gone in between. */
+  async ensure(dedupeKey: string, payload?: object): Promise<PlanRequest | null> {
+    const row = { lead_id: this.#leadId, dedupe_key: dedupeKey, payload }
+    try {
+      return await ask(this.#limitMs(), this.#signal, (limit) =>
+        this.#client
+          .from(TABLE)
+          .insert(row)
+          .select<typeof COLUMNS, PlanRequest>(COLUMNS)
+          .abortSignal(limit)
+          .single(),
+      )
+    } catch (error) {
+      if (!isDuplicate(error)) throw error
+      return this.#newest({ dedupe_key: dedupeKey })
+    }
+  }
+
+  #newest(match: Record<string, unknown>): Promise<PlanRequest | null> {
+    return ask(this.#limitMs(), this.#signal, (limit) =>
+      this.#client
+        .from(TABLE)
+        .select<typeof COLUMNS, PlanRequest>(COLUMNS)
+        .match({ lead_id: this.#leadId, ...match })
+        .order('id', { ascending: false })
+        .limit(1)
+        .abortSignal(limit)
+        .retry(false) // supabase-js would try again for 7 s, without looking at the time
+        .maybeSingle(),
+    )
+  }
+}

@@ -367,20 +367,25 @@ async def test_a_large_value_left_alone_is_left_out(running, dsn):
 async def test_a_frame_names_all_bindings_of_a_channel_that_it_serves(running, dsn):
     """Two bindings of one channel that want the same columns share a frame; others get theirs."""
     async with connected(running) as client:
-        first, second, narrow, other = await subscribed(
+        first, second, narrow, same, other = await subscribed(
             client,
             on_tma_events("*"),
             on_tma_events("INSERT"),
-            on_tma_events("INSERT", select=["status"]),
+            on_tma_events("INSERT", select=["status", "lead_id"]),
+            on_tma_events("*", select=["lead_id", "status"]),
             on_tma_events("DELETE"),
         )
         await execute(dsn, INSERT.format(1))
         frames = [await client.next("postgres_changes") for _ in range(2)]
         await client.heartbeat()
 
-    assert len({first, second, narrow, other}) == 4
-    assert [frame["payload"]["ids"] for frame in frames] == [[second, first], [narrow]]
-    assert frames[1]["payload"]["data"]["record"] == {"id": 1, "status": "pending"}
+    assert len({first, second, narrow, same, other}) == 5
+    assert [frame["payload"]["ids"] for frame in frames] == [[second, first], [same, narrow]]
+    assert frames[1]["payload"]["data"]["record"] == {
+        "id": 1,
+        "status": "pending",
+        "lead_id": None,
+    }
     assert client.unread("postgres_changes") == []
 
 

@@ -43,6 +43,11 @@ class Wish:
         """Tell whether such changes are asked for."""
         return self.action in ("*", action)
 
+    @property
+    def columns(self) -> tuple[str, ...] | None:
+        """The selected columns in an order of their own: the same ones make the same frame."""
+        return tuple(sorted(set(self.select))) if self.select else None
+
     def __str__(self) -> str:
         filters = elixir.inspect([(f.column, f.operator, f.value, f.negate) for f in self.filters])
         select = elixir.inspect(list(self.select) if self.select else None)

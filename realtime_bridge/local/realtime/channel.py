@@ -91,9 +91,10 @@ class Channel:
             raise JoinError(f"UnableToConnectToProject: {_NO_DATABASE}") from error
         if not self._readable:
             raise JoinError(f"Unauthorized: {_NOT_PERMITTED.format(self.name)}")
-        self._accept(claims)
+        self._claims = claims
         if self._config.wait is not None:
             await self._serve_within(self._config.wait)
+        self._accept(claims)
         self._services.directory.enter(self)
         echo = [{"id": bindings.binding_id(asked), **ordered(asked)} for asked in self._asked]
         return self._join.reply("ok", {"postgres_changes": echo})

@@ -86,8 +86,8 @@ class _View:
         wanted = await self._wanted(readable, asking)
         seen, raised = await self._allowed(readable, wanted)
         found = []
-        for select in sorted({s.wish.select for s in asking}, key=lambda s: ",".join(s or ())):
-            alike = [s for s in asking if s.wish.select == select]
+        for select in sorted({s.wish.columns for s in asking}, key=lambda s: ",".join(s or ())):
+            alike = [s for s in asking if s.wish.columns == select]
             for number, why in refusals.items():
                 refused = _pick(alike, number, raised)
                 if why:

@@ -1,0 +1,214 @@
+"""A wire that can be cut: an HTTP proxy that loses requests or answers when it is told to."""
+
+import asyncio
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from enum import Enum
+
+
+class Trouble(Enum):
+    """What happens to a request; all but REFUSED and PAGE end by a reset of the connection."""
+
+    REFUSED = "nobody listens"
+    LOST_REQUEST = "the request does not arrive"
+    LOST_ANSWER = "the request arrives and is carried out, the answer is lost"
+    SILENCE = "the request does not arrive, and nothing ever comes back"
+    PAGE = "a gateway's page instead of an answer; the request does not arrive"
+
+
+@dataclass
+class Rule:
+    """One trouble for requests whose path contains `path`; `left` of them (None: all)."""
+
+    trouble: Trouble
+    path: str = ""
+    left: int | None = 1
+    status: int = 502
+
+
+@dataclass(eq=False)
+class Line:
+    """One connection through the proxy, and what of the last request is still unanswered."""
+
+    client: asyncio.StreamWriter
+    server: asyncio.StreamWriter | None = None
+    asked: bytes = b""
+    answer_is_lost: bool = False
+    tasks: list[asyncio.Task] = field(default_factory=list)
+
+    def cut(self):
+        """Reset both ends."""
+        for writer in (self.client, self.server):
+            if writer is not None:
+                writer.transport.abort()
+
+
+class Proxy:
+    """Stands between a bridge and one address, on a port of its own of 127.0.0.1.
+
+    `harmed` are the ids that `ids_of` finds in the requests that were lost, or whose answers
+    were: nobody but the server knows what became of those. `asked` counts requests by path.
+    """
+
+    def __init__(
+        self, target: int, ids_of: Callable[[bytes], Iterable[int]] = lambda _: ()
+    ) -> None:
+        self.port = 0
+        self.asked: Counter[str] = Counter()
+        self.harmed: set[int] = set()
+        self._target = target
+        self._ids_of = ids_of
+        self._rules: list[Rule] = []
+        self._lines: set[Line] = set()
+        self._server: asyncio.Server | None = None
+
+    @property
+    def url(self):
+        """Its address."""
+        return f"http://127.0.0.1:{self.port}"
+
+    async def __aenter__(self):
+        await self._listen()
+        return self
+
+    async def __aexit__(self, *_):
+        await self._deafen()
+        lines = list(self._lines)
+        for line in lines:
+            line.cut()
+        await asyncio.gather(*(task for line in lines for task in line.tasks))
+
+    # Trouble
+
+    def trouble(self, trouble, path="", *, times=1, status=502):
+        """Let the next requests with this in their path run into trouble."""
+        self._rules.append(Rule(trouble, path, times, status))
+
+    @contextmanager
+    def broken(self, trouble, path="") -> Iterator[None]:
+        """Let all of them run into it while the context lasts, and those under way too."""
+        rule = Rule(trouble, path, None)
+        self._rules.insert(0, rule)
+        for line in self._lines:
+            if line.asked and path.encode() in line.asked.partition(b"\r\n")[0]:
+                self._harm(line, trouble)
+        try:
+            yield
+        finally:
+            self._rules.remove(rule)
+
+    async def refuse(self):
+        """Nobody listens any more, and what was connected is cut."""
+        await self._deafen()
+        for line in list(self._lines):
+            if line.asked:
+                self._note(line)
+            line.cut()
+
+    async def serve(self):
+        """Listen again, on the same port."""
+        await self._listen()
+
+    # Inside
+
+    async def _listen(self):
+        self._server = await asyncio.start_server(
+            self._connected, "127.0.0.1", self.port, limit=2**20
+        )
+        self.port = self._server.sockets[0].getsockname()[1]
+
+    async def _deafen(self):
+        if self._server is not None:
+            self._server.close()
+            self._server = None
+
+    async def _connected(self, reader, writer):
+        line = Line(writer, tasks=[asyncio.current_task()])
+        self._lines.add(line)
+        try:
+            with suppress(OSError, asyncio.IncompleteReadError):
+                await self._relay(reader, line)
+        finally:
+            line.cut()
+            self._lines.discard(line)
+
+    async def _relay(self, reader, line):
+        while True:
+            line.asked = await _request(reader)
+            path = line.asked.split(b" ", 2)[1].decode()
+            self.asked[path] += 1
+            rule = self._rule_for(path)
+            if rule is not None and rule.trouble is not Trouble.LOST_ANSWER:
+                self._note(line)
+                await self._spoil(rule, reader, line)
+                continue
+            line.answer_is_lost = rule is not None
+            if line.server is None:
+                from_server, line.server = await asyncio.open_connection("127.0.0.1", self._target)
+                line.tasks.append(asyncio.create_task(self._answers(from_server, line)))
+            line.server.write(line.asked)
+            if b"\r\nupgrade: websocket\r\n" in line.asked.lower():
+                line.asked = b""
+                await _copy(reader, line.server)
+                return
+
+    async def _spoil(self, rule, reader, line):
+        match rule.trouble:
+            case Trouble.PAGE:
+                page = b"<html><h1>Bad Gateway</h1></html>"
+                line.client.write(
+                    b"HTTP/1.1 %d Trouble\r\nContent-Type: text/html\r\n"
+                    b"Content-Length: %d\r\n\r\n%b" % (rule.status, len(page), page)
+                )
+                line.asked = b""
+            case Trouble.SILENCE:
+                await reader.read()  # until the client gives up
+                raise ConnectionResetError
+            case _:
+                raise ConnectionResetError
+
+    async def _answers(self, from_server, line):
+        with suppress(OSError):
+            while data := await from_server.read(65536):
+                if line.answer_is_lost:
+                    self._note(line)
+                    break
+                line.asked = b""
+                line.client.write(data)
+        line.cut()
+
+    def _harm(self, line, trouble):
+        """A request under way runs into trouble that comes now."""
+        if trouble is Trouble.LOST_ANSWER:
+            line.answer_is_lost = True
+        else:
+            self._note(line)
+            line.cut()
+
+    def _note(self, line):
+        self.harmed.update(self._ids_of(line.asked))
+
+    def _rule_for(self, path):
+        for rule in self._rules:
+            if rule.path in path:
+                if rule.left is not None:
+                    rule.left -= 1
+                    if not rule.left:
+                        self._rules.remove(rule)
+                return rule
+        return None
+
+
+async def _request(reader):
+    """One whole request; its body has a length, as those of aiohttp's clients have."""
+    head = await reader.readuntil(b"\r\n\r\n")
+    length = re.search(rb"(?i)\r\ncontent-length: *(\d+)", head)
+    return head + (await reader.readexactly(int(length[1])) if length else b"")
+
+
+async def _copy(reader, writer):
+    while data := await reader.read(65536):
+        writer.write(data)

@@ -103,6 +103,7 @@ async def test_rows_of_supabase_py_with_the_public_key_arrive(world, bridge):
         .insert({"event_type": "status_changed", "payload": {"new_status": "Won", **NAMED}})
         .execute()
     )
+    await client.postgrest.aclose()
 
     (row,) = await world.settled(1)
     assert_delivered(row, await world.sent())

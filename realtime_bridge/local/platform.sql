@@ -97,7 +97,8 @@ alter publication supabase_realtime owner to postgres;
 -- Realtime: broadcasts from the database
 
 create schema realtime;
-grant usage on schema realtime to postgres, anon, authenticated, service_role;
+grant usage on schema realtime to anon, authenticated, service_role;
+grant usage on schema realtime to postgres with grant option; -- as hosted Supabase
 grant all on schema realtime to supabase_realtime_admin;
 
 -- Supabase partitions this table by day and drops old days. Here it is one table, kept small by

@@ -23,7 +23,6 @@ from pydantic import (
 from realtime_bridge import tokens
 
 TELEGRAM = "https://api.telegram.org"
-MIGRATE = "supabase db push"
 PLANNER_OFF = "off"
 
 _OBJECT = re.compile(r"[\w.]+:[\w.]+")

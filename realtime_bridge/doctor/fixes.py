@@ -105,9 +105,13 @@ class Fixes:
 
     def migrations(self) -> Fix:
         """The schema is not there, or is of an older release."""
-        target = "" if self.hosted else ' --db-url "$DATABASE_URL"'
         copy = "realtime-bridge migrations supabase/migrations"
-        return Fix(Where.SHELL, f"{copy} && npx supabase db push{target}")
+        if self.hosted:
+            return Fix(Where.SHELL, f"{copy} && npx supabase db push --remote")
+        if self._values.get("DATABASE_URL"):
+            push = 'npx supabase db push --remote="$DATABASE_URL"'
+            return Fix(Where.SHELL, f"{self._sourced()}{copy} && {push}")
+        return Fix(Where.SHELL, f"{copy} && npx supabase db push")  # of `npx supabase start`
 
     def functions(self, names: Sequence[str]) -> Fix:
         """Functions of ours are gone although their migrations were applied."""
@@ -119,7 +123,7 @@ class Fixes:
             f'-f "$(realtime-bridge migrations)/{name}"'
             for name in sorted({path.name for path in files.values()})
         )
-        return Fix(Where.SHELL, f'psql "$DATABASE_URL" {paths}')
+        return Fix(Where.SHELL, f'{self._sourced()}psql "$DATABASE_URL" {paths}')
 
     def realtime(self) -> Fix:
         """Realtime does not answer, or answers and is deaf."""
@@ -141,6 +145,13 @@ class Fixes:
     def clock(self) -> Fix:
         """This machine's time of day is wrong."""
         return Fix(Where.SHELL, "sudo timedatectl set-ntp true")
+
+    def _sourced(self) -> str:
+        """What makes DATABASE_URL known to the shell, where only the env file knows it."""
+        if "DATABASE_URL" in self._environ or not self._values.get("DATABASE_URL"):
+            return ""
+        file = str(self._env_file or ".env")
+        return f". {file if '/' in file else f'./{file}'} && "
 
     def _setting(self, name: str) -> Setting:
         return Setting(name, self._env_file, name in self._environ)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from realtime_bridge.doctor.finding import Finding, Fix, failed, ok, skipped, warning
 from realtime_bridge.doctor.fixes import Fixes, sql
-from realtime_bridge.doorbell import Bell, Doorbell, Limits, Reason, Unobserved
+from realtime_bridge.doorbell import Bell, BellState, Doorbell, Limits, Reason, Unobserved
 from realtime_bridge.doorbell.policy import wanted
 from realtime_bridge.rpc import Refused, Rpc, Unavailable
 from realtime_bridge.settings import Settings
@@ -41,14 +41,12 @@ class _Ear(Unobserved):
     """Notes what a doorbell tells, and when."""
 
     def __init__(self) -> None:
-        self.ready_bells: set[Bell] = set()
         self.refused_bells: dict[Bell, str] = {}
         self.heard: dict[Bell, float] = {}
         self.lost: Reason | None = None
         self.changed = asyncio.Event()
 
-    def ready(self, bell: Bell) -> None:
-        self.ready_bells.add(bell)
+    def ready(self, bell: Bell) -> None:  # noqa: ARG002 - the doorbell's status knows which
         self.changed.set()
 
     def refused(self, bell: Bell, text: str) -> None:
@@ -91,12 +89,9 @@ async def round_trip(settings: Settings, rpc: Rpc) -> RoundTrip:
     begun = time.perf_counter()
     running = asyncio.create_task(doorbell.run())
     try:
-        await ear.until(
-            lambda: bool(ear.lost) or trip.wanted <= ear.ready_bells | set(ear.refused_bells),
-            JOIN_SECONDS,
-        )
+        await ear.until(lambda: bool(ear.lost) or _settled(doorbell), JOIN_SECONDS)
         trip.refused = dict(ear.refused_bells)
-        if not ear.ready_bells:
+        if not doorbell.healthy:
             trip.lost = doorbell.status.last_error or f"not ready within {JOIN_SECONDS:g} s"
             return trip
         trip.joined = (time.perf_counter() - begun) * 1000
@@ -108,6 +103,11 @@ async def round_trip(settings: Settings, rpc: Rpc) -> RoundTrip:
     return trip
 
 
+def _settled(doorbell: Doorbell) -> bool:
+    """Whether the server has answered for every bell, and the connection for these stands."""
+    return not {doorbell.status.changes, doorbell.status.broadcast} & {BellState.DOWN}
+
+
 async def _probe(trip: RoundTrip, ear: _Ear, rpc: Rpc) -> None:
     ear.heard.clear()
     inserted = time.perf_counter()
@@ -117,7 +117,9 @@ async def _probe(trip: RoundTrip, ear: _Ear, rpc: Rpc) -> None:
         trip.no_probe = str(error)
         return
     try:
-        await ear.until(lambda: ear.ready_bells <= set(ear.heard), RING_SECONDS)
+        await ear.until(
+            lambda: (trip.wanted - trip.refused.keys()) <= ear.heard.keys(), RING_SECONDS
+        )
         trip.heard = {bell: (at - inserted) * 1000 for bell, at in ear.heard.items()}
     finally:
         with suppress(Unavailable, Refused):  # then a purge deletes it

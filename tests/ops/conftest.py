@@ -1,0 +1,54 @@
+"""What the operator's tests share: a stack of their own to break, and commands to run."""
+
+import logging
+import os
+
+import pytest
+import pytest_asyncio
+import structlog
+
+from realtime_bridge.local.realtime import Delays
+from realtime_bridge.local.stack import LocalStack
+from tests.integration.kit import World
+from tests.ops.clinic import Patient
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def world(clean_stack):
+    """The stack that the whole run shares, emptied, seen from outside."""
+    async with World.around(clean_stack) as world:
+        yield world
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def breakable():
+    """A stack that only this module's tests break, and mend."""
+    async with LocalStack(changes_poll=(0.005, 0.02), delays=Delays.none()) as stack:
+        yield stack
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def patient(breakable, tmp_path):
+    """That stack with the folder of a project that is configured for it."""
+    async with World.around(breakable) as world:
+        yield Patient(world, tmp_path)
+
+
+@pytest.fixture(autouse=True)
+def quiet(monkeypatch):
+    """Commands run in this process: their logging is put back, and our settings are hidden."""
+    for name in os.environ:
+        if name.startswith(("SUPABASE_", "BOT_TOKEN", "DATABASE_URL", "HTTP_")):
+            monkeypatch.delenv(name)
+    root = logging.getLogger()
+    before = root.handlers[:], root.level
+    yield
+    root.handlers[:], root.level = before
+    structlog.reset_defaults()
+
+
+def pytest_collection_modifyitems(items):
+    """All of them run in the loop that the stacks run in."""
+    for item in items:
+        if "tests/ops" in str(item.path):
+            item.add_marker(pytest.mark.asyncio(loop_scope="session"), append=False)

@@ -1,0 +1,321 @@
+"""check: whatever is broken is named, and what it prints mends it."""
+
+import time
+
+import jwt
+import pytest
+
+from realtime_bridge.doctor import Fixes, Status, examine
+from realtime_bridge.doctor.command import run_check
+from realtime_bridge.local.stack import LocalStack
+from realtime_bridge.settings import load
+from tests.integration.kit import World
+from tests.ops.clinic import Patient
+
+
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch):
+    """A bell that does not ring here within a second never will."""
+    monkeypatch.setattr("realtime_bridge.doctor.round_trip.RING_SECONDS", 1.0)
+
+
+ORDER = [
+    "settings",
+    "supabase",
+    "key",
+    "migrations",
+    "publication",
+    "access",
+    "bells",
+    "realtime",
+    "telegram",
+    "clock",
+    "names",
+]
+
+
+def signed(role, secret):
+    return jwt.encode({"role": role}, secret, algorithm="HS256")
+
+
+async def test_a_healthy_project_is_all_green(patient):
+    """Every dependency in its order, and both bells ring with their milliseconds."""
+    code, findings = await patient.check()
+
+    assert code == 0
+    assert list(findings) == ORDER
+    assert {finding["status"] for finding in findings.values()} == {"ok"}
+    assert "broadcast rang after" in findings["realtime"]["detail"]
+    assert "changes rang after" in findings["realtime"]["detail"]
+
+
+async def test_a_check_leaves_nothing_behind(patient):
+    """The probe is gone and nothing was sent."""
+    await patient.check()
+
+    assert await patient.world.sql("select * from tma_events") == []
+    assert await patient.world.sent() == []
+
+
+@pytest.mark.parametrize(
+    ("injury", "named", "says"),
+    [
+        (
+            "alter publication supabase_realtime drop table tma_events",
+            "publication",
+            "lacks tma_events",
+        ),
+        ("alter table tma_events disable row level security", "access", "security is off"),
+        ("alter table plan_requests disable row level security", "access", "plan_requests"),
+        (
+            "grant execute on function claim_tma_events(integer) to anon",
+            "access",
+            "may call public.claim_tma_events",
+        ),
+        ("alter table tma_events disable trigger tma_bell", "bells", "tma_events do not ring"),
+        ("drop function settle_tma_events", "migrations", "settle_tma_events"),
+        ("drop function claim_plan_requests", "migrations", "claim_plan_requests"),
+        ("drop function tma_bridge_check", "migrations", "tma_bridge_check"),
+        ("revoke execute on function sweep_tma from service_role", "migrations", "sweep_tma"),
+    ],
+)
+async def test_an_injury_of_the_database_is_named_and_mended(patient, injury, named, says):
+    """Break it, look, paste what is printed, look again."""
+    await patient.world.sql(injury)
+
+    broken, findings = await patient.check()
+    await patient.paste(findings[named]["fix"])
+    after = await patient.recover()
+
+    assert (broken, findings[named]["status"]) == (1, "failed")
+    assert says in findings[named]["detail"]
+    assert after[named]["status"] == "ok"
+
+
+async def test_a_permissive_policy_is_a_warning(patient):
+    """Some need it for a while: it is said every time, and it fails no check."""
+    await patient.world.sql('create policy "allow all" on tma_events for all using (true)')
+
+    code, findings = await patient.check()
+    await patient.paste(findings["access"]["fix"])
+    _, after = await patient.check()
+
+    assert (code, findings["access"]["status"]) == (0, "warning")
+    assert '"allow all" on tma_events' in findings["access"]["detail"]
+    assert after["access"]["status"] == "ok"
+
+
+async def test_a_renamed_column_of_names(patient):
+    """The function that is printed reads the column that looks most like a name."""
+    await patient.world.sql("create table leads (id bigint, city text, lead_name text)")
+    try:
+        code, findings = await patient.check()
+        await patient.paste(findings["names"]["fix"])
+        await patient.world.sql("insert into leads values (1, 'Kyiv', 'Ann')")
+        after = await patient.recover()
+        (row,) = await patient.world.sql("select tma_lead_name(1) as name")
+    finally:
+        await patient.world.sql("drop table leads; drop function tma_lead_name(bigint)")
+        await patient.shell(
+            '. ./.env && psql "$DATABASE_URL"'
+            ' -f "$(realtime-bridge migrations)/20261101000300_claim_tma_events.sql"'
+        )
+
+    assert (code, findings["names"]["status"]) == (1, "failed")
+    assert after["names"]["detail"] == "of leads come from public.tma_lead_name"
+    assert row["name"] == "Ann"
+
+
+async def test_a_database_without_the_schema(tmp_path):
+    """The command that is printed applies the migrations with Supabase's own tool."""
+    async with LocalStack(migrate=False) as bare, World.around(bare) as world:
+        patient = Patient(world, tmp_path)
+
+        code, findings = await patient.check()
+        await patient.paste(findings["migrations"]["fix"])
+        await world.sql("notify pgrst, 'reload schema'")
+        await patient.recover()
+
+    assert (code, findings["migrations"]["status"]) == (1, "failed")
+    assert findings["publication"]["status"] == findings["realtime"]["status"] == "skipped"
+
+
+async def test_the_anon_key_in_place_of_the_service_key(patient):
+    """Settings are wrong: exit 78, and a key of the narrow role takes its place."""
+    patient.configure(SUPABASE_KEY=patient.world.stack.env()["SUPABASE_ANON_KEY"])
+
+    code, findings = await patient.check()
+    await patient.paste(findings["settings"]["fix"])
+    after = await patient.recover()
+
+    assert (code, list(findings)) == (78, ["settings"])
+    assert "is the anon key" in findings["settings"]["detail"]
+    assert "role tma_bridge" in after["key"]["detail"]
+
+
+async def test_a_key_of_another_project(patient):
+    """Supabase answers, but does not know it."""
+    patient.configure(SUPABASE_KEY=signed("service_role", "a secret of quite another project"))
+
+    code, findings = await patient.check()
+    await patient.paste(findings["key"]["fix"])
+    after = await patient.recover()
+
+    assert code == 1
+    assert (findings["supabase"]["status"], findings["key"]["status"]) == ("ok", "failed")
+    assert findings["migrations"]["status"] == "skipped"
+    assert after["key"]["status"] == "ok"
+
+
+async def test_a_key_that_ends_soon_is_a_warning(patient):
+    """There is time to change it."""
+    secret = patient.world.stack.env()["SUPABASE_JWT_SECRET"]
+    claims = {"role": "service_role", "exp": int(time.time()) + 86_400}
+    patient.configure(SUPABASE_KEY=jwt.encode(claims, secret, algorithm="HS256"))
+
+    code, findings = await patient.check()
+    await patient.paste(findings["key"]["fix"])
+    _, after = await patient.check()
+
+    assert (code, findings["key"]["status"]) == (0, "warning")
+    assert "expires in 1.0 days" in findings["key"]["detail"]
+    assert after["key"]["status"] == "ok"
+
+
+async def test_a_role_that_the_api_cannot_take_on(patient):
+    """As in a project whose migration was not allowed to grant it."""
+    await patient.shell('echo "SUPABASE_KEY=$(realtime-bridge token)" >> .env')
+    await patient.world.sql("revoke tma_bridge from authenticator")
+
+    code, findings = await patient.check()
+    await patient.paste(findings["key"]["fix"])
+    await patient.recover()
+
+    assert (code, findings["key"]["status"]) == (1, "failed")
+    assert findings["key"]["fix"]["text"] == "grant tma_bridge to authenticator;"
+
+
+async def test_a_wrong_bot_token(patient):
+    """Telegram answers 401; only BotFather has the right one."""
+    await patient.world.fault({"status": 401, "method": "getMe"})
+
+    code, findings = await patient.check()
+    after = await patient.recover()
+
+    assert (code, findings["telegram"]["status"]) == (1, "failed")
+    assert "BotFather" in findings["telegram"]["fix"]["text"]
+    assert after["telegram"]["status"] == "ok"
+
+
+async def test_a_telegram_that_is_not_telegram(patient):
+    """A proxy's page, or nothing at all."""
+    patient.configure(TELEGRAM_API_URL="http://127.0.0.1:9")
+
+    code, findings = await patient.check()
+
+    assert (code, findings["telegram"]["status"]) == (1, "failed")
+    assert "does not answer" in findings["telegram"]["detail"]
+
+
+async def test_realtime_stopped(patient):
+    """As the gateway answers for it; everything else is well, but nothing would ring."""
+    patient.world.stack.realtime.refuse(503)
+    try:
+        code, findings = await patient.check()
+    finally:
+        patient.world.stack.realtime.refuse(None)
+    await patient.recover()
+
+    assert (code, findings["realtime"]["status"]) == (1, "failed")
+    assert "HTTP 503" in findings["realtime"]["detail"]
+    assert findings["realtime"]["fix"]["text"].startswith("docker restart")
+    assert [name for name, one in findings.items() if one["status"] != "ok"] == ["realtime"]
+
+
+async def test_a_deaf_realtime(patient):
+    """It answers every join and delivers nothing: only a row there and back can tell."""
+    patient.world.stack.realtime.pause_changes()
+    patient.world.stack.realtime.pause_broadcasts()
+    try:
+        code, findings = await patient.check()
+    finally:
+        patient.world.stack.realtime.pause_changes(paused=False)
+        patient.world.stack.realtime.pause_broadcasts(paused=False)
+
+    assert (code, findings["realtime"]["status"]) == (1, "failed")
+    assert "nothing rang" in findings["realtime"]["detail"]
+
+
+async def test_one_deaf_bell_is_a_warning(patient):
+    """The other one suffices, but it is not how it was meant."""
+    patient.world.stack.realtime.pause_changes()
+    try:
+        code, findings = await patient.check()
+    finally:
+        patient.world.stack.realtime.pause_changes(paused=False)
+
+    assert (code, findings["realtime"]["status"]) == (0, "warning")
+    assert "changes: silent" in findings["realtime"]["detail"]
+
+
+async def test_postgrest_stopped(patient):
+    """What cannot be known is not guessed."""
+    await patient.world.stack.postgrest.stop()
+    try:
+        code, findings = await patient.check()
+    finally:
+        await patient.world.stack.postgrest.start()
+
+    assert (code, findings["supabase"]["status"]) == (1, "failed")
+    assert findings["telegram"]["status"] == "ok"
+    assert {findings[name]["status"] for name in ("key", "migrations", "realtime", "names")} == {
+        "skipped"
+    }
+
+
+@pytest.mark.parametrize(("off_by", "status"), [(300, "failed"), (-300, "failed"), (10, "warning")])
+async def test_a_clock_that_is_off(patient, off_by, status):
+    """Keys end, and today becomes tomorrow, by this machine's clock."""
+    settings = load({}, patient.env_file)
+
+    findings = {
+        finding.name: finding
+        async for finding in examine(settings, Fixes({}), now=lambda: time.time() + off_by)
+    }
+
+    assert findings["clock"].status is Status(status)
+    assert f"{abs(off_by)} s {'ahead of' if off_by > 0 else 'behind'}" in findings["clock"].detail
+    assert "set-ntp" in findings["clock"].fix.text
+
+
+async def test_an_address_that_is_not_supabase(patient):
+    """Somebody answers, but with 404."""
+    patient.configure(SUPABASE_URL=f"{patient.world.stack.url}/elsewhere")
+
+    code, findings = await patient.check()
+
+    assert (code, findings["supabase"]["status"]) == (1, "failed")
+    assert "SUPABASE_URL" in findings["supabase"]["fix"]["text"]
+
+
+async def test_all_wrong_settings_come_at_once(patient):
+    """Each with what to do about it."""
+    patient.configure(BOT_TOKEN="hunter2", SUPABASE_URL="abcdefgh", SUPABASE_JWT_SECRET=None)
+    said = []
+
+    code = await run_check(patient.env_file, as_json=False, echo=said.append)
+
+    assert code == 78
+    assert len(said) == 2
+    assert all(line.startswith("FAIL  settings") and "fix (" in line for line in said)
+    assert "hunter2" not in "".join(said)
+
+
+async def test_an_env_file_that_is_not_there(tmp_path):
+    """Named by --env-file, so it was meant."""
+    said = []
+
+    code = await run_check(tmp_path / "nowhere", as_json=False, echo=said.append)
+
+    assert code == 78
+    assert "there is no env file" in said[0]

@@ -1,5 +1,6 @@
 """Real parts for the tests: a PostgreSQL cluster per run and a fresh database per test."""
 
+import os
 from collections.abc import AsyncIterator, Iterator
 from itertools import count
 
@@ -15,6 +16,21 @@ from realtime_bridge.local.stack import LocalStack
 
 MIGRATED = "template_migrated"
 _numbers = count(1)
+
+
+# What the README says is skipped where, by how the reason begins.
+ALLOWED_SKIPS = ("only root",)
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """In CI a test that was skipped is a test that failed."""
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    skipped = reporter.stats.get("skipped", []) if reporter else []
+    reasons = [str(report.longrepr[2]).removeprefix("Skipped: ") for report in skipped]
+    unexpected = [reason for reason in reasons if not reason.startswith(ALLOWED_SKIPS)]
+    if os.environ.get("CI") and unexpected:
+        reporter.write_line(f"\nskipped in CI, which counts as failed: {unexpected}", red=True)
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
 @pytest.fixture(scope="session")

@@ -1,5 +1,6 @@
 """What the operator's tests share: a stack of their own to break, and commands to run."""
 
+import inspect
 import logging
 import os
 
@@ -50,5 +51,5 @@ def quiet(monkeypatch):
 def pytest_collection_modifyitems(items):
     """All of them run in the loop that the stacks run in."""
     for item in items:
-        if "tests/ops" in str(item.path):
+        if "tests/ops" in str(item.path) and inspect.iscoroutinefunction(item.function):
             item.add_marker(pytest.mark.asyncio(loop_scope="session"), append=False)

@@ -1,0 +1,157 @@
+"""The recipe for request tables of your own, from the migration to the message."""
+
+import asyncio
+import re
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+from postgrest.exceptions import APIError
+from supabase import AsyncClientOptions, acreate_client
+
+from realtime_bridge.local import migrations
+from tests.integration.kit import until
+from tests.planning.kit import answered, ask, told
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+ROOT = Path(__file__).parents[2]
+EXAMPLE = ROOT / "examples" / "draft_requests"
+TABLE = "draft_requests"
+USER = 4711
+DROP = """
+    do $$
+    declare v_function regprocedure;
+    begin
+        drop table public.draft_requests;
+        for v_function in
+            select oid::regprocedure from pg_proc
+            where pronamespace = 'public'::regnamespace and proname ~ '_draft_requests$'
+        loop
+            execute 'drop function ' || v_function;
+        end loop;
+        delete from supabase_migrations.schema_migrations where version = '20261201000000';
+    end $$
+"""
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def project(world, tmp_path):
+    """A project whose migrations are ours and the example's."""
+    for path in (*migrations.shipped().glob("*.sql"), *EXAMPLE.glob("*.sql")):
+        (tmp_path / path.name).symlink_to(path)
+    dsn = world.stack.env()["DATABASE_URL"]
+    assert await asyncio.to_thread(migrations.apply, dsn, tmp_path) == ["20261201000000"]
+    await world.sql("notify pgrst, 'reload schema'")
+    yield world
+    await world.sql(DROP)
+    await world.sql("notify pgrst, 'reload schema'")
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def mini_app(project):
+    """A Mini App of the user, which sees the new table."""
+    environment = project.stack.env()
+    client = await acreate_client(
+        environment["SUPABASE_URL"],
+        environment["SUPABASE_ANON_KEY"],
+        options=AsyncClientOptions(headers={"x-telegram-init-data": await project.sign(USER)}),
+    )
+
+    async def known():
+        try:
+            return [(await client.table(TABLE).select("id").execute()).data]
+        except APIError:
+            return None
+
+    await until(known)
+    yield client
+    await client.postgrest.aclose()
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def bridge(project, mini_app, start):
+    """`realtime-bridge run` in the example's folder, as the recipe says."""
+    environment = project.environment(REQUEST_TABLES="drafts:drafts", TEMPLATES_DIR="templates")
+    process = await start("run", env=environment, cwd=EXAMPLE)
+    await process.says("doorbell_ready")
+    return process
+
+
+async def test_the_recipe_works_from_the_insert_to_the_message(project, mini_app, bridge):
+    """A user's request is answered on the row, and the chat reads the draft."""
+    wish = {
+        "lead_id": 7,
+        "step_id": "demo",
+        "proof_url": "https://example.org/proof",
+        "lead_context": {"topic": "prices"},
+    }
+    lines = (
+        "Hello your lead, step demo is done: https://example.org/proof",
+        "Shall we talk about prices next?",
+    )
+
+    await mini_app.table(TABLE).insert(wish).execute()
+    await answered(project, table=TABLE)
+    (row,) = (await mini_app.table(TABLE).select("*").execute()).data
+    texts = await told(project, 1)
+
+    assert (row["status"], row["telegram_id"]) == ("completed", USER)
+    assert row["result"] == {"draft": "\n".join(lines)}
+    assert texts == ["\n".join(("Draft for your lead, step demo:", *lines))]
+    assert await bridge.stop() == 0
+
+
+async def test_a_failure_tells_the_user_what_to_do(project, mini_app, bridge):
+    """In the words of the handler, on the row and in the chat; plans go on beside it."""
+    await ask(project, table=TABLE, step_id="demo")
+    await ask(project)
+    (row,) = await answered(project, table=TABLE)
+    await answered(project)
+    texts = await told(project, 2)
+
+    assert (row["status"], row["error"]) == ("failed", "Add a link to the proof first.")
+    assert "No draft for your lead. Add a link to the proof first." in texts
+
+
+async def test_users_have_their_own_rows_and_columns_only(project, mini_app):
+    """As on every request table."""
+    stranger = await ask(project, USER + 1, table=TABLE, step_id="demo")
+
+    visible = (await mini_app.table(TABLE).select("id").execute()).data
+    for row in (
+        {"step_id": "demo", "telegram_id": USER + 1},
+        {"step_id": "demo", "status": "completed"},
+        {"step_id": "demo", "proof_url": "javascript:alert(1)"},
+    ):
+        with pytest.raises(APIError):
+            await mini_app.table(TABLE).insert(row).execute()
+
+    assert visible == []
+    rows = await project.sql("select id from draft_requests")
+    assert [row["id"] for row in rows] == [stranger]
+
+
+async def test_a_table_without_its_migration_ends_the_start(world, start):
+    """Exit code 78, and what is missing."""
+    environment = world.environment(REQUEST_TABLES="drafts:drafts")
+
+    process = await start("run", env=environment, cwd=EXAMPLE)
+
+    assert await process.ended() == 78
+    assert "count_draft_requests" in process.output
+    assert "Traceback" not in process.output
+
+
+async def test_the_manual_shows_the_example_as_it_is():
+    """What docs/requests.md quotes are the files that these tests run."""
+    manual = (ROOT / "docs" / "requests.md").read_text(encoding="utf-8")
+    quoted = re.findall(r"^```\w+ file=(\S+)\n(.*?)^```$", manual, re.MULTILINE | re.DOTALL)
+
+    assert {name for name, _ in quoted} == {
+        "examples/draft_requests/20261201000000_draft_requests.sql",
+        "examples/draft_requests/drafts.py",
+        "examples/draft_requests/templates/en/draft_ready.html",
+    }
+    for name, text in quoted:
+        assert text in (ROOT / name).read_text(encoding="utf-8"), name

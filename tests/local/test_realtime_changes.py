@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+from datetime import UTC, datetime
 
 import psycopg
 import pytest
@@ -16,8 +17,10 @@ from realtime_kit import (
     token,
 )
 
-from realtime_bridge.local.realtime import Delays, Limits
+from realtime_bridge.local.realtime import Delays, Limits, visibility
+from realtime_bridge.local.realtime.pgoutput import Relation
 from realtime_bridge.local.realtime.rate import Rate
+from realtime_bridge.local.realtime.wal import RowChange
 
 NO_TABLES = """
     do $$
@@ -361,6 +364,16 @@ async def test_a_large_value_left_alone_is_left_out(running, dsn):
     assert data["record"] == {"id": 1, "note": "b"}
 
 
+def test_a_commits_time_is_told_in_milliseconds():
+    """Cut, not rounded, and with its zeros."""
+    relation = Relation(1, "public", "t", "d", ())
+    at = datetime(2026, 11, 23, 4, 5, 6, 7999, tzinfo=UTC)
+
+    told = visibility._milliseconds(RowChange(relation, "INSERT", at, {}, {}))
+
+    assert told == "2026-11-23T04:05:06.007Z"
+
+
 # Who gets it
 
 
@@ -459,6 +472,24 @@ async def test_filters_let_pass_what_they_say(running, dsn):
         for text, id_ in zip(FILTERS, ids, strict=True)
     }
     assert passed == FILTERS
+
+
+async def test_a_deleted_row_is_filtered_by_what_is_known_of_it(running, dsn):
+    """The key is known by default; a filter on anything else lets no deletion pass."""
+    async with connected(running) as client:
+        by_key, _by_status = await subscribed(
+            client,
+            on_tma_events("DELETE", filter="id=eq.2"),
+            on_tma_events("DELETE", filter="status=eq.pending"),
+        )
+        await execute(dsn, INSERT.format(1), INSERT.format(2), "delete from tma_events")
+        frame = await client.next("postgres_changes")
+        await looked_at(running)
+        await client.heartbeat()
+
+    assert frame["payload"]["ids"] == [by_key]
+    assert frame["payload"]["data"]["old_record"] == {"id": 2}
+    assert client.unread("postgres_changes") == []
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .PHONY: install demo test lint lock reference clean
 
-install: $(VENV)/.installed node_modules/.installed
+install: $(VENV)/.installed node_modules/.installed examples/mini-app/node_modules/.installed
 
 $(VENV)/.installed: requirements/dev.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
@@ -21,6 +21,11 @@ $(VENV)/.installed: requirements/dev.txt pyproject.toml
 node_modules/.installed: package.json $(VENV)/.installed
 	@echo "==> PostgREST, the Supabase CLI and supabase-js into node_modules (once)"
 	@npm install --no-package-lock --no-audit --no-fund --loglevel=error
+	@touch $@
+
+examples/mini-app/node_modules/.installed: examples/mini-app/package.json $(VENV)/.installed
+	@echo "==> TypeScript and React for the Mini App's tests into examples/mini-app (once)"
+	@npm install --no-package-lock --no-audit --no-fund --loglevel=error --prefix examples/mini-app
 	@touch $@
 
 demo: install
@@ -45,4 +50,4 @@ reference: install
 	@$(BIN)/python scripts/settings_reference.py
 
 clean:
-	rm -rf $(VENV) node_modules dist
+	rm -rf $(VENV) node_modules examples/mini-app/node_modules dist

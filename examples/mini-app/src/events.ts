@@ -3,6 +3,8 @@ import type { MiniAppClient } from './client.ts'
 import { Unreachable } from './errors.ts'
 import { pause, waits } from './waiting.ts'
 
+const PATIENCE = { first: 500, cap: 8_000, count: 5, random: Math.random }
+
 /** Something the user did, of which the bot is to write to the chat. */
 export interface MiniAppEvent {
   /** Names the message's template, for example `step_completed`. */
@@ -19,7 +21,7 @@ export interface MiniAppEvent {
 /** How hard sendEvent tries. */
 export interface SendOptions {
   signal?: AbortSignal
-  /** Milliseconds to wait before each further try; about 15 s in all if left out. */
+  /** Milliseconds to wait before each further try; about 10 s in all if left out. */
   retries?: Iterable<number>
   /** Milliseconds that one try may take. */
   requestMs?: number
@@ -35,7 +37,7 @@ export interface SendOptions {
 export async function sendEvent(
   client: MiniAppClient,
   event: MiniAppEvent,
-  { signal, retries = waits({ first: 500, cap: 8_000, count: 5, random: Math.random }), requestMs = 10_000 }: SendOptions = {},
+  { signal, retries = waits(PATIENCE), requestMs = 10_000 }: SendOptions = {},
 ): Promise<void> {
   const row = {
     event_type: event.eventType,

@@ -4,17 +4,17 @@ import type { MiniAppClient } from './client.ts'
 const TABLE = 'plan_requests'
 const COLUMNS = 'id, status, result, error'
 
-/** What the user sees of a lead's plan. */
+/** What a planner makes. If yours adds fields, add them here. */
 export interface Plan {
   summary: string | null
   steps: PlanStep[]
 }
 
 export interface PlanStep {
-  step_id: string
+  step_id: number | string
   description: string
-  /** ISO date, or date and time. */
-  due: string
+  /** ISO date, or date and time; null if it may be done at any time. */
+  due: string | null
 }
 
 /** A row of plan_requests. */
@@ -31,7 +31,7 @@ export function isOpen(request: PlanRequest): boolean {
   return request.status === 'pending' || request.status === 'processing'
 }
 
-/** The user's requests for one lead. Policies of the database see to it that they are the user's. */
+/** Requests for one lead: the user's, because policies of the database show no others. */
 export class PlanRequests {
   readonly #client: MiniAppClient
   readonly #leadId: number

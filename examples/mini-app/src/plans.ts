@@ -57,7 +57,7 @@ export async function requestPlan(
   throw new PlanTimeout(timeoutMs, search.requestId, trouble)
 }
 
-/** Whether a plan of this lead is being made for the user: after a reload, call requestPlan then. */
+/** Whether a plan of this lead is being made for the user: if so, requestPlan waits for it. */
 export async function isPlanRunning(
   client: MiniAppClient,
   leadId: number,

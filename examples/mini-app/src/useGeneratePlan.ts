@@ -1,4 +1,9 @@
-import { type QueryKey, useMutation, type UseMutationResult, useQueryClient } from '@tanstack/react-query'
+import {
+  type QueryKey,
+  useMutation,
+  type UseMutationResult,
+  useQueryClient,
+} from '@tanstack/react-query'
 import { createContext, useContext } from 'react'
 import type { MiniAppClient } from './client.ts'
 import type { Plan } from './planRequests.ts'

@@ -10,7 +10,12 @@ export interface Waits {
 }
 
 /** Milliseconds to wait, each time about twice as long. */
-export function* waits({ first, cap, count = Infinity, random = () => 0 }: Waits): Generator<number> {
+export function* waits({
+  first,
+  cap,
+  count = Infinity,
+  random = () => 0,
+}: Waits): Generator<number> {
   for (let n = 0; n < count; n++) {
     yield Math.min(first * 2 ** n, cap) * (1 - random() / 2)
   }

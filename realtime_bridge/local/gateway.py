@@ -3,6 +3,7 @@
 The Bot API has the rest, so that one URL serves as SUPABASE_URL and as TELEGRAM_API_URL.
 """
 
+import asyncio
 import errno
 import socket
 from collections.abc import Iterable
@@ -92,7 +93,7 @@ class Gateway:
         await web.SockSite(self._runner, bound, backlog=1024).start()
 
     async def stop(self) -> None:
-        """Stop serving. Harmless when it does not serve."""
+        """Stop serving, and Realtime with it. Harmless when it does not serve."""
         if self._runner:
             await self._runner.cleanup()
         if self._session:
@@ -112,8 +113,12 @@ class Gateway:
                 *self._bot_api.routes(),
             ]
         )
-        app.on_shutdown.append(self._bot_api.close)
+        app.on_shutdown.append(self._say_goodbye)
         return app
+
+    async def _say_goodbye(self, _: web.Application) -> None:
+        """End what would otherwise last until the timeout: websockets and waiting requests."""
+        await asyncio.gather(self._realtime.stop(), self._bot_api.close())
 
     # REST
 

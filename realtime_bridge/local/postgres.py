@@ -6,6 +6,7 @@ import shutil
 import signal
 import subprocess
 import tempfile
+import threading
 import time
 from importlib.resources import files
 from pathlib import Path
@@ -45,23 +46,31 @@ class Postgres:
         self._program: Program | None = None
         self._password = ""
         self._binaries: binaries.Binaries | None = None
+        self._abandoned = threading.Event()
 
     # Life
 
     def start(self) -> None:
         """Make the cluster if there is none, and serve. Raises StackError when that fails."""
+        self._abandoned.clear()
         self._binaries = binaries.reachable(binaries.find(), binaries.runner(), _CACHE)
         self._home = self._prepare_home()
         try:
             if not (self._data / "PG_VERSION").exists():
                 self._initdb()
             self._check_version()
+            self._check_wanted()
             self._password = (self._home / "password").read_text().strip()
             self._serve()
+            self._check_wanted()
             self._install_platform()
         except BaseException:
             self.stop("immediate")
             raise
+
+    def abandon(self) -> None:
+        """Make a `start` that runs in another thread give up soon; it raises StackError."""
+        self._abandoned.set()
 
     def stop(self, mode: str = "fast") -> None:
         """End the server: `fast` ends its sessions in order, `immediate` is a crash.
@@ -244,6 +253,7 @@ class Postgres:
     def _answers(self) -> bool:
         deadline = time.monotonic() + _START_SECONDS
         while self._program and self._program.running and time.monotonic() < deadline:
+            self._check_wanted()
             try:
                 psycopg.connect(self.dsn("template1", ADMIN), connect_timeout=5).close()
             except psycopg.OperationalError:
@@ -251,6 +261,10 @@ class Postgres:
             else:
                 return True
         return False
+
+    def _check_wanted(self) -> None:
+        if self._abandoned.is_set():
+            raise StackError("the start was abandoned")
 
     def _halt(self, mode: str) -> None:
         if self._program:

@@ -130,7 +130,7 @@ class LocalStack:
         self.postgres = Postgres(data_dir=self._data_dir)
         self._cleanup.push_async_callback(asyncio.to_thread, self.postgres.stop)
         await _all(
-            _whole(self.postgres.start),
+            _whole(self.postgres.start, give_up=self.postgres.abandon),
             _whole(find_postgrest, self._progress),
         )
         if self._migrate:
@@ -160,11 +160,17 @@ async def _all(*parts: Awaitable[Any]) -> None:
             raise result
 
 
-async def _whole(work: Callable[..., T], *arguments: Any) -> T:
-    """Do blocking work in a thread, and see it through even when cancelled meanwhile."""
+async def _whole(
+    work: Callable[..., T], *arguments: Any, give_up: Callable[[], None] = lambda: None
+) -> T:
+    """Do blocking work in a thread, and see it through even when cancelled meanwhile.
+
+    `give_up` is then called, so that the work may end sooner.
+    """
     task = asyncio.ensure_future(asyncio.to_thread(work, *arguments))
     try:
         return await asyncio.shield(task)
     except asyncio.CancelledError:
-        await asyncio.wait([task])
+        give_up()
+        await asyncio.gather(task, return_exceptions=True)
         raise

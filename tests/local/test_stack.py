@@ -108,6 +108,30 @@ async def test_a_data_directory_keeps_rows_and_keys(open_dir, nothing_left):
     assert (directory / "keys.json").stat().st_mode & 0o077 == 0
 
 
+async def test_connected_clients_do_not_delay_the_stop(nothing_left, monkeypatch):
+    """A websocket and a long poll end at once, not when a timeout says so."""
+    monkeypatch.setattr("realtime_bridge.local.gateway._STOP_SECONDS", 30)
+    async with aiohttp.ClientSession() as session:
+        async with LocalStack() as stack:
+            settings = stack.env()
+            key, token = settings["SUPABASE_KEY"], settings["BOT_TOKEN"]
+            websocket = await session.ws_connect(
+                f"{stack.url}/realtime/v1/websocket", params={"apikey": key, "vsn": "1.0.0"}
+            )
+            poll = asyncio.create_task(session.get(f"{stack.url}/bot{token}/getUpdates?timeout=30"))
+            async with session.get(f"{stack.url}/bot{token}/getMe") as answer:
+                assert answer.ok
+            stopping = asyncio.get_running_loop().time()
+        took = asyncio.get_running_loop().time() - stopping
+
+        assert (await websocket.receive()).type in {
+            aiohttp.WSMsgType.CLOSE,
+            aiohttp.WSMsgType.CLOSED,
+        }
+        assert (await poll).status == 200
+    assert took < 15
+
+
 async def insert(stack: LocalStack) -> int:
     """Insert an event by REST; how many there are then."""
     headers = {"apikey": stack.env()["SUPABASE_KEY"], "Prefer": "count=exact"}

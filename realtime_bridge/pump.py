@@ -17,7 +17,7 @@ import structlog
 
 from realtime_bridge.backoff import delays
 from realtime_bridge.laps import Laps
-from realtime_bridge.model import Halted, Recovered, Retry
+from realtime_bridge.model import Halted, Recovered, Retry, Uncertain
 from realtime_bridge.rpc import Refused, Unavailable
 
 log = structlog.get_logger()
@@ -248,6 +248,7 @@ class Pump(Generic[Row, Result]):
                 pass
             case seconds if seconds <= 0:
                 self._claim_by(self._clock(), "sweep")
+                self._look_ahead()  # for the one after it
             case seconds:
                 self._due_at = self._clock() + seconds
 
@@ -350,7 +351,7 @@ class Pump(Generic[Row, Result]):
             case Halted(why):
                 self._not_before = self._clock() + HALT_SECONDS
                 self._set_halted(why)
-            case Retry(after=None):  # the backoff decided: a sweep tells when
+            case Retry(after=None) | Uncertain():  # when it is tried again, if ever, a sweep tells
                 self._look_ahead()
             case Retry(after=float(after)):
                 self._due_at = min(self._due_at, self._clock() + after)

@@ -46,7 +46,9 @@ begin
         (select count(*) from lost)
     into returned, resent, uncertain;
 
-    -- Also when the next lease ends: whoever sweeps then takes back at once what a dead worker held.
+    -- Of each chat the first open row, as in the claim: the others wait for it, however long they
+    -- have been due. And when the next lease ends: whoever sweeps then takes back at once what a
+    -- dead worker held.
     select greatest(extract(epoch from next.at - now()), 0)
     into next_due_seconds
     from (
@@ -54,7 +56,15 @@ begin
             (
                 select coalesce(e.retry_at, e.deliver_after)
                 from public.tma_events e
-                where e.settled_at is null and e.status = 'pending'
+                where e.settled_at is null
+                    and e.status = 'pending'
+                    and e.id = (
+                        select first.id
+                        from public.tma_events first
+                        where first.telegram_id = e.telegram_id and first.settled_at is null
+                        order by first.deliver_after, first.id
+                        limit 1
+                    )
                 order by coalesce(e.retry_at, e.deliver_after), e.id
                 limit 1
             ),
@@ -68,7 +78,7 @@ begin
     where next.at is not null;
 end $$;
 comment on function public.recover_tma_events(interval, boolean) is
-    'Takes back claims older than p_lease. Not started: back to pending (returned). Started: failed as uncertain, or with p_resend_uncertain back to pending (resent). next_due_seconds: until the next pending row is due or the next lease ends, 0 if that is now, null if no row is open: a sweep that finds nothing needs no claim.';
+    'Takes back claims older than p_lease. Not started: back to pending (returned). Started: failed as uncertain, or with p_resend_uncertain back to pending (resent). next_due_seconds: until the next row is due that no other of its chat holds back, or until the next lease ends; 0 if that is now, null if no row is open: a sweep that finds nothing needs no claim.';
 revoke execute on function public.recover_tma_events(interval, boolean)
     from public, anon, authenticated;
 grant execute on function public.recover_tma_events(interval, boolean) to service_role, tma_bridge;

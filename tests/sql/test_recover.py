@@ -126,6 +126,18 @@ def test_says_when_the_next_row_is_due(database: Connection, worker: Worker) -> 
     assert 80_000 < scheduled <= 86_400
 
 
+def test_a_row_that_waits_for_another_of_its_chat_is_not_due(
+    database: Connection, worker: Worker
+) -> None:
+    """A claim would find nothing: what counts is when the row before it goes."""
+    insert(database, telegram_id=1)
+    (row,) = worker.claim()
+    worker.settle(retry(row, after=300))
+    insert(database, telegram_id=1)
+
+    assert 200 < worker.recover()["next_due_seconds"] <= 300
+
+
 def test_says_when_the_next_lease_ends(database: Connection, worker: Worker) -> None:
     """Whoever sweeps then, and not half a minute later, hands a dead worker's row on."""
     event = insert(database, telegram_id=1)

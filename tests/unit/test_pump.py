@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from realtime_bridge.model import Halted, Recovered, Retry, Sent
+from realtime_bridge.model import Halted, Recovered, Retry, Sent, Uncertain
 from realtime_bridge.pump import HALT_SECONDS, Pump
 from realtime_bridge.rpc import Unavailable
 from tests.unit.virtual_time import in_virtual_time
@@ -248,6 +248,23 @@ def test_a_row_that_will_be_due_is_claimed_when_it_is(lived):
     assert observer.sources == ["due"]
 
 
+def test_a_sweep_that_finds_a_row_looks_for_the_one_after_it(lived):
+    """It told of the row that is due now, not of the one that is due in five seconds."""
+    queue = MemoryQueue()
+
+    async def scenario(pump):
+        await asyncio.sleep(20)
+        queue.rows.append(Row(1))
+        queue.next_due = 0.0
+        await until(lambda: queue.settled, seconds=12.0)
+        queue.next_due = 5.0
+        await asyncio.sleep(5)
+        queue.rows.append(Row(2))
+        await until(lambda: len(queue.settled) == 2, seconds=2.0)
+
+    lived(scenario, queue)
+
+
 def test_a_ring_for_a_row_of_the_near_future_looks_ahead(lived):
     """When a bell rings and nothing is due, a sweep soon finds out when it will be."""
     queue = MemoryQueue()
@@ -274,6 +291,26 @@ def test_a_row_to_be_tried_later_is_claimed_when_its_time_has_come(lived):
 
     async def scenario(pump):
         await until(lambda: len(queue.settled) == 2, seconds=5.5)
+
+    lived(scenario, queue, later)
+
+
+@pytest.mark.parametrize("outcome", [Retry("not yet"), Uncertain("who knows")])
+def test_a_row_that_may_be_tried_again_is_not_forgotten_until_the_next_sweep(lived, outcome):
+    """When it goes is for the queue to say, so it is asked soon."""
+    queue = MemoryQueue(rows=[Row(1)])
+
+    async def later(row, laps):
+        queue.next_due = 5.0
+        return outcome if len(queue.settled) == 0 else Sent(row.id)
+
+    async def scenario(pump):
+        await until(lambda: queue.settled)
+        sweeps = queue.sweeps
+        await until(lambda: queue.sweeps > sweeps, seconds=1.5)
+        queue.next_due = None
+        queue.rows.append(Row(2))
+        await until(lambda: len(queue.settled) == 2, seconds=6.0)
 
     lived(scenario, queue, later)
 

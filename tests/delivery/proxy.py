@@ -81,6 +81,10 @@ class Proxy:
             line.cut()
         await asyncio.gather(*(task for line in lines for task in line.tasks))
 
+    def count(self, ending):
+        """How many requests came whose path ends so."""
+        return sum(count for path, count in self.asked.items() if path.endswith(ending))
+
     # Trouble
 
     def trouble(self, trouble, path="", *, times=1, status=502):

@@ -1,6 +1,7 @@
 """The command line. Commands import what they need when they run: --help answers at once."""
 
 import asyncio
+import signal
 import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -41,6 +42,9 @@ def cli() -> None:
 @_env_file
 def run(env_file: Path | None) -> None:
     """Run the bridge until Ctrl-C or SIGTERM."""
+    # Until the bridge listens itself. As process 1 of a container we would ignore SIGTERM.
+    for name in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(name, lambda *_: sys.exit(0))
     settings = _settings(env_file)
     from realtime_bridge import logs
     from realtime_bridge.service import run_until_signal

@@ -1,6 +1,6 @@
 """/livez, /readyz and /metrics."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -14,8 +14,19 @@ log = structlog.get_logger()
 Readiness = Callable[[], tuple[bool, dict[str, Any]]]
 
 
-def create_app(readiness: Readiness, registry: CollectorRegistry) -> web.Application:
-    """Build the application; answering at all is what /livez proves."""
+async def _nothing() -> None:
+    pass
+
+
+def create_app(
+    readiness: Readiness,
+    registry: CollectorRegistry,
+    refresh: Callable[[], Awaitable[None]] = _nothing,
+) -> web.Application:
+    """Build the application; answering at all is what /livez proves.
+
+    `refresh()` is awaited before the metrics are read.
+    """
 
     async def livez(_: web.Request) -> web.Response:
         return web.json_response({"live": True})
@@ -25,6 +36,7 @@ def create_app(readiness: Readiness, registry: CollectorRegistry) -> web.Applica
         return web.json_response({"ready": ready, **details}, status=200 if ready else 503)
 
     async def metrics(_: web.Request) -> web.Response:
+        await refresh()
         return web.Response(
             body=generate_latest(registry), headers={"Content-Type": CONTENT_TYPE_LATEST}
         )

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 import structlog
 
-from realtime_bridge import health, plugins, tokens
+from realtime_bridge import health, plugins, systemd, tokens
 from realtime_bridge.answering import Answerer, RequestTable
+from realtime_bridge.backlog import Backlog
 from realtime_bridge.backoff import delays
 from realtime_bridge.doorbell import Bell, Doorbell, Reason
 from realtime_bridge.model import Outcome, TmaEvent
@@ -59,10 +60,12 @@ class Bridge:
         messages: "Messages | None" = None,
         planner: Any = None,
         request_tables: Sequence[RequestTable] = (),
+        notify: Callable[[str], None] = lambda _: None,
     ) -> None:
         """Build nothing yet. A bot that is passed in stays the caller's: it is not closed.
 
         `planner` stands in for PLANNER; `request_tables` are answered beside REQUEST_TABLES.
+        `notify` is told READY=1 and STOPPING=1, as systemd wants to be.
         """
         self.settings = settings
         self.metrics = Metrics()
@@ -70,10 +73,12 @@ class Bridge:
         self._messages = messages
         self._planner = planner
         self._more_tables = request_tables
+        self._notify = notify
         self._tables: list[RequestTable] = []
         self._stopping = asyncio.Event()
         self._running: asyncio.Task[None] | None = None
         self._doorbell: Doorbell | None = None
+        self._backlog: Backlog | None = None
         self._lanes: list[Lane] = []
         self._waiting_for: str | None = "start"
 
@@ -101,7 +106,8 @@ class Bridge:
         self._tables = plugins.request_tables(
             self.settings, planner=self._planner, more=self._more_tables
         )
-        app = health.create_app(self.readiness, self.metrics.registry)
+        self._messages = self._messages or self._build_messages()
+        app = health.create_app(self.readiness, self.metrics.registry, self._refresh_metrics)
         try:
             async with AsyncExitStack() as stack:
                 if self.settings.http_port:
@@ -121,7 +127,7 @@ class Bridge:
                 await self._until_stopped(telegram)
                 bot = await stack.enter_async_context(self._the_bot())
                 await self._until_stopped(self._await_telegram(bot))
-                await self._register_bot(rpc, bot)
+                await self._until_stopped(self._register_bot(rpc, bot))
                 await self._work(rpc, bot)
         except _StoppedEarly:
             pass
@@ -150,6 +156,11 @@ class Bridge:
             }
         return not reasons, state
 
+    async def _refresh_metrics(self) -> None:
+        """Bring up to date what is asked for only when somebody looks."""
+        if self._backlog is not None:
+            await self._backlog.refresh()
+
     async def _work(self, rpc: Rpc, bot: "Bot") -> None:
         """Run the doorbell and the lanes until a stop is requested."""
         queue = self._event_queue(rpc)
@@ -160,6 +171,7 @@ class Bridge:
         ]
         doorbell = self._build_doorbell(lanes)
         self._lanes, self._doorbell, self._waiting_for = lanes, doorbell, None
+        self._backlog = Backlog(rpc, self.metrics)
         background = [
             asyncio.create_task(doorbell.run(), name="doorbell"),
             asyncio.create_task(self._purge(queue), name="purge"),
@@ -167,6 +179,7 @@ class Bridge:
         pumping = [asyncio.create_task(lane.run(), name=lane.lane) for lane in lanes]
         stopping = asyncio.create_task(self._stopping.wait())
         log.info("started", delivery=self.settings.delivery.value, bot_id=bot.id)
+        self._notify(systemd.READY)
         try:
             done, _ = await asyncio.wait(
                 [*background, *pumping, stopping], return_when=asyncio.FIRST_COMPLETED
@@ -176,6 +189,7 @@ class Bridge:
                 raise RuntimeError(f"{task.get_name()} ended by itself")
         finally:
             log.info("stopping", in_hand=sum(lane.in_hand for lane in lanes))
+            self._notify(systemd.STOPPING)
             for lane in lanes:
                 lane.stop()
             await asyncio.wait(pumping, timeout=self.settings.stop_grace)
@@ -210,7 +224,7 @@ class Bridge:
                 settings.telegram_group_rate,
             )
         )
-        return Pump(
+        pump = Pump(
             EVENTS,
             leader,
             self._courier(bot, pacing, queue),
@@ -220,6 +234,8 @@ class Bridge:
             lease=settings.lease_seconds,
             hold=lambda: pacing.bot_pause,
         )
+        self.metrics.watch(EVENTS, slots=settings.concurrency, in_hand=lambda: pump.in_hand)
+        return pump
 
     def _requests_lane(
         self, rpc: Rpc, table: RequestTable, leader: Leader[TmaEvent, Outcome]
@@ -240,20 +256,29 @@ class Bridge:
             lease=table.lease,
         )
         return pump
+        self.metrics.watch(table.name, slots=table.concurrency, in_hand=lambda: pump.in_hand)
+        return pump
+
+    def _build_messages(self) -> "Messages":
+        """Read the templates. Raises ConfigurationError for those that cannot be used."""
+        from realtime_bridge.messages import Messages
+
+        try:
+            return Messages(
+                templates_dir=self.settings.templates_dir,
+                default_locale=self.settings.default_locale,
+                mini_app_url=self.settings.mini_app_url,
+            )
+        except ValueError as error:
+            raise ConfigurationError([str(error)]) from error
 
     def _courier(self, bot: "Bot", pacing: Pacing, queue: EventQueue) -> "Courier":
-        from realtime_bridge.messages import Messages
         from realtime_bridge.telegram import Courier
 
         settings = self.settings
         return Courier(
             bot,
-            self._messages
-            or Messages(
-                templates_dir=settings.templates_dir,
-                default_locale=settings.default_locale,
-                mini_app_url=settings.mini_app_url,
-            ),
+            self._messages or self._build_messages(),
             pacing,
             queue.start,
             send_timeout=settings.send_timeout,
@@ -369,12 +394,18 @@ class Bridge:
     async def _register_bot(self, rpc: Rpc, bot: "Bot") -> None:
         """Let the database verify Mini App users: it gets a derived key, never the token."""
         derived = tokens.web_app_key(bot.token)
-        try:
-            await rpc.call("register_tma_bot", {"p_bot_id": bot.id, "p_key": derived})
-        except (Unavailable, Refused) as error:
-            log.error(
-                "bot_key_not_registered", error=str(error), effect="new Mini App users are refused"
-            )
+        for wait in delays(cap=15.0):
+            try:
+                await rpc.call("register_tma_bot", {"p_bot_id": bot.id, "p_key": derived})
+            except Unavailable as error:
+                log.warning("waiting_for_supabase", error=str(error), next_try_in_s=round(wait, 1))
+                await asyncio.sleep(wait)
+            except Refused as error:
+                effect = "new Mini App users are refused"
+                log.error("bot_key_not_registered", error=str(error), effect=effect)
+                return
+            else:
+                return
 
     async def _purge(self, queue: EventQueue) -> None:
         """Delete old terminal rows in small batches, so that deliveries do not notice."""
@@ -486,9 +517,13 @@ def _report(task: asyncio.Task[None]) -> None:
 
 
 async def run_until_signal(settings: Settings) -> None:
-    """Run a bridge as a process: SIGINT and SIGTERM stop it cleanly."""
-    bridge = Bridge(settings)
+    """Run a bridge as a process: SIGINT and SIGTERM stop it cleanly, systemd is told how it is."""
+    bridge = Bridge(settings, notify=systemd.notify)
     loop = asyncio.get_running_loop()
     for name in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(name, bridge.request_stop)
-    await bridge.run()
+    beating = asyncio.create_task(systemd.beat())
+    try:
+        await bridge.run()
+    finally:
+        await _cancel([beating])

@@ -27,7 +27,7 @@ class Replica:
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """Everything `status` shows: see tma_event_stats() and count_<table>()."""
+    """Everything `status` shows: see tma_event_stats() and tma_backlog()."""
 
     events: Mapping[str, Any]
     requests: Mapping[str, Mapping[str, Any]]  # by table
@@ -66,10 +66,9 @@ def _own(settings: Settings) -> list[str]:
 async def look(rpc: Rpc, replicas: Sequence[str]) -> State:
     """Ask the database and the replicas, all at once. Raises Unavailable and Refused."""
     asking = [asyncio.create_task(_ask_replica(url)) for url in replicas]
-    events, check = await asyncio.gather(rpc.call("tma_event_stats"), rpc.call("tma_bridge_check"))
-    tables = sorted(set(check["tables"]) - {"tma_events"})
-    counts = await asyncio.gather(*(rpc.call(f"count_{table}") for table in tables))
-    return State(events, dict(zip(tables, counts, strict=True)), await asyncio.gather(*asking))
+    events, backlog = await asyncio.gather(rpc.call("tma_event_stats"), rpc.call("tma_backlog"))
+    requests = {table: backlog[table] for table in sorted(backlog) if table != "tma_events"}
+    return State(events, requests, await asyncio.gather(*asking))
 
 
 async def _ask_replica(url: str) -> Replica:

@@ -1,6 +1,6 @@
 """What happens, told twice: to the log for a person, to Prometheus for a machine."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import structlog
@@ -9,6 +9,7 @@ from prometheus_client import (
     Counter,
     Gauge,
     Histogram,
+    ProcessCollector,
     disable_created_metrics,
 )
 
@@ -37,6 +38,7 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
+        ProcessCollector(registry=self.registry)  # CPU, memory, open files
         self.events = Counter(
             "bridge_events", "Outcomes written", ["lane", "outcome"], registry=self.registry
         )
@@ -81,6 +83,15 @@ class Metrics:
             buckets=(1, 2, 5, 10, 20, 40, 80, 300),
             registry=self.registry,
         )
+        self.in_hand = Gauge(
+            "bridge_in_hand", "Rows being handled here now", ["lane"], registry=self.registry
+        )
+        self.slots = Gauge(
+            "bridge_slots",
+            "Rows that can be handled here at a time",
+            ["lane"],
+            registry=self.registry,
+        )
         self.halted = Gauge(
             "bridge_halted", "1 while nothing can be sent at all", ["lane"], registry=self.registry
         )
@@ -105,6 +116,12 @@ class Metrics:
             ["lane"],
             registry=self.registry,
         )
+
+    def watch(self, lane: str, *, slots: int, in_hand: Callable[[], float]) -> None:
+        """Show how full a lane is, and that it sends: a worker without a free slot looks dead."""
+        self.slots.labels(lane).set(slots)
+        self.in_hand.labels(lane).set_function(in_hand)
+        self.halted.labels(lane).set(0)
 
 
 class Telemetry:

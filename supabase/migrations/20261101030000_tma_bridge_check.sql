@@ -41,7 +41,7 @@ begin
             jsonb_object_keys(v_tables) t (name)
         where t.name <> 'tma_events'
         union all
-        select unnest(array['sweep_tma', 'tma_event_stats', 'tma_bridge_check',
+        select unnest(array['sweep_tma', 'tma_backlog', 'tma_event_stats', 'tma_bridge_check',
             'register_tma_bot', 'insert_tma_probe', 'delete_tma_probe'])
     ) f;
 

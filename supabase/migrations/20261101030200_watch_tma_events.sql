@@ -63,3 +63,37 @@ revoke execute on function public.count_failed_tma_events(bigint[], text, timest
     from public, anon, authenticated;
 grant execute on function public.count_failed_tma_events(bigint[], text, timestamptz, timestamptz)
     to service_role, tma_bridge;
+
+create or replace function public.tma_backlog() returns jsonb
+language plpgsql stable security definer set search_path = '' as $$
+declare
+    v_backlog jsonb;
+    v_table regclass;
+begin
+    select jsonb_build_object('tma_events', jsonb_build_object(
+        'pending', count(*) filter (where e.status = 'pending' and e.deliver_after <= now()),
+        'processing', count(*) filter (where e.status = 'processing'),
+        'oldest_pending_seconds', coalesce(extract(epoch from now() - min(
+            greatest(e.created_at, e.deliver_after)
+        ) filter (where e.status = 'pending' and e.deliver_after <= now())), 0)
+    ))
+    into v_backlog
+    from public.tma_events e
+    where e.settled_at is null;
+
+    -- What rings as a request table is one.
+    for v_table in
+        select t.tgrelid from pg_trigger t
+        where t.tgfoid = 'bridge.ring_for_requests()'::regprocedure
+    loop
+        v_backlog := v_backlog || jsonb_build_object(
+            (select c.relname from pg_class c where c.oid = v_table),
+            bridge.count_requests(v_table)
+        );
+    end loop;
+    return v_backlog;
+end $$;
+comment on function public.tma_backlog() is
+    'What waits, for the metrics: {table: {"pending", "processing", "oldest_pending_seconds"}}, of tma_events and every request table. Reads open rows only.';
+revoke execute on function public.tma_backlog() from public, anon, authenticated;
+grant execute on function public.tma_backlog() to service_role, tma_bridge;

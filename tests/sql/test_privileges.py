@@ -29,6 +29,7 @@ BRIDGE_FUNCTIONS = [
     "settle_tma_events(jsonb)",
     "start_tma_events(jsonb)",
     "sweep_tma(interval,boolean,jsonb)",
+    "tma_backlog()",
     "tma_bridge_check()",
     "tma_event_stats()",
 ]

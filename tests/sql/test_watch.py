@@ -1,4 +1,4 @@
-"""What an operator looks at: recent_tma_events and count_failed_tma_events."""
+"""What an operator looks at: recent_tma_events, count_failed_tma_events and tma_backlog."""
 
 from typing import Any
 
@@ -70,3 +70,19 @@ def test_failures_are_counted_as_a_retry_would_take_them(
     assert counted(p_ids=[uncertain]) == {"uncertain": 1}
     assert counted(p_failure="blocked") == {"blocked": 2}
     assert counted(p_since="tomorrow") == {}
+
+
+def test_the_backlog_of_every_lane(database: Connection, worker: Worker) -> None:
+    """What is due and open; nothing that is scheduled, taken or done."""
+    end(database, worker, telegram_id=1)
+    insert(database, telegram_id=2, created_in=-60, due_in=-60)
+    insert(database, telegram_id=3)
+    worker.claim(1)
+    insert(database, telegram_id=4, due_in=3600)
+    insert(database, "plan_requests", created_in=-30)
+
+    (row,) = worker.call("tma_backlog")
+
+    events, plans = row["answer"]["tma_events"], row["answer"]["plan_requests"]
+    assert (events["pending"], events["processing"], plans["pending"]) == (1, 1, 1)
+    assert events["oldest_pending_seconds"] < 30 <= plans["oldest_pending_seconds"]

@@ -223,6 +223,7 @@ class Courier:
         try:
             return await self._deliver(event.telegram_id, message)
         finally:
+            self._pacing.sent(event.telegram_id)
             laps.lap("send")
 
     async def _deliver(self, chat_id: int, message: Message) -> Outcome:

@@ -3,6 +3,8 @@
 import asyncio
 from itertools import pairwise
 
+import pytest
+
 from realtime_bridge.pacing import PATIENCE_SECONDS, Limits, Pacing
 from tests.unit.virtual_time import in_virtual_time
 
@@ -18,6 +20,7 @@ async def send_all(pacing, chats, within=1000.0, workers=64):
             while (wait := await pacing.turn(chat, within)) is not None:
                 await asyncio.sleep(wait)
             sent.append((loop.time(), chat))
+            pacing.sent(chat)
 
     await asyncio.gather(*(worker() for _ in range(workers)))
     return sent
@@ -92,13 +95,52 @@ def test_a_busy_chat_delays_nobody_else():
 
 
 def test_a_row_whose_chat_must_wait_long_gives_its_slot_back():
-    """After the patience is over the caller is told when to ask again."""
+    """The caller is told at once when to ask again, and then it is time."""
 
     async def scenario():
         pacing = new_pacing()
         await pacing.turn(-5, 10)
 
-        assert await pacing.turn(-5, 10) == PATIENCE_SECONDS
+        wait = await pacing.turn(-5, 10)
+
+        assert wait == pytest.approx(3.125, abs=0.01)
+        await asyncio.sleep(wait)
+        assert await pacing.turn(-5, 10) is None
+
+    in_virtual_time(scenario())
+
+
+def test_a_turn_of_the_bot_that_does_not_come_costs_the_chat_nothing():
+    """The row is handed back, and its chat may send as much as before."""
+
+    async def scenario():
+        pacing = new_pacing(Limits(bot_per_second=0.1, chat_burst=1))
+        await pacing.turn(1, 10)
+        await pacing.turn(2, 10)
+
+        assert await pacing.turn(3, 1.0) == PATIENCE_SECONDS
+
+        await asyncio.sleep(15)
+        before = asyncio.get_running_loop().time()
+        assert await pacing.turn(3, 10) is None
+        assert asyncio.get_running_loop().time() - before < 0.1
+
+    in_virtual_time(scenario())
+
+
+def test_messages_are_counted_from_when_they_arrived():
+    """One that took long is not followed sooner because the way was quick for the next."""
+
+    async def scenario():
+        loop, pacing, arrived = asyncio.get_running_loop(), new_pacing(), []
+        for way in (0.9, 0.01, 0.01, 0.01, 0.01):
+            await pacing.turn(1, 10)
+            await asyncio.sleep(way)
+            arrived.append(loop.time())
+            pacing.sent(1)
+
+        assert most_in_any(1.0, arrived) <= 3
+        assert arrived[3] - arrived[0] >= 1.0
 
     in_virtual_time(scenario())
 

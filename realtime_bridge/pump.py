@@ -83,7 +83,11 @@ class Observer(Protocol[RowIn, ResultIn]):
         """Something rang: changes, broadcast or ready."""
 
     def claimed(self, lane: str, rows: Sequence[RowIn], source: str) -> None:
-        """These rows are ours now; `source` is what led to the claim."""
+        """These rows are ours now; `source` is what led to the claim.
+
+        It is "sweep" for rows that a sweep found although the lane had nothing to do: if they
+        had waited, nobody had rung for them.
+        """
 
     def settled(self, lane: str, row: RowIn, outcome: ResultIn, laps: Laps, *, held: bool) -> None:
         """An outcome was written (`held`), or refused because the row was not ours any more."""
@@ -147,6 +151,7 @@ class Pump(Generic[Row, Result]):
         self._swept_at = -inf
         self._down_since = inf
         self._not_before = -inf  # while the queue is down or sending is halted
+        self._busy = False  # since the last sweep: rows that wait may do so for others to be sent
         self._in_hand: dict[asyncio.Task[None], Row] = {}
         self._settling: set[asyncio.Task[None]] = set()
 
@@ -247,10 +252,11 @@ class Pump(Generic[Row, Result]):
             case None:
                 pass
             case seconds if seconds <= 0:
-                self._claim_by(self._clock(), "sweep")
+                self._claim_by(self._clock(), "backlog" if self._busy else "sweep")
                 self._look_ahead()  # for the one after it
             case seconds:
                 self._due_at = self._clock() + seconds
+        self._busy = bool(self._in_hand)
 
     async def _claim(self) -> bool:
         source = self._source if self._claim_at <= self._due_at else "due"
@@ -306,6 +312,7 @@ class Pump(Generic[Row, Result]):
     def _hand_out(self, row: Row) -> None:
         task = asyncio.create_task(self._handle(row))
         self._in_hand[task] = row
+        self._busy = True
         task.add_done_callback(self._taken_care_of)
 
     def _taken_care_of(self, task: asyncio.Task[None]) -> None:

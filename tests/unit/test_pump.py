@@ -315,6 +315,28 @@ def test_a_row_that_may_be_tried_again_is_not_forgotten_until_the_next_sweep(liv
     lived(scenario, queue, later)
 
 
+def test_rows_that_wait_for_a_slot_were_not_missed_by_the_doorbell(lived):
+    """Only what a sweep finds while there was nothing to do was not rung for."""
+    queue, observer = MemoryQueue(rows=[Row(n) for n in range(40)]), Quiet()
+    queue.next_due = 0.0
+
+    async def slow(row, laps):
+        await asyncio.sleep(1)
+        return Sent(row.id)
+
+    async def scenario(pump):
+        await until(lambda: len(queue.settled) == 40)
+        queue.next_due = None
+        assert "sweep" not in observer.sources
+        await asyncio.sleep(20)
+        queue.rows.append(Row(99))
+        queue.next_due = 0.0
+        await until(lambda: len(queue.settled) == 41, seconds=40.0)
+
+    lived(scenario, queue, slow, observer=observer)
+    assert observer.sources[-1] == "sweep"
+
+
 def test_a_queue_that_does_not_answer_is_asked_again_after_a_pause(lived):
     """No busy loop while it is down, and everything goes on when it is back."""
     queue, observer = MemoryQueue(rows=[Row(1)], fail=10), Quiet()

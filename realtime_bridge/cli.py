@@ -1,6 +1,7 @@
 """The command line. Commands import what they need when they run: --help answers at once."""
 
 import asyncio
+import logging
 import signal
 import sys
 from datetime import UTC, datetime, timedelta
@@ -55,6 +56,9 @@ def run(env_file: Path | None) -> None:
         asyncio.run(run_until_signal(settings))
     except ConfigurationError as error:
         _fail_configuration(error)
+    except Exception:
+        logging.getLogger(__name__).critical("crashed", exc_info=True)
+        sys.exit(EXIT_FAILURE)
 
 
 @cli.command()

@@ -5,6 +5,7 @@ import re
 import sys
 from collections.abc import Iterable
 from typing import Literal, TextIO
+from urllib.parse import quote
 
 import structlog
 from structlog.typing import Processor
@@ -13,7 +14,7 @@ HIDDEN = "[secret]"
 
 # What a secret looks like when it is none of the configured ones: a JWT, an sb_ key, a bot token.
 _LOOKS_SECRET = re.compile(
-    r"eyJ[\w-]{10,}\.[\w-]{10,}\.[\w-]*|sb_secret_[\w-]+|\d{5,}:[A-Za-z0-9_-]{30,}"
+    r"eyJ[\w-]{10,}\.[\w-]{10,}\.[\w-]*|sb_secret_[\w-]+|\d{5,}(?::|%3[Aa])[A-Za-z0-9_-]{30,}"
 )
 
 # Without the local variables, which hold payloads and texts.
@@ -71,7 +72,12 @@ def configure(
         foreign_pre_chain=shared,
         processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *renderer],
     )
-    formatter.secrets = tuple(secret for secret in secrets if secret)
+    formatter.secrets = tuple(
+        written
+        for secret in secrets
+        if secret
+        for written in {secret, quote(secret, safe=""), repr(secret)[1:-1]}
+    )
     handler = logging.StreamHandler(stream)
     handler.setFormatter(formatter)
     logging.basicConfig(level=level, handlers=[handler], force=True)

@@ -2,7 +2,8 @@
 
 The embedded stack, the bridge as a process of its own, and a simulated Mini App: the real
 supabase client with the anon key and a signed initData header. The screen shows each row's way
-through the states, by the database's clock, and the text as the user reads it.
+through the states, by the database's clock, and the text as the user reads it. The page at /demo
+shows the same in the browser, where the visitor is the Mini App's user.
 """
 
 import asyncio
@@ -13,22 +14,22 @@ import sys
 import tempfile
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import chain, count, cycle
 from pathlib import Path
 from typing import Any
 
 import aiohttp
-import psycopg
 from postgrest.types import ReturnMethod
-from psycopg.rows import dict_row
 from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 from supabase import AsyncClient, AsyncClientOptions, acreate_client
 
+from realtime_bridge.local.errors import StackError
+from realtime_bridge.local.npm import find_supabase_js
+from realtime_bridge.local.page import Page, Way, Ways
 from realtime_bridge.local.stack import LocalStack
 
 USER = {"id": 700_100_200, "first_name": "Олена", "language_code": "en"}
@@ -37,29 +38,8 @@ SHOWN = 8
 LOOK_SECONDS = 0.1
 START_SECONDS = 60.0
 STOP_SECONDS = 8.0
-
-LOOK = """
-select id, event_type, status, attempt, created_at,
-    extract(epoch from claimed_at - created_at) * 1000 as claimed_ms,
-    extract(epoch from send_started_at - created_at) * 1000 as sending_ms,
-    extract(epoch from delivered_at - created_at) * 1000 as delivered_ms,
-    extract(epoch from created_at) as inserted, message_id, failure
-from public.tma_events order by id desc limit %s
-"""
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One event's way so far; times in milliseconds since its insert, None where not there yet."""
-
-    id: int
-    event_type: str
-    status: str
-    inserted: float  # unix seconds
-    claimed_ms: float | None
-    sent_ms: float | None
-    delivered_ms: float | None
-    text: str
+# Telegram opens the Mini App by it; the page plays that part.
+MINI_APP_URL = "https://t.me/demo_bot/app"
 
 
 def samples(today: datetime) -> Iterator[dict[str, Any]]:
@@ -109,21 +89,36 @@ async def run_demo(*, port: int, every: float, count: int | None) -> int:
 
 async def _demo(console: Console, *, port: int, every: float, count: int | None) -> int:
     console.print("Starting Postgres, PostgREST, Realtime and a Bot API on this machine ...")
-    async with LocalStack(port=port) as stack, _bridge(stack, console):
+    page = Page(USER, await _supabase_js(console))
+    async with (
+        LocalStack(port=port, routes=page.routes()) as stack,
+        page.open(stack) as ways,
+        _bridge(stack, console),
+    ):
         mini_app = await _mini_app(stack)
         console.print(
             f"The bridge runs. A Mini App user (chat {USER['id']}) now writes rows "
-            "with the anon key. Ctrl-C stops.\n"
+            "with the anon key. Ctrl-C stops."
         )
+        console.print(f"Open {stack.url}/demo to write rows yourself.\n", soft_wrap=True)
         screen = _Screen(console)
         writing = asyncio.create_task(_write(mini_app, every, count))
         try:
             with screen:
-                await _watch(stack, screen, count)
+                await _watch(ways, screen, count)
         finally:
             writing.cancel()
     console.print(f"{count} events delivered; nothing is left running.")
     return 0
+
+
+async def _supabase_js(console: Console) -> Path | None:
+    """The browser's supabase-js; without it the page can only watch, the rest is as ever."""
+    try:
+        return await asyncio.to_thread(find_supabase_js, console.print)
+    except StackError as error:
+        console.print(f"You cannot write rows on the page: {error}", markup=False)
+        return None
 
 
 async def _mini_app(stack: LocalStack) -> AsyncClient:
@@ -160,7 +155,13 @@ async def _bridge(stack: LocalStack, console: Console) -> AsyncIterator[None]:
                 "-m",
                 "realtime_bridge",
                 "run",
-                env={**os.environ, **stack.env(), "HTTP_PORT": "0", "LOG_FORMAT": "json"},
+                env={
+                    **os.environ,
+                    **stack.env(),
+                    "HTTP_PORT": "0",
+                    "LOG_FORMAT": "json",
+                    "MINI_APP_URL": MINI_APP_URL,
+                },
                 cwd=folder,  # a .env of the caller is not the demo's
                 stdout=output,
                 stderr=output,
@@ -197,47 +198,18 @@ async def _end(process: asyncio.subprocess.Process) -> None:
             await process.wait()
 
 
-async def _watch(stack: LocalStack, screen: "_Screen", count: int | None) -> None:
-    """Look at the table and at what Telegram accepted, until `count` rows are delivered."""
-    database = stack.env()["DATABASE_URL"]
-    async with (
-        await psycopg.AsyncConnection.connect(
-            database, autocommit=True, row_factory=dict_row
-        ) as connection,
-        aiohttp.ClientSession() as session,
-    ):
-        while True:
-            rows = await (await connection.execute(LOOK, (SHOWN,))).fetchall()
-            async with session.get(f"{stack.url}/_sent") as response:
-                sent = {message["message_id"]: message for message in await response.json()}
-            shown = [_row(row, sent) for row in reversed(rows)]
-            screen.show(shown)
-            if count and rows and rows[0]["id"] >= count and _all_delivered(shown):
-                return
-            await asyncio.sleep(LOOK_SECONDS)
+async def _watch(ways: Ways, screen: "_Screen", count: int | None) -> None:
+    """Look at the rows and at what Telegram accepted, until `count` rows are delivered."""
+    while True:
+        shown = await ways.latest(SHOWN)
+        screen.show(shown)
+        if count and shown and shown[-1].id >= count and _all_delivered(shown):
+            return
+        await asyncio.sleep(LOOK_SECONDS)
 
 
-def _all_delivered(rows: list[Row]) -> bool:
-    return all(row.status == "delivered" for row in rows)
-
-
-def _row(row: dict[str, Any], sent: dict[int, dict[str, Any]]) -> Row:
-    message = sent.get(row["message_id"])
-    inserted = float(row["inserted"])
-    return Row(
-        id=row["id"],
-        event_type=row["event_type"],
-        status=row["status"],
-        inserted=inserted,
-        claimed_ms=_number(row["claimed_ms"]),
-        sent_ms=(message["received_at"] - inserted) * 1000 if message else None,
-        delivered_ms=_number(row["delivered_ms"]),
-        text=message["text"] if message else row["failure"] or "",
-    )
-
-
-def _number(value: Any) -> float | None:
-    return None if value is None else float(value)
+def _all_delivered(ways: list[Way]) -> bool:
+    return all(way.status == "delivered" for way in ways)
 
 
 class _Screen:
@@ -256,7 +228,7 @@ class _Screen:
         if self._live:
             self._live.stop()
 
-    def show(self, rows: list[Row]) -> None:
+    def show(self, rows: list[Way]) -> None:
         """Show the latest rows, oldest first."""
         if self._live:
             self._live.update(_table(rows), refresh=True)
@@ -267,13 +239,17 @@ class _Screen:
                 self._console.print(_line(row), markup=False, highlight=False, soft_wrap=True)
 
 
-def _line(row: Row) -> str:
+def _line(row: Way) -> str:
     way = f"inserted {_time(row)} -> claimed {_ms(row.claimed_ms)} -> sent {_ms(row.sent_ms)}"
-    text = row.text.replace("\n", "\n    ")
+    text = _text_of(row).replace("\n", "\n    ")
     return f"#{row.id} {row.event_type}: {way} -> {row.status} {_ms(row.delivered_ms)}\n    {text}"
 
 
-def _time(row: Row) -> str:
+def _text_of(row: Way) -> str:
+    return row.text or row.failure or ""
+
+
+def _time(row: Way) -> str:
     return datetime.fromtimestamp(row.inserted).astimezone().strftime("%H:%M:%S.%f")[:-3]
 
 
@@ -281,7 +257,7 @@ def _ms(value: float | None) -> str:
     return "..." if value is None else f"+{value:.0f} ms"
 
 
-def _table(rows: list[Row]) -> Table:
+def _table(rows: list[Way]) -> Table:
     table = Table(title="What becomes of each row (milliseconds after its insert)", expand=True)
     table.add_column("id", justify="right")
     table.add_column("event")
@@ -296,7 +272,7 @@ def _table(rows: list[Row]) -> Table:
             row.event_type,
             _time(row),
             *(_ms(value) for value in (row.claimed_ms, row.sent_ms, row.delivered_ms)),
-            Text(row.text),
+            Text(_text_of(row)),
             style=style,
         )
     return table

@@ -1,0 +1,81 @@
+// The chat as Telegram would draw it. Nothing here becomes HTML: text stays text.
+
+import { safeLink, tree } from './entities.js'
+
+const TAGS = {
+  bold: 'strong', italic: 'em', underline: 'u', strikethrough: 's', code: 'code', pre: 'pre',
+  blockquote: 'blockquote', expandable_blockquote: 'blockquote', spoiler: 'mark',
+}
+const KEPT = 100
+
+/** Shows one chat in `list`; `open(url)` is called when somebody presses a message's button. */
+export class Chat {
+  constructor(list, open) {
+    this.list = list
+    this.open = open
+    this.empty = node('li', 'empty', 'No messages yet. The first comes in a moment.')
+    list.append(this.empty)
+  }
+
+  /** Add accepted messages, oldest first. */
+  add(messages) {
+    if (!messages.length) return
+    const { list } = this
+    const atEnd = list.scrollHeight - list.scrollTop - list.clientHeight < 40
+    this.empty.remove()
+    list.append(...messages.slice(-KEPT).map((message) => this.bubble(message)))
+    while (list.childElementCount > KEPT) list.firstElementChild.remove()
+    if (atEnd) list.scrollTop = list.scrollHeight
+  }
+
+  bubble(message) {
+    const item = node('li', 'message')
+    const text = node('div', 'bubble')
+    text.append(...drawn(tree(message.text, message.entities ?? [])))
+    const at = new Date(message.received_at * 1000)
+    const time = node('time', '', at.toLocaleTimeString([], { hour: '2-digit', minute: '2-digit' }))
+    time.dateTime = at.toISOString()
+    text.append(time)
+    item.append(text)
+    for (const row of message.reply_markup?.inline_keyboard ?? []) item.append(this.buttons(row))
+    return item
+  }
+
+  buttons(row) {
+    const line = node('div', 'keyboard')
+    for (const { text, url, web_app: app } of row) {
+      const button = node('button', '', text)
+      button.type = 'button'
+      button.addEventListener('click', () => this.open(url ?? app?.url))
+      line.append(button)
+    }
+    return line
+  }
+}
+
+function drawn(nodes) {
+  return nodes.map((part) => {
+    if (typeof part === 'string') return document.createTextNode(part)
+    const element = styled(part.entity)
+    element.append(...drawn(part.children))
+    return element
+  })
+}
+
+function styled(entity) {
+  const link = entity.type === 'text_link' && safeLink(entity.url)
+  if (!link) return node(TAGS[entity.type] ?? 'span')
+  const anchor = node('a')
+  anchor.href = link
+  anchor.target = '_blank'
+  anchor.rel = 'noreferrer'
+  return anchor
+}
+
+/** Make an element with a class and a text. */
+export function node(tag, className = '', text = '') {
+  const element = document.createElement(tag)
+  if (className) element.className = className
+  if (text) element.textContent = text
+  return element
+}

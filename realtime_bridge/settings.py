@@ -326,8 +326,11 @@ class Settings(BaseModel):
 
     @property
     def turn_limit(self) -> float:
-        """Seconds a claimed row may wait for its turn: what the lease leaves beside the send."""
-        return min(2.0, self.lease_seconds - 2 * self.send_timeout)
+        """Seconds a claimed row may wait for the bot's turn: part of what the lease leaves.
+
+        More than all slots take at the usual rates, or rows would be claimed to be handed back.
+        """
+        return min(10.0, (self.lease_seconds - 2 * self.send_timeout) / 2)
 
     @model_validator(mode="after")
     def _lease_outlives_send(self) -> Self:

@@ -90,6 +90,7 @@ async def test_the_first_subscriber_misses_what_came_before_the_reader_started(p
         connected(running) as client,
     ):
         await client.join(postgres_changes=[on_tma_events()])
+        await eventually(lambda: running.realtime._changes.is_reading)
         await execute(dsn, INSERT.format(1))
         await client.next("system")
         await execute(dsn, INSERT.format(2))

@@ -81,12 +81,8 @@ def test_an_update_tells_the_old_key_only_when_it_changed(log_of):
     )
 
     plain, rekeyed = [m for m in messages if isinstance(m, Update)]
-    assert (plain.new, plain.old, plain.old_is_full) == (("1", "b", None), None, False)
-    assert (rekeyed.new, rekeyed.old, rekeyed.old_is_full) == (
-        ("2", "b", None),
-        ("1", None, None),
-        False,
-    )
+    assert (plain.new, plain.old) == (("1", "b", None), None)
+    assert (rekeyed.new, rekeyed.old) == (("2", "b", None), ("1", None, None))
 
 
 def test_a_full_identity_tells_the_whole_former_row(log_of):
@@ -100,8 +96,8 @@ def test_a_full_identity_tells_the_whole_former_row(log_of):
 
     [updated] = [m for m in messages if isinstance(m, Update)]
     [deleted] = [m for m in messages if isinstance(m, Delete)]
-    assert (updated.old, updated.old_is_full) == (("1", "a", None), True)
-    assert (deleted.old, deleted.old_is_full) == (("1", "b", None), True)
+    assert (updated.new, updated.old) == (("1", "b", None), ("1", "a", None))
+    assert deleted.old == ("1", "b", None)
 
 
 def test_a_large_value_left_alone_is_not_in_the_log(log_of):

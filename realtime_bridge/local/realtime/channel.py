@@ -279,6 +279,8 @@ class Channel:
             for asked, wish in zip(self._asked, wishes, strict=True)
         ]
         self._services.directory.serve(self, tuple(served))
+        # The reader stops when nobody is served for a while, perhaps just now.
+        await self._services.feed.until_reading()
         return True
 
     async def _pause(self, between: tuple[float, float]) -> None:

@@ -31,7 +31,10 @@ class DecodeError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """One column of a relation; `key` when it belongs to the replica identity."""
+    """One column of a relation; `key` when it belongs to the replica identity.
+
+    Under `replica identity full` all of them do.
+    """
 
     name: str
     type_oid: int
@@ -74,25 +77,22 @@ class Insert:
 
 @dataclass(frozen=True, slots=True)
 class Update:
-    """A changed row.
+    """A changed row, and of the former one its identity's columns where they are told.
 
-    `old` is absent when the identity did not change, else the former row, of which only the key
-    columns are filled unless `old_is_full`.
+    They are not when the identity is as before; the other columns of `old` are NULL.
     """
 
     relation: int
     new: Row
     old: Row | None
-    old_is_full: bool
 
 
 @dataclass(frozen=True, slots=True)
 class Delete:
-    """A deleted row; only its key columns are filled unless `old_is_full`."""
+    """A deleted row; only its identity's columns are filled."""
 
     relation: int
     old: Row
-    old_is_full: bool
 
 
 Message = Relation | Begin | Commit | Insert | Update | Delete
@@ -132,8 +132,8 @@ def _message(tag: str, reader: "_Reader") -> Message | None:
             return _update(reader)
         case "D":
             relation = reader.number("I")
-            kind = reader.expect("KO")
-            return Delete(relation, reader.row(), old_is_full=kind == "O")
+            reader.expect("KO")
+            return Delete(relation, reader.row())
         case "T" | "Y" | "O" | "M":
             return None
         case _:
@@ -153,11 +153,11 @@ def _relation(reader: "_Reader") -> Relation:
 
 def _update(reader: "_Reader") -> Update:
     relation = reader.number("I")
-    kind, old = reader.expect("KON"), None
-    if kind != "N":
+    old = None
+    if reader.expect("KON") != "N":
         old = reader.row()
         reader.expect("N")
-    return Update(relation, reader.row(), old, old_is_full=kind == "O")
+    return Update(relation, reader.row(), old)
 
 
 class _Reader:

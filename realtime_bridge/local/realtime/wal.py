@@ -102,22 +102,22 @@ def _change(
     match message:
         case Insert(new=new):
             return RowChange(relation, "INSERT", at, _fields(relation, new), {})
-        case UpdateMessage(new=new, old=None):
-            # The key is as before: the new row tells it.
-            identity = _fields(relation, new, keys_only=True)
+        case UpdateMessage(new=new, old=old):
+            # Where no former identity is told, it is as before: the new row has it.
+            identity = _identity(relation, new if old is None else old)
             return RowChange(relation, "UPDATE", at, _fields(relation, new), identity)
-        case UpdateMessage(new=new, old=old, old_is_full=full) if old is not None:
-            identity = _fields(relation, old, keys_only=not full)
-            return RowChange(relation, "UPDATE", at, _fields(relation, new), identity)
-        case Delete(old=old, old_is_full=full):
-            identity = _fields(relation, old, keys_only=not full)
-            return RowChange(relation, "DELETE", at, {}, identity)
-    raise AssertionError(message)
+        case Delete(old=old):
+            return RowChange(relation, "DELETE", at, {}, _identity(relation, old))
 
 
-def _fields(relation: Relation, row: pgoutput.Row, *, keys_only: bool = False) -> Fields:
+def _fields(relation: Relation, row: pgoutput.Row) -> Fields:
     return {
         column.name: value
         for column, value in zip(relation.columns, row, strict=True)
-        if value is not UNCHANGED and (column.key or not keys_only)
+        if value is not UNCHANGED
     }
+
+
+def _identity(relation: Relation, row: pgoutput.Row) -> Fields:
+    fields = _fields(relation, row)
+    return {c.name: fields[c.name] for c in relation.columns if c.key and c.name in fields}

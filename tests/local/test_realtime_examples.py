@@ -1,0 +1,16 @@
+"""The examples in the docstrings of the local Realtime say the truth."""
+
+import doctest
+
+import pytest
+
+from realtime_bridge.local.realtime import bindings, elixir, frames, pgoutput
+
+
+@pytest.mark.parametrize("module", [bindings, elixir, frames, pgoutput], ids=lambda m: m.__name__)
+def test_examples_hold(module):
+    """Each example prints what it says."""
+    outcome = doctest.testmod(module)
+
+    assert outcome.attempted > 0
+    assert outcome.failed == 0

@@ -228,6 +228,16 @@ async def test_a_page_that_is_not_open_says_so(path):
         assert response.status == 503
 
 
+async def test_a_database_that_is_away_is_no_crash(world):
+    """The page asks a last time while the demo stops: 503, and nothing on the terminal."""
+    page = Page(USER, None)
+    async with page.open(world.stack) as ways, served(page) as http:
+        await ways._connection.close()
+
+        async with http.get("/demo/rows") as response:
+            assert response.status == 503
+
+
 async def test_every_field_has_a_name():
     """For who hears the page: a label around the field, or one of its own."""
     html = (STATIC / "index.html").read_text()

@@ -1,6 +1,5 @@
 """What the browser gets: the page, its scripts, a signed user, and the rows' ways."""
 
-import asyncio
 import json
 import time
 from collections.abc import AsyncIterator, Mapping
@@ -9,6 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import psycopg
 from aiohttp import web
 
 from realtime_bridge.local.initdata import sign
@@ -35,7 +35,7 @@ class Page:
 
     `GET /demo` is the page, `GET /demo/session` what a Mini App knows when it is opened (the
     public key, and Telegram's signature of its user), `GET /demo/rows` the latest rows' ways,
-    oldest first. Before `open` the latter two answer 503.
+    oldest first. The latter two answer 503 before `open` and when the database is away.
     """
 
     def __init__(self, user: Mapping[str, Any], supabase_js: Path | None) -> None:
@@ -90,6 +90,8 @@ class Page:
     async def _rows(self, _: web.Request) -> web.Response:
         if self._ways is None:
             raise web.HTTPServiceUnavailable
-        # Shielded: a browser that goes away must not cancel a query on the shared connection.
-        ways = await asyncio.shield(self._ways.latest(SHOWN))
+        try:
+            ways = await self._ways.latest(SHOWN)
+        except psycopg.Error as error:  # the demo is ending
+            raise web.HTTPServiceUnavailable from error
         return web.json_response([asdict(way) for way in ways], headers=_HEADERS)

@@ -44,6 +44,8 @@ lint: install
 lock:
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
 	  --no-emit-index-url --no-annotate --extra local --group dev pyproject.toml -o requirements/dev.txt
+	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
+	  --no-emit-index-url --no-annotate pyproject.toml -o requirements/run.txt
 
 # Writes the files that are made from the code: .env.example and docs/settings.md.
 reference: install

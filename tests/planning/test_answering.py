@@ -110,6 +110,16 @@ async def test_an_exception_fails_the_request_with_a_sentence_for_the_user(error
     assert outcome == Failed(text, (NewEvent(event, {"reason": text}),) if event else ())
 
 
+async def test_a_failure_names_the_lead_as_the_request_did():
+    """With the user's timezone, and without letters that the database refuses."""
+    row = request(payload={"lead_name": "A\x00nn", "tz": "Europe/Kyiv", "notes": "x"})
+
+    outcome = await answered(raising(Unanswerable("No.")), row=row, failed_event="draft_failed")
+
+    (event,) = outcome.events
+    assert event.payload == {"lead_name": "Ann", "tz": "Europe/Kyiv", "reason": "No."}
+
+
 @pytest.mark.parametrize(
     ("later", "retries", "expected"),
     [

@@ -12,7 +12,7 @@ import { anonKey, newUser, registerBot, rowsOf, sign, url } from './stack.ts'
 import { Wire } from './wire.ts'
 
 const STEP = { eventType: 'step_completed', leadId: 42, payload: { step_id: '3' } }
-const AT_ONCE = [0, 0, 0]
+const AT_ONCE = [0, 0, 0, 0]
 
 describe('sendEvent', () => {
   let wire: Wire
@@ -64,11 +64,11 @@ describe('sendEvent', () => {
   })
 
   test('tries again until the server is well', async () => {
-    wire.fail('POST', 'dropped', 'bad gateway', 'login page')
+    wire.fail('POST', 'dropped', 'bad gateway', 'too many', 'login page')
 
     await sendEvent(client, STEP, { retries: AT_ONCE })
 
-    assert.equal(wire.count, 4)
+    assert.equal(wire.count, 5)
     assert.equal((await rowsOf('tma_events', user.id)).length, 1)
   })
 
@@ -107,6 +107,17 @@ describe('sendEvent', () => {
 
     await assert.rejects(sending, { name: 'AbortError' })
     assert.deepEqual(await rowsOf('tma_events', user.id), [])
+  })
+
+  test('stops in the middle of its last try', async () => {
+    const leaving = new AbortController()
+    wire.fail('POST', 'hang')
+    const sending = sendEvent(client, STEP, { retries: [], signal: leaving.signal })
+    await wire.arrived('POST')
+
+    leaving.abort(new Error('the page was left'))
+
+    await assert.rejects(sending, { message: 'the page was left' })
   })
 
   test('does not begin when it has been told to stop', async () => {

@@ -14,11 +14,13 @@ test('chance takes up to half of a wait away', () => {
 
 test('a pause ends with the reason of its signal', async () => {
   const leaving = new AbortController()
+  const timers = countTimers()
   const pausing = pause(60_000, leaving.signal)
 
   leaving.abort(new Error('gone'))
 
   await assert.rejects(pausing, { message: 'gone' })
+  assert.equal(countTimers(), timers)
 })
 
 test('a pause does not begin when its signal has aborted', async () => {
@@ -42,4 +44,8 @@ test('work is told when the signal around it aborts', async () => {
 
 function aborted(signal: AbortSignal): Promise<boolean> {
   return new Promise((resolve) => signal.addEventListener('abort', () => resolve(true)))
+}
+
+function countTimers(): number {
+  return process.getActiveResourcesInfo().filter((name) => name === 'Timeout').length
 }

@@ -16,9 +16,9 @@ import { eventually } from './stack.ts'
  *
  * lost: the server gets and answers it, the answer does not arrive. cut: the same, and from then
  * on there is no network. dropped: it does not reach the server. hang: nor does it end. bad
- * gateway, login page: somebody else answers.
+ * gateway, too many, login page: somebody else answers.
  */
-export type Fault = 'lost' | 'cut' | 'dropped' | 'hang' | 'bad gateway' | 'login page'
+export type Fault = 'lost' | 'cut' | 'dropped' | 'hang' | 'bad gateway' | 'too many' | 'login page'
 type Method = 'GET' | 'POST'
 
 export class Wire {
@@ -95,6 +95,7 @@ export class Wire {
     if (fault === 'hang') return
     if (fault === 'dropped') return void outgoing.destroy()
     if (fault === 'bad gateway') return page(outgoing, 502, 'Bad Gateway')
+    if (fault === 'too many') return page(outgoing, 429, 'Too Many Requests')
     if (fault === 'login page') return page(outgoing, 200, 'Welcome to our hotel')
     const answer = await this.#pass(incoming, body)
     const content = await text(answer)

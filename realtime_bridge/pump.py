@@ -150,6 +150,7 @@ class Pump(Generic[Row, Result]):
         self._sweep_at = -inf
         self._swept_at = -inf
         self._down_since = inf
+        self._settle_until = -inf  # no sweep before
         self._not_before = -inf  # while the queue is down or sending is halted
         self._busy = False  # since the last sweep: rows that wait may do so for others to be sent
         self._in_hand: dict[asyncio.Task[None], Row] = {}
@@ -159,6 +160,10 @@ class Pump(Generic[Row, Result]):
     def in_hand(self) -> int:
         """Rows that are being handled now."""
         return len(self._in_hand)
+
+    @property
+    def _next_sweep(self) -> float:
+        return max(self._sweep_at, self._settle_until)
 
     def wake(self, source: str) -> None:
         """Say that there may be work; callable any number of times, from callbacks."""
@@ -187,7 +192,7 @@ class Pump(Generic[Row, Result]):
     async def step(self) -> bool:
         """Do what is due: the sweep, the claim, both or neither. True if the queue was asked."""
         asked = False
-        if self._clock() >= self._sweep_at:
+        if self._clock() >= self._next_sweep:
             await self._sweep()
             asked = True
         if self._clock() >= min(self._claim_at, self._due_at):
@@ -225,7 +230,7 @@ class Pump(Generic[Row, Result]):
         self._observer.queue_down(self.lane, error)
         self._not_before = now + wait
         patience = min(self._not_before - self._down_since, SETTLE_FIRST_SECONDS)
-        self._sweep_at = max(self._sweep_at, self._not_before + patience)
+        self._settle_until = self._not_before + patience
         self._claim_by(self._not_before, "back")
 
     def _up(self) -> None:
@@ -245,7 +250,7 @@ class Pump(Generic[Row, Result]):
         recovered = await self._queue.recover()
         self._swept_at = self._clock()
         self._sweep_at = self._swept_at + self._interval()
-        if recovered.returned or recovered.uncertain:
+        if recovered.returned or recovered.resent or recovered.uncertain:
             self._observer.recovered(self.lane, recovered)
         self._due_at = inf
         match recovered.next_due_seconds:
@@ -299,7 +304,7 @@ class Pump(Generic[Row, Result]):
         """Wait for the next deadline, which may come nearer meanwhile."""
         while not self._stopping:
             self._moved.clear()
-            next_at = max(self._not_before, min(self._claim_at, self._due_at, self._sweep_at))
+            next_at = max(self._not_before, min(self._claim_at, self._due_at, self._next_sweep))
             seconds = max(next_at - self._clock(), self._hold())
             if seconds <= 0:
                 return

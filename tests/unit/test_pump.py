@@ -392,6 +392,7 @@ def test_outcomes_are_written_before_a_sweep_asks_about_their_rows(lived):
         await asyncio.sleep(200)  # longer than the lease
         order.clear()
         queue.fail = 0
+        pump.wake("broadcast")  # a ring for nothing due asks for a sweep
         await until(lambda: "sweep" in order, seconds=40.0)
 
     lived(scenario, queue, send_while_it_goes_away, interval=3.0)

@@ -105,10 +105,19 @@ def _again(event: TmaEvent, why: str, retry_in: float, *, counted: bool) -> Sett
 class EventQueue:
     """`public.tma_events` as a queue (SQL contract: docs/sql.md)."""
 
-    def __init__(self, rpc: Rpc, *, lease: float, policy: Policy) -> None:
+    def __init__(
+        self,
+        rpc: Rpc,
+        *,
+        lease: float,
+        policy: Policy,
+        ended: Callable[[Failure], None] = lambda _: None,
+    ) -> None:
+        """`lease` is in seconds; `ended` is told of rows that failed without being handed out."""
         self._rpc = rpc
         self._lease = lease
         self._policy = policy
+        self._ended = ended
         self._starts: Coalescer[TmaEvent, bool] = Coalescer(self._start_all)
         self._settles: Coalescer[Settlement, bool] = Coalescer(self._settle_all)
 
@@ -194,6 +203,10 @@ class EventQueue:
             await asyncio.gather(*(self._settles.ask(one) for one in settlements))
         except (Unavailable, Refused) as error:
             log.warning("end_failed", rows=len(settlements), error=str(error))
+            return
+        for one in settlements:
+            if one.failure:
+                self._ended(one.failure)
 
 
 def read(row: Mapping[str, Any], max_attempts: int) -> TmaEvent | Settlement:

@@ -16,15 +16,15 @@ from realtime_bridge.answering import Answerer, RequestTable
 from realtime_bridge.backlog import Backlog
 from realtime_bridge.backoff import delays
 from realtime_bridge.doorbell import Bell, Doorbell, Reason
-from realtime_bridge.model import Outcome, TmaEvent
+from realtime_bridge.model import Failure, Outcome, TmaEvent
 from realtime_bridge.pacing import Limits, Pacing
 from realtime_bridge.pump import Pump
-from realtime_bridge.queue import EventQueue, Policy
+from realtime_bridge.queue import EventQueue, Policy, settlement
 from realtime_bridge.requests import Request, RequestOutcome, RequestQueue
 from realtime_bridge.rpc import Refused, Rpc, Unavailable
 from realtime_bridge.settings import ConfigurationError, Delivery, Settings
 from realtime_bridge.sweep import Follower, Leader
-from realtime_bridge.telemetry import Metrics, Telemetry
+from realtime_bridge.telemetry import FailureOf, Metrics, Telemetry, no_failure
 
 if TYPE_CHECKING:
     from aiogram import Bot
@@ -200,8 +200,18 @@ class Bridge:
         return EventQueue(
             rpc,
             lease=self.settings.lease_seconds,
-            policy=Policy(self.settings.delivery, self.settings.max_attempts),
+            policy=self._policy,
+            ended=lambda failure: self.metrics.events.labels(EVENTS, failure).inc(),
         )
+
+    @property
+    def _policy(self) -> Policy:
+        return Policy(self.settings.delivery, self.settings.max_attempts)
+
+    def _failure_of(self, row: TmaEvent, outcome: Outcome) -> Failure | None:
+        """What the queue makes of an outcome: a retry too many is a failure."""
+        decided = settlement(row, outcome, self._policy)
+        return decided.failure if decided else None
 
     def _leader(self, rpc: Rpc, queue: EventQueue) -> Leader[TmaEvent, Outcome]:
         return Leader(
@@ -228,13 +238,18 @@ class Bridge:
             EVENTS,
             leader,
             self._courier(bot, pacing, queue),
-            _Watch(self.metrics, self),
+            _Watch(self.metrics, self, failure_of=self._failure_of),
             slots=settings.concurrency,
             interval=self._sweep_interval,
             lease=settings.lease_seconds,
             hold=lambda: pacing.bot_pause,
         )
-        self.metrics.watch(EVENTS, slots=settings.concurrency, in_hand=lambda: pump.in_hand)
+        self.metrics.watch(
+            EVENTS,
+            slots=settings.concurrency,
+            in_hand=lambda: pump.in_hand,
+            outcomes=("delivered", "retry", "deferred", *Failure),
+        )
         return pump
 
     def _requests_lane(
@@ -255,7 +270,6 @@ class Bridge:
             interval=self._sweep_interval,
             lease=table.lease,
         )
-        return pump
         self.metrics.watch(table.name, slots=table.concurrency, in_hand=lambda: pump.in_hand)
         return pump
 
@@ -437,8 +451,10 @@ class Bridge:
 class _Watch(Telemetry):
     """Telemetry, with an eye on what the doorbell should have heard."""
 
-    def __init__(self, metrics: Metrics, bridge: Bridge) -> None:
-        super().__init__(metrics)
+    def __init__(
+        self, metrics: Metrics, bridge: Bridge, failure_of: FailureOf = no_failure
+    ) -> None:
+        super().__init__(metrics, failure_of)
         self._bridge = bridge
 
     def claimed(self, lane: str, rows: Any, source: str) -> None:

@@ -1,6 +1,6 @@
 """What happens, told twice: to the log for a person, to Prometheus for a machine."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import structlog
@@ -31,6 +31,14 @@ log = structlog.get_logger()
 disable_created_metrics()  # type: ignore[no-untyped-call]
 
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
+
+
+# Of a row and its outcome: the word for its failure, if it ends by it.
+FailureOf = Callable[[Any, Any], str | None]
+
+
+def no_failure(_row: Any, _outcome: Any) -> None:
+    """Take every outcome for what it says of itself."""
 
 
 class Metrics:
@@ -117,18 +125,35 @@ class Metrics:
             registry=self.registry,
         )
 
-    def watch(self, lane: str, *, slots: int, in_hand: Callable[[], float]) -> None:
-        """Show how full a lane is, and that it sends: a worker without a free slot looks dead."""
+    def watch(
+        self,
+        lane: str,
+        *,
+        slots: int,
+        in_hand: Callable[[], float],
+        outcomes: Iterable[str] = (),
+    ) -> None:
+        """Show a lane from its start: how full it is, and zeros for what has not happened yet.
+
+        A worker without a free slot looks dead, and a counter that begins at one has not risen.
+        """
         self.slots.labels(lane).set(slots)
         self.in_hand.labels(lane).set_function(in_hand)
         self.halted.labels(lane).set(0)
+        self.queue_errors.labels(lane)
+        for fate in ("returned", "resent", "uncertain"):
+            self.recovered.labels(lane, fate)
+        for outcome in outcomes:
+            self.events.labels(lane, outcome)
 
 
 class Telemetry:
     """The pumps' observer."""
 
-    def __init__(self, metrics: Metrics) -> None:
+    def __init__(self, metrics: Metrics, failure_of: FailureOf = no_failure) -> None:
+        """`failure_of` says which outcomes end their row, and as what."""
         self._metrics = metrics
+        self._failure_of = failure_of
 
     def woken(self, lane: str, source: str) -> None:
         """Count a ring."""
@@ -146,6 +171,8 @@ class Telemetry:
         word, details, level = describe(outcome)
         if not held and word != "lost":
             word, level = "too_late", "warning"
+        elif failure := self._failure_of(row, outcome):
+            word, level = failure, "warning" if level == "info" else level
         self._metrics.events.labels(lane, word).inc()
         if word == "delivered":
             self._metrics.delivery.labels(lane).observe(row.waited_seconds + laps.seconds)
@@ -164,11 +191,14 @@ class Telemetry:
 
     def recovered(self, lane: str, recovered: Recovered) -> None:
         """Report rows whose worker died."""
-        self._metrics.recovered.labels(lane, "returned").inc(recovered.returned)
-        self._metrics.recovered.labels(lane, "uncertain").inc(recovered.uncertain)
-        log.warning(
-            "recovered", lane=lane, returned=recovered.returned, uncertain=recovered.uncertain
-        )
+        fates = {
+            "returned": recovered.returned,
+            "resent": recovered.resent,
+            "uncertain": recovered.uncertain,
+        }
+        for fate, rows in fates.items():
+            self._metrics.recovered.labels(lane, fate).inc(rows)
+        log.warning("recovered", lane=lane, **fates)
 
     def queue_down(self, lane: str, error: Exception) -> None:
         """Report that the database does not answer, with the fix where there is one."""

@@ -1,0 +1,86 @@
+"""What happens, in numbers and in words."""
+
+from types import SimpleNamespace
+
+import pytest
+from prometheus_client import generate_latest
+
+from realtime_bridge.laps import Laps
+from realtime_bridge.model import Failed, Failure, Recovered, Retry, Sent, Uncertain
+from realtime_bridge.telemetry import Metrics, Telemetry
+
+ROW = SimpleNamespace(id=1, event_type="x", attempt=1, waited_seconds=0.5)
+
+
+def counted(metrics, name, **labels):
+    return metrics.registry.get_sample_value(name, {"lane": "tma_events", **labels})
+
+
+@pytest.mark.parametrize(
+    ("outcome", "failure", "held", "word"),
+    [
+        (Sent(1), None, True, "delivered"),
+        (Failed(Failure.BLOCKED, "x"), Failure.BLOCKED, True, "blocked"),
+        (Retry("x"), None, True, "retry"),
+        (Retry("x", 1.0, counted=False), None, True, "deferred"),
+        (Retry("one too many"), Failure.EXHAUSTED, True, "exhausted"),
+        (Uncertain("x"), Failure.UNCERTAIN, True, "uncertain"),
+        (Uncertain("sent again"), None, True, "uncertain"),
+        (Sent(1), None, False, "too_late"),
+    ],
+)
+def test_an_outcome_is_counted_by_what_it_means_for_its_row(outcome, failure, held, word):
+    """A retry too many is a failure, and an outcome that came too late is neither."""
+    metrics = Metrics()
+    telemetry = Telemetry(metrics, lambda _row, _outcome: failure)
+
+    telemetry.settled("tma_events", ROW, outcome, Laps(), held=held)
+
+    assert counted(metrics, "bridge_events_total", outcome=word) == 1
+
+
+def test_a_lane_shows_zeros_from_its_start():
+    """A counter that begins at one has not risen, so no alert would see it."""
+    metrics = Metrics()
+
+    metrics.watch("tma_events", slots=8, in_hand=lambda: 3, outcomes=["delivered", *Failure])
+
+    assert counted(metrics, "bridge_slots") == 8
+    assert counted(metrics, "bridge_in_hand") == 3
+    assert counted(metrics, "bridge_events_total", outcome="uncertain") == 0
+    assert counted(metrics, "bridge_recovered_rows_total", fate="uncertain") == 0
+    assert counted(metrics, "bridge_queue_errors_total") == 0
+
+
+def test_rows_of_dead_workers_are_counted_by_their_fate():
+    """Also those that are sent again in at-least-once mode."""
+    metrics = Metrics()
+
+    Telemetry(metrics).recovered("tma_events", Recovered(returned=1, resent=2, uncertain=3))
+
+    fates = {"returned": 1, "resent": 2, "uncertain": 3}
+    for fate, rows in fates.items():
+        assert counted(metrics, "bridge_recovered_rows_total", fate=fate) == rows
+
+
+def test_a_pause_that_telegram_asked_for_is_observed():
+    """How long it is says how bad it is."""
+    metrics = Metrics()
+    pause = Retry("Telegram: retry after 7 s", after=7.0, counted=False)
+
+    Telemetry(metrics).settled("tma_events", ROW, pause, Laps(), held=True)
+
+    assert metrics.registry.get_sample_value("bridge_telegram_retry_after_seconds_sum") == 7
+
+
+def test_no_series_is_made_for_each_row():
+    """Ids as labels would make one for ever for each."""
+    metrics = Metrics()
+    for id_ in range(3):
+        row = SimpleNamespace(id=id_, event_type=f"type_{id_}", attempt=1, waited_seconds=0)
+        Telemetry(metrics).settled("tma_events", row, Sent(id_), Laps(), held=True)
+
+    text = generate_latest(metrics.registry).decode()
+
+    assert text.count("bridge_events_total{") == 1
+    assert "type_" not in text.replace("# TYPE", "")

@@ -38,7 +38,7 @@ _SUPABASE_JS = _Wanted(
     package="@supabase/supabase-js",
     version="2.119.0",
     file="dist/umd/supabase.js",
-    megabytes=14,
+    megabytes=10,
     advice="run `make demo` in a source checkout",
 )
 

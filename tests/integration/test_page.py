@@ -328,7 +328,7 @@ async def test_supabase_js_is_fetched_once_elsewhere(monkeypatch, tmp_path):
 
     assert first == second
     assert first.read_text() == "script\n"
-    assert told == ["Fetching supabase-js 2.119.0 from npm (14 MB, once)"]
+    assert told == ["Fetching supabase-js 2.119.0 from npm (10 MB, once)"]
 
 
 async def test_the_demo_serves_its_page_where_it_says_and_stops_with_it_open(start):

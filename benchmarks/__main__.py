@@ -1,0 +1,40 @@
+"""`python -m benchmarks [PART ...]`: run parts, print their tables, keep their results."""
+
+import argparse
+import asyncio
+import importlib
+import json
+import os
+from pathlib import Path
+
+from benchmarks import machine
+
+PARTS = ("drain", "latency", "idle", "growth", "fanin", "identity")
+RESULTS = Path(__file__).parent / "results"
+
+
+def main() -> None:
+    """Run the parts that are named; all of them by default."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("parts", nargs="*", metavar="PART", help=", ".join(PARTS))
+    parser.add_argument(
+        "--quick", action="store_true", help="small sizes and one round: does it work?"
+    )
+    options = parser.parse_args()
+    for name in options.parts or PARTS:
+        if name not in PARTS:
+            parser.error(f"there is no part {name}; there are {', '.join(PARTS)}")
+    about = machine.describe()
+    print(about, flush=True)
+    for name in options.parts or PARTS:
+        print(f"\n## {name}, load average {os.getloadavg()[0]:.1f}\n", flush=True)
+        part = importlib.import_module(f"benchmarks.{name}")
+        result = asyncio.run(part.run(**(part.QUICK if options.quick else {})))
+        if not options.quick:
+            RESULTS.mkdir(exist_ok=True)
+            kept = {"machine": about, "result": result}
+            (RESULTS / f"{name}.json").write_text(json.dumps(kept, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

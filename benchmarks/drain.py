@@ -1,0 +1,156 @@
+"""Part 1: 5,000 rows wait; how fast does each contender send them, and at what cost?"""
+
+from collections import defaultdict
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from benchmarks import usage
+from benchmarks.numbers import median, spread, table, verdict
+from benchmarks.queues import Queue, Queues
+from benchmarks.stage import Child, Stage, until
+
+BRIDGE = "bridge"
+PACED = "bridge at 1,000/s"
+PGQUEUER = "PgQueuer"
+PGQUEUER_100 = "PgQueuer, batch 100"
+PROCRASTINATE = "Procrastinate"
+PROCRASTINATE_64 = "Procrastinate, 64 jobs"
+
+
+@dataclass(frozen=True)
+class Contender:
+    """A worker, what it is told, and where its rows are. `share`: of the rows, for slow ones."""
+
+    name: str
+    worker: str
+    queue: str
+    env: dict[str, str] = field(default_factory=dict)
+    share: float = 1.0
+
+
+CONTENDERS = [
+    Contender(BRIDGE, "bridge", "events", {"DOORBELL": "broadcast", "LIFTED": "1"}),
+    Contender(PGQUEUER_100, "pgqueuer_worker", "pgqueuer", {"BATCH": "100"}),
+    Contender(PGQUEUER, "pgqueuer_worker", "pgqueuer"),
+    Contender(
+        PACED,
+        "bridge",
+        "events",
+        {
+            "DOORBELL": "broadcast",
+            "ALLOW_PAID_BROADCAST": "true",
+            "TELEGRAM_RATE": "1000",
+            "TELEGRAM_CHAT_RATE": "100",
+        },
+    ),
+    Contender(PROCRASTINATE, "procrastinate_worker", "procrastinate", share=0.4),
+    Contender(
+        PROCRASTINATE_64, "procrastinate_worker", "procrastinate", {"JOBS": "64"}, share=0.4
+    ),
+]
+
+
+@dataclass(frozen=True)
+class Result:
+    """One drain. CPU in seconds per 1,000 rows."""
+
+    rate: float
+    cpu: dict[str, float]
+    peak_rss_mb: float
+    wal_per_row: float
+    requests_per_row: float
+    rows: int
+
+
+async def drain(stage: Stage, queue: Queue, contender: Contender, rows: int) -> Result:
+    """Let one contender send `rows` rows to as many chats.
+
+    The rate is that of the arrivals at the sink, from the first to the last.
+    """
+    await queue.clear()
+    await queue.load(rows, chats=rows)
+    wal, since = await queue.wal(), max(stage.nginx.arrivals() or [0.0])
+
+    async def drained() -> bool:
+        return await queue.left() == 0
+
+    async with stage.worker(contender.worker, **contender.env) as child:
+        meter = stage.meter(worker=child.pid)
+        await _first_arrival(stage, child, since)
+        sent_before = usage.cpu_seconds(child.pid)
+        await until(drained)
+        cpu = meter.read()
+        cpu["worker"] = usage.cpu_seconds(child.pid) - sent_before  # without its imports
+        peak = usage.peak_rss_mb(child.pid)
+    arrivals = [at for at in stage.nginx.arrivals(since) if at > since]
+    if len(arrivals) != rows:
+        raise RuntimeError(f"{contender.name} sent {len(arrivals)} messages for {rows} rows")
+    calls = len(stage.nginx.requests(min(arrivals) - 0.1))
+    return Result(
+        rate=(rows - 1) / (max(arrivals) - min(arrivals)),
+        cpu={name: seconds * 1000 / rows for name, seconds in cpu.items()},
+        peak_rss_mb=peak,
+        wal_per_row=(await queue.wal() - wal) / rows,
+        requests_per_row=calls / rows,
+        rows=rows,
+    )
+
+
+async def _first_arrival(stage: Stage, child: Child, since: float) -> None:
+    async def arrived() -> bool:
+        return any(at > since for at in stage.nginx.arrivals(since))
+
+    await until(arrived)
+
+
+async def run(rounds: int = 3, rows: int = 5000, only: str = "") -> dict[str, Any]:
+    """Interleave all contenders; print and return medians."""
+    results: dict[str, list[Result]] = defaultdict(list)
+    contenders = [one for one in CONTENDERS if only in one.name]
+    async with Stage() as stage, Queues(stage) as queues:
+        for number in range(rounds):
+            for contender in contenders:
+                queue = getattr(queues, contender.queue)
+                own = {**contender.env, **queues.env()}
+                told = Contender(contender.name, contender.worker, contender.queue, own)
+                result = await drain(stage, queue, told, int(rows * contender.share))
+                results[contender.name].append(result)
+                print(f"round {number + 1}: {contender.name}: {result.rate:.0f} rows/s", flush=True)
+    print(report(results))
+    return {name: [asdict(one) for one in all_] for name, all_ in results.items()}
+
+
+def report(results: dict[str, list[Result]]) -> str:
+    """The table, and what must hold."""
+    head = [
+        "contender", "rows", "rows/s", "CPU s per 1,000 rows: worker", "Postgres", "PostgREST",
+        "peak RSS MB", "WAL B/row", "REST calls/row",
+    ]  # fmt: skip
+    rows = [
+        [
+            name,
+            all_[0].rows,
+            spread([one.rate for one in all_]),
+            spread([one.cpu["worker"] for one in all_], 2),
+            spread([one.cpu["postgres"] for one in all_], 2),
+            spread([one.cpu["postgrest"] for one in all_], 2),
+            f"{median([one.peak_rss_mb for one in all_]):.0f}",
+            f"{median([one.wal_per_row for one in all_]):.0f}",
+            f"{median([one.requests_per_row for one in all_]):.3f}",
+        ]
+        for name, all_ in results.items()
+    ]
+    lines = [table(head, rows), ""]
+    rate = {name: median([one.rate for one in all_]) for name, all_ in results.items()}
+    if BRIDGE in rate:
+        lines.append(verdict("the bridge, rows/s", rate[BRIDGE], 1000))
+        limits = {PGQUEUER_100: 1.3, PGQUEUER: 2, PROCRASTINATE: 5, PROCRASTINATE_64: 5}
+        lines += [
+            verdict(f"the bridge beside {name}", rate[BRIDGE] / rate[name], limit)
+            for name, limit in limits.items()
+            if name in rate
+        ]
+    return "\n".join(lines)
+
+
+QUICK: dict[str, Any] = {"rounds": 1, "rows": 500}

@@ -1,0 +1,221 @@
+"""Part 4: what claim, settle and stats cost as history grows, and after a lot of churn."""
+
+import asyncio
+import json
+import time
+from collections import defaultdict
+from typing import Any
+
+import psycopg
+
+from benchmarks.numbers import median, percentile, table, verdict
+from realtime_bridge.local import migrations
+from realtime_bridge.local.postgres import Postgres
+
+CLAIM = 32
+CHURN = "after churn"
+QUICK: dict[str, Any] = {
+    "sizes": (0, 20_000), "samples": 50, "churn": 2000, "purge": 5000
+}  # fmt: skip
+
+_HISTORY = """
+    insert into tma_events (
+        telegram_id, event_type, payload, status, attempt, message_id,
+        claimed_at, send_started_at, created_at, deliver_after, delivered_at, settled_at
+    )
+    select 5000000 + n %% 100000, 'status_changed', '{"new_status": "contacted"}', 'delivered', 1, n,
+        at, at, at, at, at, at
+    from generate_series(%s::bigint, %s::bigint - 1) n,
+        lateral (select now() - interval '40 days' + n * interval '0.5 s') t (at)
+"""
+_PENDING = """
+    insert into tma_events (telegram_id, event_type, payload)
+    select %s::bigint + n, 'status_changed', '{"new_status": "contacted"}'
+    from generate_series(1, %s) n
+"""
+
+Connection = psycopg.Connection[Any]
+Samples = dict[str, list[float]]
+
+
+async def run(
+    sizes: tuple[int, ...] = (0, 100_000, 1_000_000, 5_000_000),
+    samples: int = 300,
+    churn: int = 200_000,
+    purge: int = 1_000_000,
+) -> dict[str, Any]:
+    """Grow one table and measure at each size. In a thread: nothing else goes on."""
+    return await asyncio.to_thread(_run, sizes, samples, churn, purge)
+
+
+def _run(sizes: tuple[int, ...], samples: int, churn: int, purge: int) -> dict[str, Any]:
+    found: dict[str, Samples] = {}
+    with Postgres() as postgres:
+        dsns = {name: _database(postgres, name) for name in ("empty", "grown")}
+        with (
+            psycopg.connect(dsns["empty"], autocommit=True) as empty,
+            psycopg.connect(dsns["grown"], autocommit=True) as grown,
+        ):
+            have = 0
+            for size in sizes:
+                _grow(grown, have, size)
+                have = size
+                name = f"{size:,} terminal rows"
+                # The empty table beside it, in turn: the same noise for both.
+                found[name], found[f"{name}: empty table beside it"] = _beside(
+                    grown, empty, samples
+                )
+                _say(name, found[name])
+            took = _churn(empty, churn)
+            name = f"{CHURN} ({churn:,} claims and settles in {took:.0f} s)"
+            with psycopg.connect(_database(postgres, "fresh"), autocommit=True) as fresh:
+                found[name], found[f"{name}: empty table beside it"] = _beside(
+                    empty, fresh, samples
+                )
+            _say(name, found[name])
+            purged = _purge(grown, dsns["grown"], purge, samples)
+    result = {"milliseconds": found, "purge": purged}
+    print(report(result))
+    return result
+
+
+def _database(postgres: Postgres, name: str) -> str:
+    dsn = postgres.create_database(name)
+    migrations.apply(dsn)
+    return dsn
+
+
+def _grow(connection: Connection, have: int, size: int) -> None:
+    connection.execute("alter table tma_events disable trigger user")
+    for first in range(have, size, 500_000):
+        connection.execute(_HISTORY, (first, min(first + 500_000, size)))
+    connection.execute("alter table tma_events enable trigger user")
+    connection.execute("vacuum analyze tma_events")
+
+
+def _beside(one: Connection, other: Connection, samples: int) -> tuple[Samples, Samples]:
+    """Measure two tables in turn."""
+    first: Samples = defaultdict(list)
+    second: Samples = defaultdict(list)
+    for number in range(samples):
+        for connection, into in ((one, first), (other, second)):
+            _cycle(connection, 10**9 + number * CLAIM, into)
+    return first, second
+
+
+def _cycle(connection: Connection, chat: int, into: Samples) -> None:
+    """Insert, claim, start, settle CLAIM rows; and ask for stats."""
+    connection.execute(_PENDING, (chat, CLAIM))
+    rows = _timed(
+        connection, into, "claim", "select id, attempt from claim_tma_events(%s)", (CLAIM,)
+    )
+    if len(rows) != CLAIM:
+        raise RuntimeError(f"claimed {len(rows)} rows instead of {CLAIM}")
+    claims = [{"id": id_, "attempt": attempt} for id_, attempt in rows]
+    _timed(connection, into, "start", "select start_tma_events(%s)", (json.dumps(claims),))
+    ends = [{**claim, "status": "delivered", "message_id": 1} for claim in claims]
+    _timed(connection, into, "settle", "select settle_tma_events(%s)", (json.dumps(ends),))
+    sweep = "select * from recover_tma_events('2 minutes', false)"
+    _timed(connection, into, "sweep", sweep, ())
+    if len(into["claim"]) % 10 == 0:
+        _timed(connection, into, "stats", "select tma_event_stats()", ())
+
+
+def _timed(
+    connection: Connection, into: Samples, name: str, query: str, values: tuple[Any, ...]
+) -> list[Any]:
+    begin = time.perf_counter()
+    rows = connection.execute(query, values).fetchall()
+    into[name].append((time.perf_counter() - begin) * 1000)
+    return rows
+
+
+def _churn(connection: Connection, rows: int) -> float:
+    """Send so many rows through their lives, 100 at a time. Seconds."""
+    begin = time.monotonic()
+    for number in range(rows // 100):
+        connection.execute(_PENDING, (2 * 10**9 + number * 100, 100))
+        claims = [
+            {"id": id_, "attempt": attempt}
+            for id_, attempt in connection.execute("select id, attempt from claim_tma_events(100)")
+        ]
+        connection.execute("select start_tma_events(%s)", (json.dumps(claims),))
+        ends = [{**claim, "status": "delivered", "message_id": 1} for claim in claims]
+        connection.execute("select settle_tma_events(%s)", (json.dumps(ends),))
+    return time.monotonic() - begin
+
+
+def _purge(connection: Connection, dsn: str, rows: int, samples: int) -> dict[str, Any]:
+    """Purge `rows` rows as fast as it goes while claims go on; before, for comparison, none."""
+    before: Samples = defaultdict(list)
+    during: Samples = defaultdict(list)
+    for number in range(samples):
+        _cycle(connection, 3 * 10**9 + number * CLAIM, before)
+    process = _purger(dsn, rows)
+    begin, number = time.monotonic(), samples
+    with process:
+        while process.running:
+            _cycle(connection, 3 * 10**9 + number * CLAIM, during)
+            number += 1
+    seconds = time.monotonic() - begin
+    left = connection.execute("select count(*) from tma_events").fetchone()
+    print(f"purged {rows:,} rows in {seconds:.0f} s", flush=True)
+    return {
+        "rows": rows, "seconds": seconds, "before": before, "during": during,
+        "left": left[0] if left else None,
+    }  # fmt: skip
+
+
+class _purger:  # noqa: N801 - used as a function
+    """Purges in batches of 1,000 over a connection of its own, in a thread."""
+
+    def __init__(self, dsn: str, rows: int) -> None:
+        from threading import Thread
+
+        self._dsn, self._rows = dsn, rows
+        self._thread = Thread(target=self._work)
+
+    def __enter__(self) -> None:
+        self._thread.start()
+
+    def __exit__(self, *_: object) -> None:
+        self._thread.join()
+
+    @property
+    def running(self) -> bool:
+        return self._thread.is_alive()
+
+    def _work(self) -> None:
+        with psycopg.connect(self._dsn, autocommit=True) as connection:
+            for _ in range(self._rows // 1000):
+                connection.execute("select purge_tma_events('10 days', 1000)")
+
+
+def _say(name: str, samples: Samples) -> None:
+    print(f"{name}: claim {median(samples['claim']):.2f} ms", flush=True)
+
+
+def report(result: dict[str, Any]) -> str:
+    """The tables, and what must hold."""
+    found: dict[str, Samples] = result["milliseconds"]
+    calls = ("claim", "start", "settle", "sweep", "stats")
+    rows = [
+        [name, *(f"{median(samples[one]):.2f} / {percentile(samples[one], 0.99):.1f}" for one in calls)]
+        for name, samples in found.items()
+    ]
+    purge = result["purge"]
+    rows += [
+        [
+            f"{word} the purge of {purge['rows']:,}",
+            *(f"{median(part[one]):.2f} / {percentile(part[one], 0.99):.1f}" for one in calls),
+        ]
+        for word, part in (("before", purge["before"]), ("during", purge["during"]))
+    ]
+    lines = [table([f"ms (p50 / p99) for {CLAIM} rows", *calls], rows), ""]
+    lines.append(f"purge: {purge['rows'] / purge['seconds']:,.0f} rows/s")
+    for name, samples in found.items():
+        beside = found.get(f"{name}: empty table beside it")
+        if beside:
+            ratio = median(samples["claim"]) / median(beside["claim"])
+            lines.append(verdict(f"claim, {name}, beside an empty table", ratio, 1.2, least=False))
+    return "\n".join(lines)

@@ -1,0 +1,211 @@
+"""Part 2: from the commit of an insert to the request at the Bot API, one row at a time."""
+
+import asyncio
+import json
+import time
+from collections import defaultdict
+from dataclasses import dataclass, field
+from typing import Any
+
+from benchmarks.numbers import median, percentile, table, verdict
+from benchmarks.queues import FIRST_CHAT, Queue, Queues
+from benchmarks.stage import Child, Stage, until
+
+BROADCAST = "bridge, broadcast bell"
+PGQUEUER = "PgQueuer, LISTEN/NOTIFY"
+WARM_UP = 20
+
+
+@dataclass(frozen=True)
+class Contender:
+    """A worker and its pace. `slow`: seconds are its scale, so a few rows tell all."""
+
+    name: str
+    worker: str
+    queue: str
+    env: dict[str, str] = field(default_factory=dict)
+    deaf: bool = False
+    slow: bool = False
+
+
+CONTENDERS = [
+    Contender(BROADCAST, "bridge", "events", {"DOORBELL": "broadcast"}),
+    Contender(PGQUEUER, "pgqueuer_worker", "pgqueuer"),
+    Contender("Procrastinate, LISTEN/NOTIFY", "procrastinate_worker", "procrastinate"),
+    Contender("bridge, changes bell", "bridge", "events", {"DOORBELL": "changes"}, slow=True),
+    Contender("bridge, doorbell down: polls", "bridge", "events", deaf=True, slow=True),
+    Contender("poller, every 3 s", "poller", "events", slow=True),
+]
+STAGES = ("bell", "claim", "turn", "fence", "send")
+
+
+@dataclass(frozen=True)
+class Pace:
+    """One insert every so many seconds, so many times; slow contenders get fewer."""
+
+    every: float
+    rows: int
+    slow_rows: int
+
+
+PACES = (Pace(0.05, 400, 200), Pace(1.0, 40, 20))
+QUICK: dict[str, Any] = {"rounds": 1, "paces": (Pace(0.05, 40, 20),)}
+
+
+async def run(
+    rounds: int = 3, paces: tuple[Pace, ...] = PACES, only: str = "", *, slow_rounds: int = 1
+) -> dict[str, Any]:
+    """Interleave the contenders; print and return milliseconds."""
+    found: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
+    stages: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
+    async with Stage() as stage, Queues(stage) as queues:
+        for number in range(rounds):
+            for contender in CONTENDERS:
+                if only not in contender.name or (contender.slow and number >= slow_rounds):
+                    continue
+                measured = await _measure(stage, queues, contender, paces)
+                for every, (took, split) in measured.items():
+                    found[contender.name][every] += took
+                    for name, values in split.items():
+                        stages[f"{contender.name}, every {every}"][name] += values
+                    print(
+                        f"round {number + 1}: {contender.name}, every {every}: "
+                        f"p50 {percentile(took, 0.5):.1f} p99 {percentile(took, 0.99):.1f} ms",
+                        flush=True,
+                    )
+    print(report(found, stages))
+    return {
+        "milliseconds": found,
+        "stages": {
+            name: {stage: median(values) for stage, values in split.items()}
+            for name, split in stages.items()
+        },
+    }
+
+
+Measured = dict[str, tuple[list[float], dict[str, list[float]]]]
+
+
+async def _measure(
+    stage: Stage, queues: Queues, contender: Contender, paces: tuple[Pace, ...]
+) -> Measured:
+    """By pace: milliseconds of every row, and of every stage of every row."""
+    queue: Queue = getattr(queues, contender.queue)
+    await queue.clear()
+    await stage.arrivals()
+    marks = stage.scratch("marks.json")
+    marks.unlink(missing_ok=True)
+    env = {**contender.env, **queues.env(), "TELEGRAM_API_URL": stage.exact_sink, "LIFTED": "1"}
+    env["MARKS"] = str(marks)
+    if contender.deaf:
+        env["SUPABASE_URL"] = stage.nginx.deaf_gateway
+    committed: dict[str, dict[int, float]] = {}
+    chat = FIRST_CHAT
+    async with stage.worker(contender.worker, **env) as child:
+        chat = await _warm_up(stage, queue, contender, child, chat)
+        for pace in paces:
+            rows = pace.slow_rows if contender.slow else pace.rows
+            committed[f"{pace.every:g} s"] = await _insert(queue, chat, rows, pace.every)
+            chat += rows
+        arrived = await _arrived(stage, sum(len(part) for part in committed.values()), chat)
+    told = json.loads(marks.read_text()) if marks.exists() else {}
+    return {
+        every: (
+            [(arrived[one] - at) * 1000 for one, at in part.items()],
+            _split(part, arrived, told),
+        )
+        for every, part in committed.items()
+    }
+
+
+async def _warm_up(
+    stage: Stage, queue: Queue, contender: Contender, child: Child, chat: int
+) -> int:
+    """Let it start and answer some rows; the next free chat."""
+    await child.says("started" if contender.worker == "bridge" else "ready")
+    if contender.worker == "bridge" and not contender.deaf:
+        await child.says("doorbell_ready")
+    await asyncio.sleep(1)
+    for number in range(3 if contender.slow else WARM_UP):
+        await queue.add(chat + number, 0)
+        await asyncio.sleep(0.1)
+    heard: list[Any] = []
+
+    async def warm() -> bool:
+        heard.extend(await stage.arrivals())
+        return len(heard) >= (3 if contender.slow else WARM_UP)
+
+    await until(warm)
+    return chat + WARM_UP
+
+
+async def _insert(queue: Queue, chat: int, rows: int, every: float) -> dict[int, float]:
+    """Insert at an even pace; when each commit was known to the one who inserted."""
+    committed = {}
+    begin = time.monotonic()
+    for number in range(rows):
+        # Not in step with anything that polls.
+        due = begin + number * every + (number * 0.618034 % 1.0) * every / 2
+        await asyncio.sleep(max(due - time.monotonic(), 0))
+        await queue.add(chat + number, 0)
+        committed[chat + number] = time.time()
+    return committed
+
+
+async def _arrived(stage: Stage, rows: int, _end: int) -> dict[int, float]:
+    """When the first request for each chat came."""
+    first: dict[int, float] = {}
+
+    async def complete() -> bool:
+        for at, chat, _ in await stage.arrivals():
+            first.setdefault(chat, at)
+        return len(first) >= rows
+
+    await until(complete, 60)
+    return first
+
+
+def _split(
+    committed: dict[int, float], arrived: dict[int, float], marks: dict[str, Any]
+) -> dict[str, list[float]]:
+    """Milliseconds by stage: until the bell, the claim's answer, the fence's, the request."""
+    split: dict[str, list[float]] = defaultdict(list)
+    for chat, at in committed.items():
+        mark = marks.get(str(chat))
+        if mark is None:
+            continue
+        laps = mark["laps"]
+        rang = mark["rang"] or mark["claimed"]
+        rest = laps["render"] + laps["turn"] + laps["fence"]
+        split["bell"].append((rang - at) * 1000)
+        split["claim"].append((mark["claimed"] - rang) * 1000)
+        split["turn"].append(laps["render"] + laps["turn"])
+        split["fence"].append(laps["fence"])
+        split["send"].append((arrived[chat] - mark["claimed"]) * 1000 - rest)
+    return split
+
+
+def report(
+    found: dict[str, dict[str, list[float]]], stages: dict[str, dict[str, list[float]]]
+) -> str:
+    """The tables, and what must hold."""
+    rows = [
+        [name, every, len(took), *(f"{percentile(took, share):.1f}" for share in (0.5, 0.95, 0.99))]
+        for name, by_pace in found.items()
+        for every, took in by_pace.items()
+    ]
+    lines = [table(["contender", "one insert every", "rows", "p50 ms", "p95 ms", "p99 ms"], rows)]
+    split = [
+        [name, *(f"{median(by_stage[one]):.1f}" for one in STAGES)]
+        for name, by_stage in stages.items()
+        if by_stage
+    ]
+    lines += ["", table(["median ms by stage", *STAGES], split), ""]
+    for every, ours in found.get(BROADCAST, {}).items():
+        theirs = found.get(PGQUEUER, {}).get(every)
+        if theirs:
+            for share, limit in ((0.5, 1.5), (0.99, 2.0)):
+                ratio = percentile(ours, share) / percentile(theirs, share)
+                what = f"p{share * 100:.0f} beside PgQueuer, one insert every {every}"
+                lines.append(verdict(what, ratio, limit, least=False))
+    return "\n".join(lines)

@@ -1,0 +1,72 @@
+"""A Bot API that notes when each message arrived, for which chat, and with which number.
+
+Runs as `python -m benchmarks.sink PORT`. GET /_arrivals tells and forgets:
+[[seconds since 1970, chat id, number], ...]; the number is what the text has as `seqN`.
+"""
+
+import asyncio
+import gc
+import json
+import re
+import sys
+import time
+from typing import Any
+
+_LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
+_CHAT = re.compile(rb'chat_id(?:=|"\r\n\r\n)(-?\d+)')
+_NUMBER = re.compile(rb"seq(\d+)")
+_ME = b'{"ok":true,"result":{"id":1,"is_bot":true,"first_name":"Bench","username":"bench_bot"}}'
+_SENT = (
+    b'{"ok":true,"result":{"message_id":1,"date":1767225600,"text":"sent",'
+    b'"chat":{"id":1000001,"first_name":"Ada","type":"private"}}}'
+)
+
+arrivals: list[tuple[float, int, int]] = []
+
+
+class Connection(asyncio.Protocol):
+    """One kept-alive HTTP/1.1 connection; no framework, so that it is never what is waited for."""
+
+    def __init__(self) -> None:
+        self._buffer = b""
+        self._transport: Any = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        now = time.time()
+        self._buffer += data
+        while (end := self._buffer.find(b"\r\n\r\n")) >= 0:
+            length = _LENGTH.search(self._buffer, 0, end)
+            whole = end + 4 + (int(length[1]) if length else 0)
+            if len(self._buffer) < whole:
+                return
+            request, self._buffer = self._buffer[:whole], self._buffer[whole:]
+            self._answer(now, request)
+
+    def _answer(self, now: float, request: bytes) -> None:
+        line = request[: request.find(b"\r\n")]
+        if b"/sendMessage" in line:
+            chat, number = _CHAT.search(request), _NUMBER.search(request)
+            arrivals.append((now, int(chat[1]) if chat else 0, int(number[1]) if number else 0))
+            body = _SENT
+        elif b"/_arrivals" in line:
+            body = json.dumps(arrivals).encode()
+            arrivals.clear()
+        else:
+            body = _ME
+        head = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
+        self._transport.write(head % len(body) + body)
+
+
+async def serve(port: int) -> None:
+    """Serve until the process is told to go."""
+    gc.freeze()
+    server = await asyncio.get_running_loop().create_server(Connection, "127.0.0.1", port)
+    print("ready", flush=True)
+    await server.serve_forever()
+
+
+if __name__ == "__main__":
+    asyncio.run(serve(int(sys.argv[1])))

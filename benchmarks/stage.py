@@ -1,0 +1,186 @@
+"""What every part needs: a database, PostgREST behind nginx, Realtime, and sinks for messages."""
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+import aiohttp
+
+from benchmarks import usage
+from benchmarks.nginx import Nginx
+from realtime_bridge.local import migrations
+from realtime_bridge.local.keys import Keys
+from realtime_bridge.local.postgres import ADMIN, Postgres
+from realtime_bridge.local.postgrest import PostgREST
+from realtime_bridge.local.process import free_port
+
+T = TypeVar("T")
+PATIENCE = 180.0
+
+
+async def until(condition: Callable[[], Awaitable[T]], seconds: float = PATIENCE) -> T:
+    """Wait until an async condition is truthy; its value. Raises TimeoutError."""
+    async with asyncio.timeout(seconds):
+        while not (value := await condition()):
+            await asyncio.sleep(0.05)
+        return value
+
+
+class Child:
+    """A Python module that runs as a process of its own."""
+
+    def __init__(self, module: str, *arguments: str, env: Mapping[str, str], home: Path) -> None:
+        self._log = home / f"{module}-{time.monotonic_ns()}.log"
+        with self._log.open("wb") as output:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", module, *arguments],
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                env={**os.environ, **env},
+            )
+        self.pid = self._process.pid
+
+    def output(self) -> str:
+        """All that it has printed."""
+        return self._log.read_text(errors="replace")
+
+    async def says(self, word: str) -> None:
+        """Return when it has printed this word; raises RuntimeError when it ends before."""
+
+        async def said() -> bool:
+            if self._process.poll() is not None:
+                raise RuntimeError(f"ended too early:\n{self.output()[-3000:]}")
+            return word in self.output()
+
+        await until(said)
+
+    async def stop(self) -> None:
+        """Ask it to go (SIGTERM), and make it."""
+        if self._process.poll() is None:
+            self._process.send_signal(signal.SIGTERM)
+        try:
+            await asyncio.to_thread(self._process.wait, 15)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
+
+class Stage:
+    """Everything but the contender, while the context lasts.
+
+    `nginx` is Supabase's address and a fast Bot API; `exact_sink` is the address of a Bot API that
+    notes arrivals by chat.
+    """
+
+    postgres: Postgres
+    postgrest: PostgREST
+    nginx: Nginx
+
+    def __init__(self) -> None:
+        self.keys = Keys()
+        self.exact_sink = ""
+        self._cleanup = AsyncExitStack()
+        self._home = Path()
+
+    async def __aenter__(self) -> Self:
+        try:
+            await self._start()
+        except BaseException:
+            await self._cleanup.aclose()
+            raise
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self._cleanup.aclose()
+
+    async def _start(self) -> None:
+        self._home = Path(self._cleanup.enter_context(tempfile.TemporaryDirectory("-bench")))
+        self.postgres = Postgres()
+        self._cleanup.callback(self.postgres.stop)
+        await asyncio.to_thread(self.postgres.start)
+        await asyncio.to_thread(migrations.apply, self.postgres.dsn())
+        self.postgrest = PostgREST(
+            dsn=self.postgres.dsn(user="authenticator"), jwt_secret=self.keys.jwt_secret
+        )
+        self._cleanup.push_async_callback(self.postgrest.stop)
+        await self.postgrest.start()
+        realtime_port, sink_port = free_port(), free_port()
+        self.nginx = Nginx(
+            rest_port=int(self.postgrest.url.rpartition(":")[2]), realtime_port=realtime_port
+        )
+        self._cleanup.callback(self.nginx.stop)
+        await self.nginx.ready()
+        realtime = self._child(
+            "benchmarks.realtime_server",
+            str(realtime_port),
+            DATABASE_URL=self.postgres.dsn(user=ADMIN),
+            JWT_SECRET=self.keys.jwt_secret,
+        )
+        sink = self._child("benchmarks.sink", str(sink_port))
+        await realtime.says("ready")
+        await sink.says("ready")
+        self.exact_sink = f"http://127.0.0.1:{sink_port}"
+
+    def _child(self, module: str, *arguments: str, **env: str) -> Child:
+        child = Child(module, *arguments, env=env, home=self._home)
+        self._cleanup.push_async_callback(child.stop)
+        return child
+
+    @asynccontextmanager
+    async def worker(self, module: str, **env: str) -> AsyncIterator[Child]:
+        """Run a contender; `env` beside what every contender is told."""
+        told = {
+            "SUPABASE_URL": self.nginx.gateway,
+            "SUPABASE_KEY": self.keys.api_key("service_role"),
+            "BOT_TOKEN": self.keys.bot_token,
+            "TELEGRAM_API_URL": self.nginx.sink,
+            "HTTP_PORT": "0",
+            "PLANNER": "off",
+        }
+        child = Child(f"benchmarks.workers.{module}", env={**told, **env}, home=self._home)
+        try:
+            yield child
+        finally:
+            await child.stop()
+
+    async def arrivals(self) -> list[tuple[float, int, int]]:
+        """What came to the exact sink since the last time: (when, chat, number)."""
+        async with (
+            aiohttp.ClientSession() as session,
+            session.get(f"{self.exact_sink}/_arrivals") as answer,
+        ):
+            return [(at, chat, number) for at, chat, number in await answer.json()]
+
+    def scratch(self, name: str) -> Path:
+        """A file that lives as long as the stage."""
+        return self._home / name
+
+    def meter(self, **more: int) -> usage.Meter:
+        """CPU seconds from now on: of the database, PostgREST and nginx, and of `more`."""
+        return usage.Meter.start(
+            postgres=self.postgres.pid,
+            postgrest=self.postgrest.pid,
+            nginx=self.nginx.pid,
+            **more,
+        )
+
+
+def lsn_bytes(text: Any) -> int:
+    """A WAL position as a number of bytes."""
+    high, _, low = str(text).partition("/")
+    return (int(high, 16) << 32) + int(low, 16)

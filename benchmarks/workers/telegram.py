@@ -1,0 +1,19 @@
+"""The bot that the rivals send with: aiogram as its documentation shows it."""
+
+import os
+
+from aiogram import Bot
+from aiogram.client.default import DefaultBotProperties
+from aiogram.client.session.aiohttp import AiohttpSession
+from aiogram.client.telegram import TelegramAPIServer
+from aiogram.enums import ParseMode
+
+
+def bot() -> Bot:
+    """A bot for the sink."""
+    server = TelegramAPIServer.from_base(os.environ["TELEGRAM_API_URL"])
+    return Bot(
+        os.environ["BOT_TOKEN"],
+        session=AiohttpSession(api=server),
+        default=DefaultBotProperties(parse_mode=ParseMode.HTML),
+    )

@@ -81,10 +81,9 @@ def configure(
     handler = logging.StreamHandler(stream)
     handler.setFormatter(formatter)
     logging.basicConfig(level=level, handlers=[handler], force=True)
-    if level != "DEBUG":
-        # They report what the doorbell reports already, in its own words.
-        for chatty in ("realtime", "websockets", "aiohttp.access", "httpx", "httpcore"):
-            logging.getLogger(chatty).setLevel(logging.CRITICAL)
+    # They report what the doorbell reports already, in its own words.
+    for chatty in ("realtime", "websockets", "aiohttp.access", "httpx", "httpcore"):
+        logging.getLogger(chatty).setLevel("NOTSET" if level == "DEBUG" else "CRITICAL")
     structlog.configure(
         processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelName(level)),

@@ -47,7 +47,7 @@ async def test_a_plan_is_on_the_row_within_half_a_second_and_the_planners_time(w
         await asyncio.sleep(0.2)
         return plan(step(1, due=in_days(3)), step(2, due=in_days(9)), summary=request.lead_name)
 
-    async with bridge_with(world, planner):
+    async with bridge_with(world, planner) as bridge:
         for lead in range(5):
             row = {"lead_id": lead, "payload": NAMED}
             await mini_app.table("plan_requests").insert(row).execute()
@@ -61,6 +61,8 @@ async def test_a_plan_is_on_the_row_within_half_a_second_and_the_planners_time(w
         for row in rows
     ]
     assert median(took) < timedelta(seconds=0.2 + 0.5)
+    rung = {"lane": "plan_requests", "source": "broadcast"}
+    assert bridge.metrics.registry.get_sample_value("bridge_wakeups_total", rung) >= 5
     assert texts == ["Plan for Ann is ready: 2 steps, first due in 3 days.\nAnn"] * 5
     waiting = await world.sql("select * from tma_events where status = 'pending'")
     assert len(waiting) == 10

@@ -1,0 +1,95 @@
+"""The image: linted, and its steps carried out."""
+
+import asyncio
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.integration.kit import Process, until
+from tests.packaging.conftest import REPOSITORY
+from tests.packaging.dockerfile import Builder, read
+
+DOCKERFILE = REPOSITORY / "deploy" / "Dockerfile"
+
+
+HADOLINT = Path(sys.executable).parent / "hadolint"
+
+
+@pytest.mark.skipif(not HADOLINT.exists(), reason="hadolint comes for Linux on x86-64 only")
+def test_the_linter_finds_nothing():
+    """Hadolint, which knows what makes images large, slow or open."""
+    linted = subprocess.run([HADOLINT, DOCKERFILE], check=False, capture_output=True, text=True)
+
+    assert (linted.returncode, linted.stdout) == (0, "")
+
+
+@pytest.fixture(scope="module")
+def image(tmp_path_factory, clean):
+    """What the Dockerfile's steps leave, carried out in a folder of this machine."""
+    root = tmp_path_factory.mktemp("image")
+    return Builder(REPOSITORY, root, clean).build(read(DOCKERFILE))
+
+
+def test_it_runs_as_nobody_in_particular_and_without_a_shell(image):
+    """A number, so that Kubernetes can see it is not root; signals reach the bridge itself."""
+    assert image.user == "10001"
+    assert image.entrypoint == ["realtime-bridge"]
+    assert image.command == ["run"]
+
+
+async def test_the_installed_bridge_delivers_and_its_health_is_seen(
+    image, world, tmp_path, unused_tcp_port
+):
+    """Everything it needs is in the package: templates, playbook, and no development tool."""
+    environment = {
+        **image.environment,
+        **world.environment(HTTP_PORT=str(unused_tcp_port)),
+        "HTTP_HOST": "127.0.0.1",
+    }
+
+    async def start(*words):
+        return Process(
+            await asyncio.create_subprocess_exec(
+                *words,
+                cwd=tmp_path,
+                env=environment,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=asyncio.subprocess.STDOUT,
+            )
+        )
+
+    async def healthy():
+        probe = await start(*image.health)
+        return await probe.ended() == 0
+
+    assert not await healthy()
+    bridge = await start(image.path("/opt/realtime-bridge/bin/" + image.entrypoint[0]), "run")
+    try:
+        await world.insert(1, payload={"new_status": "Won", "lead_name": "Ann"})
+        await world.settled(1)
+        texts = await world.texts()
+        await until(healthy)
+    finally:
+        code = await bridge.stop()
+
+    assert texts == ["Lead status updated: Ann → Won"]
+    assert code == 0, bridge.output
+
+
+def test_what_is_ignored_is_what_is_not_copied():
+    """The build's context has what the Dockerfile copies, and no secrets of the folder."""
+    kept = {
+        line[1:]
+        for line in (REPOSITORY / ".dockerignore").read_text().split()
+        if line.startswith("!")
+    }
+    copied = {
+        source
+        for one in read(DOCKERFILE)
+        if one.word == "COPY" and not one.text.startswith("--from")
+        for source in one.text.split()[:-1]
+    }
+
+    assert kept == copied

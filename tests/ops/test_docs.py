@@ -1,0 +1,172 @@
+"""The documents: links lead somewhere, commands are ours, what they say of rights is so."""
+
+import asyncio
+import re
+import shlex
+from pathlib import Path
+
+import click
+import pytest
+
+from realtime_bridge.cli import cli
+from realtime_bridge.settings import Settings
+from tests.integration.kit import Process, until
+from tests.sql.test_privileges import BRIDGES, FUNCTIONS, INSERTABLE, USERS
+
+REPOSITORY = Path(__file__).parents[2]
+PAGES = [
+    *(REPOSITORY / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")),
+    *sorted((REPOSITORY / "docs").glob("*.md")),
+]
+LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
+CONSOLE = re.compile(r"```console\n(.*?)```", re.DOTALL)
+FENCED = re.compile(r"```.*?```", re.DOTALL)
+COMMAND = re.compile(r"(?:`|\$ |\(|&& )realtime-bridge ((?:[a-z]|--?[a-z])[^`\n|>)&;]*)")
+NAMED = re.compile(r"`([A-Z][A-Z_]{5,})(?:=[^`]*)?`")
+OTHER_NAMES = {"SUPABASE_JWT_SECRET", "DATABASE_URL", "NAME_FILE", "SIGTERM", "BOT_TOKEN_FILE"}
+
+
+def text_of(page):
+    return page.read_text(encoding="utf-8")
+
+
+def anchors(page):
+    """What a page's headings are called in addresses."""
+    for line in FENCED.sub("", text_of(page)).splitlines():
+        if heading := re.match(r"#+ (.*)", line):
+            yield re.sub(r"[^\w\- ]", "", heading[1].lower()).replace(" ", "-")
+
+
+def commands(page):
+    """What a page tells to type, of our own, with continued lines joined."""
+    return [match.strip() for match in COMMAND.findall(text_of(page).replace("\\\n", " "))]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page):
+    """To files that there are, and to headings in them."""
+    for target in LINK.findall(text_of(page)):
+        if re.match(r"[a-z]+:", target):
+            continue
+        path, _, anchor = target.partition("#")
+        file = (page.parent / path).resolve() if path else page
+        assert file.exists(), target
+        if anchor:
+            assert anchor in set(anchors(file)), target
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_commands_are_understood(page):
+    """Each has a name and options that the command line knows."""
+    for line in commands(page):
+        name, *arguments = shlex.split(line, comments=True)
+        if name.startswith("-"):
+            continue
+        command = cli.commands[name]
+        try:
+            command.make_context(name, [word for word in arguments if word != "..."])
+        except click.exceptions.Exit:
+            pass  # --help
+        except click.UsageError as error:
+            pytest.fail(f"{line}: {error.message}")
+
+
+def test_every_command_is_documented():
+    """Somewhere a page says what it is for."""
+    told = {line.split()[0] for page in PAGES for line in commands(page)}
+
+    assert set(cli.commands) <= told
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_settings_are_called_by_their_names(page):
+    """A misspelled one would be set in vain."""
+    known = {str(field.alias) for field in Settings.model_fields.values()} | OTHER_NAMES
+
+    assert {name for name in NAMED.findall(text_of(page)) if "_" in name} <= known
+
+
+def rows_of(page, heading):
+    """The cells of the table whose first column is called so."""
+    lines = text_of(page).splitlines()
+    at = next(i for i, line in enumerate(lines) if line.startswith(f"| {heading} |"))
+    for line in lines[at + 2 :]:
+        if not line.startswith("|"):
+            return
+        yield [cell.strip() for cell in line.strip("|").split("|")]
+
+
+def test_rights_to_functions_are_as_the_page_says():
+    """The page, the test of the database, and so the database, say the same."""
+    told = {}
+    for names, *answers in rows_of(REPOSITORY / "docs" / "security.md", "function"):
+        groups = zip((USERS, {"tma_bridge"}, {"service_role"}), answers, strict=True)
+        allowed = {role for group, answer in groups if answer == "yes" for role in group}
+        told |= dict.fromkeys(re.findall(r"`([^`]+)`", names), allowed)
+
+    truth = {signature.partition("(")[0]: roles for signature, roles in FUNCTIONS.items()}
+    assert told == truth
+    assert {"tma_bridge", "service_role"} == BRIDGES
+
+
+def test_rights_to_columns_are_as_the_page_says():
+    """What users may insert, by table."""
+    told = {
+        table.strip("`"): set(re.findall(r"`([^`]+)`", users))
+        for table, users, *_ in rows_of(REPOSITORY / "docs" / "security.md", "table")
+        if not table.startswith("schema")
+    }
+
+    assert told == INSERTABLE
+
+
+async def test_getting_started_works_as_written(tmp_path, unused_tcp_port):
+    """The first section, line by line, on another port."""
+    section = text_of(REPOSITORY / "docs" / "getting-started.md").split("## Without an account")[1]
+    blocks = CONSOLE.findall(section.split("\n## ")[0])
+    lines = [
+        " ".join(line.split())
+        for block in blocks
+        for line in block.replace("\\\n", " ").replace("54321", str(unused_tcp_port)).split("$ ")
+        if line.strip()
+    ]
+    install, local, check, run, source, insert, look = lines
+    assert install.startswith("pip install")
+    environment = {"HTTP_PORT": "0"}
+
+    def words(line):
+        return shlex.split(line.removeprefix("realtime-bridge "))
+
+    stack = await Process.start(*words(local), cwd=tmp_path)
+    try:
+        await stack.says("\nready")
+        checked = await Process.start(*words(check), cwd=tmp_path, env=environment)
+        assert await checked.ended() == 0, checked.output
+        bridge = await Process.start(*words(run), cwd=tmp_path, env=environment)
+        try:
+            await bridge.says("started")
+            answer = await shell(f"{source} && {insert}", tmp_path)
+            assert answer == "", answer
+
+            async def sent():
+                return "Lead status updated" in await shell(f"{source} && {look}", tmp_path)
+
+            await until(sent)
+        finally:
+            assert await bridge.stop() == 0
+    finally:
+        assert await stack.stop() == 0
+
+
+async def shell(line, folder):
+    """What a line of shell prints."""
+    process = await asyncio.create_subprocess_exec(
+        "bash",
+        "-c",
+        line,
+        cwd=folder,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    output, _ = await process.communicate()
+    return output.decode()

@@ -12,6 +12,7 @@ import {
   PlanTimeout,
   Refused,
   requestPlan,
+  Unreachable,
 } from '../src/index.ts'
 import { anonKey, newUser, registerBot, rowsOf, service, url } from './stack.ts'
 import { together, Wire } from './wire.ts'
@@ -92,14 +93,19 @@ describe('requestPlan', () => {
   })
 
   test('rejects when its time is up, and leaves the request to be waited for again', async () => {
-    const error = await rejection(requestPlan(client, lead, { ...QUICK, timeoutMs: 100 }))
+    const errors = [
+      await rejection(requestPlan(client, lead, { ...QUICK, timeoutMs: 100 })),
+      await rejection(requestPlan(client, lead, { ...QUICK, timeoutMs: 100 })),
+    ]
     const again = requestPlan(client, lead, QUICK)
     const claim = await worker.take(lead)
     await worker.complete(claim, PLAN)
 
-    assert.ok(error instanceof PlanTimeout)
-    assert.equal(error.requestId, claim.id)
-    assert.equal(error.cause, undefined)
+    for (const error of errors) {
+      assert.ok(error instanceof PlanTimeout)
+      assert.equal(error.requestId, claim.id)
+      assert.equal(error.cause, undefined)
+    }
     assert.deepEqual(await again, PLAN)
     assert.equal((await requests()).length, 1)
   })
@@ -114,6 +120,15 @@ describe('requestPlan', () => {
     assert.ok(error.cause instanceof Error)
     assert.equal(error.requestId, null)
     assert.ok(performance.now() - begun < 5_000)
+  })
+
+  test('looks once more when its time went by in a request', async () => {
+    wire.fail('GET', 'hang')
+
+    const error = await rejection(requestPlan(client, lead, { ...QUICK, timeoutMs: 50 }))
+
+    assert.ok(error instanceof PlanTimeout)
+    assert.equal(error.requestId, (await requests())[0].id)
   })
 
   test('takes a plan that was there when its time was up', async () => {
@@ -182,7 +197,7 @@ describe('requestPlan', () => {
 
   test('lives through a server that is not well', async () => {
     wire.fail('GET', 'bad gateway', 'dropped', 'lost', 'login page')
-    wire.fail('POST', 'bad gateway', 'dropped', 'lost', 'login page')
+    wire.fail('POST', 'bad gateway', 'dropped', 'hang', 'lost', 'login page')
     const planning = requestPlan(client, lead, { ...QUICK, requestMs: 200 })
     const claim = await worker.take(lead)
     await wire.answered('POST')
@@ -258,6 +273,23 @@ describe('requestPlan', () => {
     assert.deepEqual(await planning, PLAN)
   })
 
+  test('waits for what has taken the place of its request', async () => {
+    const planning = requestPlan(client, lead, QUICK)
+    const { id } = await worker.take(lead)
+    const refused = connectionRefused()
+    await wire.down()
+    await refused
+    const place = { telegram_id: user.id, lead_id: lead }
+    await service.from('plan_requests').delete().eq('id', id).throwOnError()
+    await service.from('plan_requests').insert(place).throwOnError()
+    await wire.up()
+    await wire.answered('GET', 2)
+    await worker.complete(await worker.take(lead), PLAN)
+
+    assert.deepEqual(await planning, PLAN)
+    assert.equal((await requests()).length, 1)
+  })
+
   test('is not allowed without the signature', async () => {
     const stranger = createMiniAppClient(wire.url, anonKey, '')
 
@@ -278,20 +310,36 @@ describe('requestPlan', () => {
 describe('isPlanRunning', () => {
   const worker = new Worker()
   const lead = 2000
+  let wire: Wire
+  let client: MiniAppClient
 
   before(registerBot)
+  beforeEach(async () => {
+    wire = await new Wire(url).up()
+    client = createMiniAppClient(wire.url, anonKey, (await newUser()).initData)
+  })
+  afterEach(() => wire.down())
 
   test('is true from the request to the plan', async () => {
-    const client = createMiniAppClient(url, anonKey, (await newUser()).initData)
     const before = await isPlanRunning(client, lead)
     const planning = requestPlan(client, lead, QUICK)
+    await wire.answered('POST')
+    const pending = await isPlanRunning(client, lead)
     const claim = await worker.take(lead)
-    const meanwhile = await isPlanRunning(client, lead)
+    const processing = await isPlanRunning(client, lead)
     await worker.complete(claim, PLAN)
     await planning
     const after = await isPlanRunning(client, lead)
 
-    assert.deepEqual([before, meanwhile, after], [false, true, false])
+    assert.deepEqual([before, pending, processing, after], [false, true, true, false])
+  })
+
+  test('says at once when there is no network', async () => {
+    wire.fail('GET', 'dropped')
+
+    await assert.rejects(isPlanRunning(client, lead), Unreachable)
+
+    assert.equal(wire.count, 1)
   })
 })
 

@@ -43,8 +43,9 @@ export class Wire {
     return this.#arrived.length
   }
 
-  /** Serves, on the same port each time. */
+  /** Serves, on the same port each time, and counts from nothing. */
   async up(): Promise<this> {
+    this.#arrived.length = this.#answered.length = 0
     this.#server = createServer((incoming, outgoing) => void this.#serve(incoming, outgoing))
     this.#server.listen(this.#port, '127.0.0.1')
     await once(this.#server, 'listening')

@@ -11,12 +11,12 @@ TIMEOUT = aiohttp.ClientTimeout(total=15, sock_connect=5)
 # PostgREST's words for a function that it does not know: https://postgrest.org/en/v12/references/errors.html
 _UNKNOWN_FUNCTION = {"PGRST202", "42883"}
 _MIGRATE = (
-    "Apply the migrations: supabase db push (or reload PostgREST's schema cache with: "
-    "notify pgrst, 'reload schema')"
+    "Apply the migrations: npx supabase db push --remote (without --remote for the local stack; if "
+    "they are applied: notify pgrst, 'reload schema')"
 )
 _OTHER_KEY = (
-    "Set SUPABASE_KEY to a tma_bridge JWT, an sb_secret_ key or the service_role key of this "
-    "project (dashboard: Project Settings > API Keys)"
+    "Set SUPABASE_KEY to an sb_secret_ key, the service_role key (dashboard: Project Settings > API "
+    "Keys), or a tma_bridge JWT with SUPABASE_ANON_KEY beside it"
 )
 _OTHER_URL = "Set SUPABASE_URL to the project's address, such as https://abcdefgh.supabase.co"
 _HTTP_UNAUTHORIZED = (401, 403)

@@ -26,6 +26,8 @@ _OF_THE_HOP = {
     "apikey", "connection", "expect", "host", "keep-alive", "te", "trailer", "transfer-encoding",
     "upgrade",
 }  # fmt: skip
+# Supabase's gateway knows its keys one by one; a JWT of another role is none, however well signed.
+_API_KEY_ROLES = {"anon", "service_role"}
 _CORS = {"Access-Control-Allow-Origin": "*"}
 
 
@@ -105,7 +107,7 @@ class Gateway:
             [
                 web.get("/", _greet),
                 web.route("*", "/rest/v1{path:(/.*)?}", self._proxy),
-                web.get("/realtime/v1/websocket", self._realtime.websocket),
+                web.get("/realtime/v1/websocket", self._websocket),
                 web.route("*", "/realtime/v1/api/{path:.*}", self._realtime.http),
                 web.get("/auth/v1/health", _auth_health),
                 web.route("*", "/auth/v1/{path:.*}", _no_auth),
@@ -173,18 +175,30 @@ class Gateway:
             hint = "No `apikey` request header or url param was found."
             return _json({"message": "No API key found in request", "hint": hint}, 401)
         if key not in self._good_keys:
-            try:
-                jwt.decode(
-                    key,
-                    self._jwt_secret,
-                    algorithms=["HS256"],
-                    options={"verify_aud": False, "verify_exp": False},  # PostgREST sees to that
-                )
-            except jwt.InvalidTokenError:
+            if self._role(key) not in _API_KEY_ROLES:
                 hint = "Double check your Supabase `anon` or `service_role` API key."
                 return _json({"message": "Invalid API key", "hint": hint}, 401)
             self._good_keys.add(key)
         return None
+
+    def _role(self, key: str) -> Any:
+        """The role of a key that this stack signed; None for any other."""
+        try:
+            return jwt.decode(
+                key,
+                self._jwt_secret,
+                algorithms=["HS256"],
+                options={"verify_aud": False, "verify_exp": False},  # PostgREST sees to that
+            ).get("role")
+        except jwt.InvalidTokenError:
+            return None
+
+    async def _websocket(self, request: web.Request) -> web.StreamResponse:
+        """Realtime behind the gateway, which lets no other role pass that Realtime would take."""
+        role = self._role(request.query.get("apikey", ""))
+        if role is not None and role not in _API_KEY_ROLES:
+            return _json({"message": "Invalid API key"}, 401)
+        return await self._realtime.websocket(request)
 
 
 def _is_preflight(request: web.Request) -> bool:

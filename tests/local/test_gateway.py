@@ -135,6 +135,22 @@ async def test_a_key_of_another_project_is_refused(http, key):
         assert (await answer.json())["message"] == "Invalid API key"
 
 
+async def test_a_jwt_of_another_role_is_no_key(http, settings):
+    """As with Supabase: it goes behind a key, as the bearer token."""
+    own = jwt.encode({"role": "tma_bridge"}, settings["SUPABASE_JWT_SECRET"])
+    rpc = "/rest/v1/rpc/tma_event_stats"
+    behind = {"apikey": settings["SUPABASE_ANON_KEY"], "Authorization": f"Bearer {own}"}
+
+    async with http.post(rpc, json={}, headers={"apikey": own}) as alone:
+        assert alone.status == 401
+    async with http.get(
+        "/realtime/v1/websocket", params={"apikey": own, "vsn": "1.0.0"}
+    ) as websocket:
+        assert websocket.status == 401
+    async with http.post(rpc, json={}, headers=behind) as answer:
+        assert answer.status == 200
+
+
 async def test_the_key_may_come_as_a_query_parameter(http, notes, service):
     """As with Supabase, and PostgREST does not take it for a filter."""
     async with http.get(f"{notes}?apikey={service['apikey']}&select=id") as answer:

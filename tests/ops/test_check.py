@@ -319,3 +319,19 @@ async def test_an_env_file_that_is_not_there(tmp_path):
 
     assert code == 78
     assert "there is no env file" in said[0]
+
+
+async def test_the_narrow_key_without_one_for_the_gateway(patient):
+    """The gateway refuses a JWT of a role of ours; the key it wants goes into SUPABASE_ANON_KEY."""
+    anon = patient.world.stack.env()["SUPABASE_ANON_KEY"]
+    await patient.shell('echo "SUPABASE_KEY=$(realtime-bridge token)" >> .env')
+    text = patient.env_file.read_text()
+    patient.env_file.write_text(text.replace(f"SUPABASE_ANON_KEY={anon}\n", ""))
+
+    code, findings = await patient.check()
+    patient.env_file.write_text(text)
+    mended, after = await patient.check()
+
+    assert (code, findings["key"]["status"]) == (1, "failed")
+    assert "SUPABASE_ANON_KEY" in findings["key"]["fix"]["text"]
+    assert (mended, after["realtime"]["status"]) == (0, "ok")

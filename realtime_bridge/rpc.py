@@ -15,8 +15,8 @@ _MIGRATE = (
     "they are applied: notify pgrst, 'reload schema')"
 )
 _OTHER_KEY = (
-    "Set SUPABASE_KEY to an sb_secret_ key, the service_role key (dashboard: Project Settings > API "
-    "Keys), or a tma_bridge JWT with SUPABASE_ANON_KEY beside it"
+    "Set SUPABASE_KEY to an sb_secret_ key or the service_role key (dashboard: Project Settings > "
+    "API Keys), or to a tma_bridge JWT with SUPABASE_ANON_KEY beside it"
 )
 _OTHER_URL = "Set SUPABASE_URL to the project's address, such as https://abcdefgh.supabase.co"
 _HTTP_UNAUTHORIZED = (401, 403)

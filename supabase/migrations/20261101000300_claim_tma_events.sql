@@ -67,7 +67,11 @@ returns table (
     deliver_after timestamptz,
     waited_seconds double precision
 )
-language plpgsql security definer set search_path = '' as $$
+language plpgsql security definer set search_path = ''
+-- A connection keeps the plan that it made when the table was small and had no statistics yet: a
+-- scan of the whole table, which grows with it. Every row here is found by an index.
+set enable_seqscan = off
+as $$
 #variable_conflict use_column
 declare
     v_ids bigint[];

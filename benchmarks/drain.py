@@ -1,4 +1,4 @@
-"""Part 1: 5,000 rows wait; how fast does each contender send them, and at what cost?"""
+"""Part 1: 5,000 rows wait. How fast each contender sends them, and at what cost."""
 
 from collections import defaultdict
 from dataclasses import asdict, dataclass, field
@@ -7,9 +7,10 @@ from typing import Any
 from benchmarks import usage
 from benchmarks.numbers import median, spread, table, verdict
 from benchmarks.queues import Queue, Queues
-from benchmarks.stage import Child, Stage, until
+from benchmarks.stage import Stage, until
 
-BRIDGE = "bridge"
+BRIDGE = "bridge, CONCURRENCY=256"
+DEFAULTS = "bridge, default 64"
 PACED = "bridge at 1,000/s"
 PGQUEUER = "PgQueuer"
 PGQUEUER_100 = "PgQueuer, batch 100"
@@ -29,7 +30,13 @@ class Contender:
 
 
 CONTENDERS = [
-    Contender(BRIDGE, "bridge", "events", {"DOORBELL": "broadcast", "LIFTED": "1"}),
+    Contender(
+        BRIDGE,
+        "bridge",
+        "events",
+        {"DOORBELL": "broadcast", "LIFTED": "1", "CONCURRENCY": "256"},
+    ),
+    Contender(DEFAULTS, "bridge", "events", {"DOORBELL": "broadcast", "LIFTED": "1"}),
     Contender(PGQUEUER_100, "pgqueuer_worker", "pgqueuer", {"BATCH": "100"}),
     Contender(PGQUEUER, "pgqueuer_worker", "pgqueuer"),
     Contender(
@@ -41,12 +48,11 @@ CONTENDERS = [
             "ALLOW_PAID_BROADCAST": "true",
             "TELEGRAM_RATE": "1000",
             "TELEGRAM_CHAT_RATE": "100",
+            "CONCURRENCY": "256",
         },
     ),
     Contender(PROCRASTINATE, "procrastinate_worker", "procrastinate", share=0.4),
-    Contender(
-        PROCRASTINATE_64, "procrastinate_worker", "procrastinate", {"JOBS": "64"}, share=0.4
-    ),
+    Contender(PROCRASTINATE_64, "procrastinate_worker", "procrastinate", {"JOBS": "64"}, share=0.4),
 ]
 
 
@@ -76,7 +82,7 @@ async def drain(stage: Stage, queue: Queue, contender: Contender, rows: int) -> 
 
     async with stage.worker(contender.worker, **contender.env) as child:
         meter = stage.meter(worker=child.pid)
-        await _first_arrival(stage, child, since)
+        await _first_arrival(stage, since)
         sent_before = usage.cpu_seconds(child.pid)
         await until(drained)
         cpu = meter.read()
@@ -96,7 +102,7 @@ async def drain(stage: Stage, queue: Queue, contender: Contender, rows: int) -> 
     )
 
 
-async def _first_arrival(stage: Stage, child: Child, since: float) -> None:
+async def _first_arrival(stage: Stage, since: float) -> None:
     async def arrived() -> bool:
         return any(at > since for at in stage.nginx.arrivals(since))
 
@@ -144,6 +150,8 @@ def report(results: dict[str, list[Result]]) -> str:
     rate = {name: median([one.rate for one in all_]) for name, all_ in results.items()}
     if BRIDGE in rate:
         lines.append(verdict("the bridge, rows/s", rate[BRIDGE], 1000))
+        spent = median([one.cpu["worker"] for one in results[BRIDGE]])
+        lines.append(f"CPU of the bridge alone: {1000 / spent:,.0f} rows per second of a core")
         limits = {PGQUEUER_100: 1.3, PGQUEUER: 2, PROCRASTINATE: 5, PROCRASTINATE_64: 5}
         lines += [
             verdict(f"the bridge beside {name}", rate[BRIDGE] / rate[name], limit)

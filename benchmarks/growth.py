@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import threading
 import time
 from collections import defaultdict
 from typing import Any
@@ -23,8 +24,8 @@ _HISTORY = """
         telegram_id, event_type, payload, status, attempt, message_id,
         claimed_at, send_started_at, created_at, deliver_after, delivered_at, settled_at
     )
-    select 5000000 + n %% 100000, 'status_changed', '{"new_status": "contacted"}', 'delivered', 1, n,
-        at, at, at, at, at, at
+    select 5000000 + n %% 100000, 'status_changed', '{"new_status": "contacted"}',
+        'delivered', 1, n, at, at, at, at, at, at
     from generate_series(%s::bigint, %s::bigint - 1) n,
         lateral (select now() - interval '40 days' + n * interval '0.5 s') t (at)
 """
@@ -151,7 +152,7 @@ def _purge(connection: Connection, dsn: str, rows: int, samples: int) -> dict[st
     during: Samples = defaultdict(list)
     for number in range(samples):
         _cycle(connection, 3 * 10**9 + number * CLAIM, before)
-    process = _purger(dsn, rows)
+    process = _Purger(dsn, rows)
     begin, number = time.monotonic(), samples
     with process:
         while process.running:
@@ -166,14 +167,12 @@ def _purge(connection: Connection, dsn: str, rows: int, samples: int) -> dict[st
     }  # fmt: skip
 
 
-class _purger:  # noqa: N801 - used as a function
+class _Purger:
     """Purges in batches of 1,000 over a connection of its own, in a thread."""
 
     def __init__(self, dsn: str, rows: int) -> None:
-        from threading import Thread
-
         self._dsn, self._rows = dsn, rows
-        self._thread = Thread(target=self._work)
+        self._thread = threading.Thread(target=self._work)
 
     def __enter__(self) -> None:
         self._thread.start()
@@ -200,7 +199,13 @@ def report(result: dict[str, Any]) -> str:
     found: dict[str, Samples] = result["milliseconds"]
     calls = ("claim", "start", "settle", "sweep", "stats")
     rows = [
-        [name, *(f"{median(samples[one]):.2f} / {percentile(samples[one], 0.99):.1f}" for one in calls)]
+        [
+            name,
+            *(
+                f"{median(samples[one]):.2f} / {percentile(samples[one], 0.99):.1f}"
+                for one in calls
+            ),
+        ]
         for name, samples in found.items()
     ]
     purge = result["purge"]

@@ -84,7 +84,7 @@ async def _idle(stage: Stage, seconds: float) -> dict[str, float]:
         meter, begin = stage.meter(worker=child.pid), time.time()
         await asyncio.sleep(seconds)
         cpu, took = meter.read(), time.time() - begin
-        requests = [one for one in stage.nginx.requests(begin)]
+        requests = stage.nginx.requests(begin)
         return {
             "seconds": took,
             "requests_per_minute": len(requests) * 60 / took,

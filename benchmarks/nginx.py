@@ -1,5 +1,6 @@
 """nginx as Supabase's gateway, and as a Bot API that answers faster than anybody asks."""
 
+import asyncio
 import json
 import os
 import shutil
@@ -127,7 +128,7 @@ class Nginx:
                     async with session.get(f"{self.sink}/bot1/getMe"):
                         return
                 except aiohttp.ClientError:
-                    time.sleep(0.02)
+                    await asyncio.sleep(0.02)
         raise RuntimeError(f"nginx did not start: {self._program.last_words()}")
 
     def requests(self, since: float = 0.0) -> list[tuple[float, str]]:

@@ -4,7 +4,7 @@ import json
 from contextlib import AsyncExitStack
 from typing import Any, Protocol, Self
 
-import asyncpg
+import asyncpg  # type: ignore[import-untyped]
 import psycopg
 from pgqueuer.adapters.drivers.asyncpg import AsyncpgDriver
 from pgqueuer.adapters.persistence.queries import Queries
@@ -56,6 +56,7 @@ class _Direct:
         return row[0] if row else None
 
     async def wal(self) -> int:
+        """Bytes of WAL that the server has written."""
         return int(await self.value("select pg_current_wal_insert_lsn() - '0/0'"))
 
 
@@ -65,6 +66,7 @@ class Events(_Direct):
     name = "events"
 
     async def load(self, rows: int, chats: int) -> None:
+        """Add rows in one transaction."""
         await self._connection.execute(
             """
             insert into tma_events (telegram_id, event_type, payload)
@@ -77,6 +79,7 @@ class Events(_Direct):
         )
 
     async def add(self, chat: int, number: int) -> None:
+        """Add one row."""
         payload = {"lead_name": f"Lead {chat}", "new_status": f"seq{number}"}
         await self._connection.execute(
             "insert into tma_events (telegram_id, event_type, payload)"
@@ -85,9 +88,11 @@ class Events(_Direct):
         )
 
     async def left(self) -> int:
+        """Count what is not finished."""
         return int(await self.value("select count(*) from tma_events where settled_at is null"))
 
     async def clear(self) -> None:
+        """Forget everything."""
         await self._connection.execute("truncate tma_events")
         await self._connection.execute("vacuum analyze tma_events")
 
@@ -102,6 +107,7 @@ class PgQueuerJobs(_Direct):
         self._queries = queries
 
     async def load(self, rows: int, chats: int) -> None:
+        """Add rows in one transaction."""
         await self._queries.enqueue(
             [ENTRYPOINT] * rows,
             [_job(FIRST_CHAT + n % chats, n // chats) for n in range(rows)],
@@ -109,18 +115,25 @@ class PgQueuerJobs(_Direct):
         )
 
     async def add(self, chat: int, number: int) -> None:
+        """Add one row."""
         await self._queries.enqueue(ENTRYPOINT, _job(chat, number))
 
     async def left(self) -> int:
+        """Count what is not finished."""
         return int(await self.value("select count(*) from pgqueuer"))
 
     async def clear(self) -> None:
+        """Forget everything."""
         await self._connection.execute("truncate pgqueuer, pgqueuer_log")
         await self._connection.execute("vacuum analyze pgqueuer")
 
 
 def _job(chat: int, number: int) -> bytes:
     return json.dumps({"chat": chat, "number": number}).encode()
+
+
+def _arguments(chat: int, number: int) -> dict[str, Any]:
+    return {"chat": chat, "number": number}
 
 
 class ProcrastinateJobs(_Direct):
@@ -133,14 +146,17 @@ class ProcrastinateJobs(_Direct):
         self._defer = app.configure_task(ENTRYPOINT)
 
     async def load(self, rows: int, chats: int) -> None:
+        """Add rows in one transaction."""
         await self._defer.batch_defer_async(
-            *({"chat": FIRST_CHAT + n % chats, "number": n // chats} for n in range(rows))
+            *(_arguments(FIRST_CHAT + n % chats, n // chats) for n in range(rows))
         )
 
     async def add(self, chat: int, number: int) -> None:
+        """Add one row."""
         await self._defer.defer_async(chat=chat, number=number)
 
     async def left(self) -> int:
+        """Count what is not finished."""
         return int(
             await self.value(
                 "select count(*) from procrastinate_jobs where status in ('todo', 'doing')"
@@ -148,6 +164,7 @@ class ProcrastinateJobs(_Direct):
         )
 
     async def clear(self) -> None:
+        """Forget everything."""
         await self._connection.execute("truncate procrastinate_jobs cascade")
         await self._connection.execute("vacuum analyze procrastinate_jobs")
 

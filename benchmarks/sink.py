@@ -32,9 +32,11 @@ class Connection(asyncio.Protocol):
         self._transport: Any = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Remember whom to answer."""
         self._transport = transport
 
     def data_received(self, data: bytes) -> None:
+        """Answer every whole request."""
         now = time.time()
         self._buffer += data
         while (end := self._buffer.find(b"\r\n\r\n")) >= 0:

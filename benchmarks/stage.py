@@ -30,7 +30,7 @@ PATIENCE = 180.0
 async def until(condition: Callable[[], Awaitable[T]], seconds: float = PATIENCE) -> T:
     """Wait until an async condition is truthy; its value. Raises TimeoutError."""
     async with asyncio.timeout(seconds):
-        while not (value := await condition()):
+        while not (value := await condition()):  # noqa: ASYNC110 - other processes set no event
             await asyncio.sleep(0.05)
         return value
 

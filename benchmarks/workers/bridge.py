@@ -26,11 +26,13 @@ class MarkingWatch(service._Watch):  # noqa: SLF001 - a look inside
     source: str = ""
 
     def woken(self, lane: str, source: str) -> None:
+        """Note the first bell since the last claim."""
         if self.rang == 0.0:  # the first bell counts
             self.rang, self.source = time.time(), source
         super().woken(lane, source)
 
     def claimed(self, lane: str, rows: Any, source: str) -> None:
+        """Note when rows were ours."""
         now = time.time()
         if rows:
             for row in rows:
@@ -39,11 +41,13 @@ class MarkingWatch(service._Watch):  # noqa: SLF001 - a look inside
         super().claimed(lane, rows, source)
 
     def settled(self, lane: str, row: Any, outcome: Any, laps: Any, *, held: bool) -> None:
+        """Note how long each stage took."""
         marks[row.telegram_id] |= {"laps": dict(laps.milliseconds), "settled": time.time()}
         super().settled(lane, row, outcome, laps, held=held)
 
 
 def main() -> None:
+    """Run until told to go."""
     settings = load()
     if os.environ.get("LIFTED"):
         settings = settings.model_copy(

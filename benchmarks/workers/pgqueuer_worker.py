@@ -1,11 +1,15 @@
-"""PgQueuer, sending what its jobs say. BATCH: its batch size (its default is 10)."""
+"""PgQueuer, sending what its jobs say, on uvloop like its own command line.
+
+BATCH: its batch size (its default is 10).
+"""
 
 import asyncio
 import json
 import os
 import signal
 
-import asyncpg
+import asyncpg  # type: ignore[import-untyped]
+import uvloop
 from pgqueuer import PgQueuer
 from pgqueuer.models import Job
 
@@ -14,6 +18,7 @@ from benchmarks.workers.telegram import bot
 
 
 async def main() -> None:
+    """Work until told to go."""
     connection = await asyncpg.connect(os.environ["PGQUEUER_URL"])
     queue = PgQueuer.from_asyncpg_connection(connection)
     telegram = bot()
@@ -30,4 +35,4 @@ async def main() -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main())
+    uvloop.run(main())

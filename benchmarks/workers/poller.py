@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+from typing import Any
 
 from supabase import acreate_client
 
@@ -12,6 +13,7 @@ SECONDS = 3.0
 
 
 async def main() -> None:
+    """Work until told to go."""
     client = await acreate_client(os.environ["SUPABASE_URL"], os.environ["SUPABASE_KEY"])
     print("ready", flush=True)
     async with bot() as telegram:
@@ -19,7 +21,8 @@ async def main() -> None:
             pending = await (
                 client.table("tma_events").select("*").eq("status", "pending").order("id").execute()
             )
-            for row in pending.data:
+            rows: list[Any] = pending.data
+            for row in rows:
                 number = int(row["payload"]["new_status"].removeprefix("seq"))
                 sent = await telegram.send_message(
                     row["telegram_id"], text_of(row["telegram_id"], number)

@@ -10,6 +10,7 @@ from benchmarks.workers.telegram import bot
 
 
 async def main() -> None:
+    """Work until told to go."""
     app = App(connector=PsycopgConnector(conninfo=os.environ["PROCRASTINATE_URL"]))
     telegram = bot()
 

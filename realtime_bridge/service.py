@@ -284,7 +284,7 @@ class Bridge:
                 mini_app_url=self.settings.mini_app_url,
             )
         except ValueError as error:
-            raise ConfigurationError([str(error)]) from error
+            raise ConfigurationError([f"TEMPLATES_DIR cannot be used: {error}"]) from error
 
     def _courier(self, bot: "Bot", pacing: Pacing, queue: EventQueue) -> "Courier":
         from realtime_bridge.telegram import Courier

@@ -9,7 +9,7 @@ from realtime_bridge import logs
 from realtime_bridge.doctor.examination import examine
 from realtime_bridge.doctor.finding import Finding, Status
 from realtime_bridge.doctor.fixes import Fixes
-from realtime_bridge.doctor.settings import settings_findings
+from realtime_bridge.doctor.settings import settings_findings, use
 from realtime_bridge.settings import ConfigurationError, given, parse
 
 _GOOD = 0
@@ -59,6 +59,8 @@ async def _check(env_file: Path | None, tell: Callable[[Finding], None]) -> int:
     fixes = Fixes(values, env_file)
     try:
         settings = None if problems else parse(values)
+        if settings:
+            use(settings)
     except ConfigurationError as error:
         settings, problems = None, error.problems
     if settings is None:

@@ -1,10 +1,11 @@
 """What the doctor says of the database, from what it said about itself."""
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from realtime_bridge.doctor.finding import Finding, failed, ok, skipped, warning
+from realtime_bridge.doctor.finding import Finding, Status, failed, ok, skipped, warning
 from realtime_bridge.doctor.fixes import Fixes, sql
 from realtime_bridge.rpc import Refused, Unavailable
 from realtime_bridge.tokens import ROLE
@@ -66,6 +67,14 @@ def report_findings(
     yield _publication(report, needed=changes)
     yield _access(report)
     yield _bells(report)
+
+
+def with_registration(telegram: Finding, report: Report, token: str) -> Finding:
+    """Say so where the bot is known to Telegram but not yet to the database."""
+    if telegram.status is not Status.OK or int(token.partition(":")[0]) in report["bots"]:
+        return telegram
+    text = "its Mini App users can write once `realtime-bridge run` has registered it"
+    return replace(telegram, detail=f"{telegram.detail}; {text}")
 
 
 def clock_finding(report: Report, asked_at: float, answered_at: float, fixes: Fixes) -> Finding:

@@ -50,7 +50,7 @@ async def examine(settings: Settings, fixes: Fixes, now: Now = time.time) -> Asy
             for finding in _look(answer, settings, fixes):
                 yield finding
             yield await _ring(settings, rpc, fixes)
-        yield await telegram
+        yield database.with_registration(await telegram, answer.report, token)
         yield database.clock_finding(answer.report, answer.asked_at, answer.answered_at, fixes)
         yield database.names_finding(answer.report)
     finally:

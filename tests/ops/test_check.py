@@ -9,6 +9,7 @@ from realtime_bridge.doctor import Fixes, Status, examine
 from realtime_bridge.doctor.command import run_check
 from realtime_bridge.local.stack import LocalStack
 from realtime_bridge.settings import load
+from realtime_bridge.tokens import web_app_key
 from tests.integration.kit import World
 from tests.ops.clinic import Patient
 
@@ -309,6 +310,44 @@ async def test_all_wrong_settings_come_at_once(patient):
     assert len(said) == 2
     assert all(line.startswith("FAIL  settings") and "fix (" in line for line in said)
     assert "hunter2" not in "".join(said)
+
+
+async def test_templates_that_cannot_be_used(patient):
+    """Check finds what run would stop at."""
+    folder = patient.folder / "templates" / "en"
+    folder.mkdir(parents=True)
+    (folder / "step_completed.html").write_text("{{ unclosed")
+    patient.configure(TEMPLATES_DIR=str(folder.parent))
+
+    code, findings = await patient.check()
+
+    assert code == 78
+    assert findings["settings"]["detail"].startswith("TEMPLATES_DIR cannot be used")
+    assert "step_completed.html" in findings["settings"]["detail"]
+
+
+async def test_a_planner_that_cannot_be_imported(patient):
+    """The same for users' own code."""
+    patient.configure(PLANNER="no_such_module:plan")
+
+    code, findings = await patient.check()
+
+    assert code == 78
+    assert "no_such_module" in findings["settings"]["detail"]
+
+
+async def test_a_bot_that_is_not_registered_yet(patient):
+    """It is no failure: the first start of the bridge does it."""
+    token = patient.world.stack.env()["BOT_TOKEN"]
+
+    _, before = await patient.check()
+    await patient.world.sql(
+        "select register_tma_bot(%s, %s)", int(token.partition(":")[0]), web_app_key(token)
+    )
+    _, after = await patient.check()
+
+    assert "once `realtime-bridge run` has registered it" in before["telegram"]["detail"]
+    assert "registered" not in after["telegram"]["detail"]
 
 
 async def test_an_env_file_that_is_not_there(tmp_path):

@@ -1,5 +1,6 @@
 """status, tail and retry: what an operator sees and does."""
 
+import asyncio
 import json
 
 import pytest
@@ -94,10 +95,26 @@ async def test_status_without_a_bridge_or_a_database(world):
     assert "http://127.0.0.1:9 does not answer" in said[0]
 
 
+async def test_status_can_be_watched(world, monkeypatch):
+    """Again and again, on a clean screen, also while the database is away."""
+    monkeypatch.setattr("realtime_bridge.status.LOOK_AGAIN_SECONDS", 0.01)
+    said = []
+    watching = asyncio.create_task(
+        run_status(settings(world, HTTP_PORT="0"), [], as_json=False, watch=True, echo=said.append)
+    )
+
+    async def shown():
+        assert not watching.done()
+        return len(said) >= 3
+
+    await until(shown)
+    watching.cancel()
+
+    assert all(text.startswith("\x1b[H\x1b[2Jtma_events") for text in said)
+
+
 async def test_tail_shows_rows_as_they_end(world):
     """Those of the time before first, then each new one, once."""
-    import asyncio
-
     said = []
     before = await fail(world)
     tailing = asyncio.create_task(

@@ -4,6 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 from prometheus_client import generate_latest
+from structlog.testing import capture_logs
 
 from realtime_bridge.laps import Laps
 from realtime_bridge.model import Failed, Failure, Recovered, Retry, Sent, Uncertain
@@ -84,3 +85,31 @@ def test_no_series_is_made_for_each_row():
 
     assert text.count("bridge_events_total{") == 1
     assert "type_" not in text.replace("# TYPE", "")
+
+
+def test_a_row_that_ended_is_one_line_with_the_time_of_each_stage():
+    """And with nothing of what was said in it."""
+    row = SimpleNamespace(
+        id=7, event_type="step_completed", attempt=2, waited_seconds=0.25, payload="secret"
+    )
+    laps = Laps(clock=iter([0.0, 0.001, 0.101]).__next__)
+    laps.lap("render")
+    laps.lap("send")
+
+    with capture_logs() as lines:
+        Telemetry(Metrics()).settled("tma_events", row, Sent(99), laps, held=True)
+
+    assert lines == [
+        {
+            "event": "delivered",
+            "log_level": "info",
+            "lane": "tma_events",
+            "id": 7,
+            "type": "step_completed",
+            "attempt": 2,
+            "pickup_ms": 250.0,
+            "render_ms": 1.0,
+            "send_ms": 100.0,
+            "message_id": 99,
+        }
+    ]

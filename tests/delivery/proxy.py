@@ -10,13 +10,18 @@ from enum import Enum
 
 
 class Trouble(Enum):
-    """What happens to a request; all but REFUSED and PAGE end by a reset of the connection."""
+    """What happens to a request."""
 
-    REFUSED = "nobody listens"
-    LOST_REQUEST = "the request does not arrive"
-    LOST_ANSWER = "the request arrives and is carried out, the answer is lost"
-    SILENCE = "the request does not arrive, and nothing ever comes back"
-    PAGE = "a gateway's page instead of an answer; the request does not arrive"
+    LOST_REQUEST = "it does not arrive: the connection is reset"
+    LOST_ANSWER = "it is carried out, and the connection is reset"
+    NO_REQUEST = "it does not arrive, and nothing ever comes back"
+    NO_ANSWER = "it is carried out, and nothing ever comes back"
+    PAGE = "it does not arrive: a gateway answers with a page of its own"
+
+    @property
+    def arrives(self):
+        """Whether the request is carried out."""
+        return self in {Trouble.LOST_ANSWER, Trouble.NO_ANSWER}
 
 
 @dataclass
@@ -36,7 +41,7 @@ class Line:
     client: asyncio.StreamWriter
     server: asyncio.StreamWriter | None = None
     asked: bytes = b""
-    answer_is_lost: bool = False
+    ahead: Trouble | None = None  # what waits for the answer
     tasks: list[asyncio.Task] = field(default_factory=list)
 
     def cut(self):
@@ -145,11 +150,11 @@ class Proxy:
             path = line.asked.split(b" ", 2)[1].decode()
             self.asked[path] += 1
             rule = self._rule_for(path)
-            if rule is not None and rule.trouble is not Trouble.LOST_ANSWER:
+            if rule is not None and not rule.trouble.arrives:
                 self._note(line)
                 await self._spoil(rule, reader, line)
                 continue
-            line.answer_is_lost = rule is not None
+            line.ahead = rule and rule.trouble
             if line.server is None:
                 from_server, line.server = await asyncio.open_connection("127.0.0.1", self._target)
                 line.tasks.append(asyncio.create_task(self._answers(from_server, line)))
@@ -168,7 +173,7 @@ class Proxy:
                     b"Content-Length: %d\r\n\r\n%b" % (rule.status, len(page), page)
                 )
                 line.asked = b""
-            case Trouble.SILENCE:
+            case Trouble.NO_REQUEST:
                 await reader.read()  # until the client gives up
                 raise ConnectionResetError
             case _:
@@ -177,8 +182,10 @@ class Proxy:
     async def _answers(self, from_server, line):
         with suppress(OSError):
             while data := await from_server.read(65536):
-                if line.answer_is_lost:
+                if line.ahead is not None:
                     self._note(line)
+                    if line.ahead is Trouble.NO_ANSWER:
+                        continue
                     break
                 line.asked = b""
                 line.client.write(data)
@@ -186,8 +193,8 @@ class Proxy:
 
     def _harm(self, line, trouble):
         """A request under way runs into trouble that comes now."""
-        if trouble is Trouble.LOST_ANSWER:
-            line.answer_is_lost = True
+        if trouble.arrives:
+            line.ahead = trouble
         else:
             self._note(line)
             line.cut()

@@ -70,7 +70,7 @@ async def test_calls_that_are_never_answered(world, supabase, impatient):
     """Every step times out once."""
     async with world.running_bridge(**settings(supabase)):
         for function in EVERY_STEP:
-            supabase.trouble(Trouble.SILENCE, function)
+            supabase.trouble(Trouble.NO_REQUEST, function)
         await world.insert()
         await assert_delivered_once(world)
 

@@ -1,0 +1,112 @@
+"""kill -9 at any moment, then run again: when the lease is over every row is settled or handed on.
+
+A process is held at each point of a row's way by a wire that does not answer, and killed there.
+"""
+
+from datetime import timedelta
+from functools import partial
+
+import pytest_asyncio
+
+from tests.delivery.nursery import Nursery
+from tests.delivery.proxy import Trouble
+from tests.integration.kit import until
+
+LEASE = 8.0  # longer than it takes to be killed at every point
+BEFORE_THE_FENCE = [
+    ("/rpc/claim_tma_events", Trouble.NO_ANSWER),
+    ("/rpc/start_tma_events", Trouble.NO_REQUEST),
+]
+BEHIND_IT_NOT_SENT = [
+    ("/rpc/start_tma_events", Trouble.NO_ANSWER),
+    ("/sendMessage", Trouble.NO_REQUEST),
+]
+BEHIND_IT_AND_SENT = [
+    ("/sendMessage", Trouble.NO_ANSWER),
+    ("/rpc/settle_tma_events", Trouble.NO_REQUEST),
+]
+AFTER_ALL = [("/rpc/settle_tma_events", Trouble.NO_ANSWER)]
+POINTS = [*BEFORE_THE_FENCE, *BEHIND_IT_NOT_SENT, *BEHIND_IT_AND_SENT, *AFTER_ALL]
+
+
+@pytest_asyncio.fixture(loop_scope="session", scope="module")
+async def nursery(tmp_path_factory):
+    async with Nursery(tmp_path_factory.mktemp("logs")) as nursery:
+        yield nursery
+
+
+def environment(world, supabase, mode):
+    """A process that reaches everything through one wire, with short leases.
+
+    Its regular sweep comes too late to help: what is handed on is so because the lease ends.
+    """
+    return world.environment(
+        SUPABASE_URL=supabase.url,
+        TELEGRAM_API_URL=supabase.url,
+        DELIVERY=mode,
+        SEND_TIMEOUT="0.5",
+        LEASE_SECONDS=str(LEASE),
+        SWEEP_INTERVAL="300",
+        FALLBACK_POLL_INTERVAL="300",
+    )
+
+
+async def killed_at_every_point(world, supabase, start):
+    """One chat and one process for each point.
+
+    Returns the last process, which lives on, and the database's time of the last kill.
+    """
+    for chat, (path, trouble) in enumerate(POINTS, 1):
+        await world.insert(telegram_id=chat)
+        with supabase.broken(trouble, path):
+            count = supabase.count(path)
+            replica = await start()
+            await until(partial(held, supabase, path, count + 1))
+            await replica.kill()
+    ((now,),) = [row.values() for row in await world.sql("select now()")]
+    return await start(), now
+
+
+async def held(supabase, path, count):
+    return supabase.count(path) >= count
+
+
+def endings(rows):
+    return [row["failure"] or row["status"] for row in rows]
+
+
+async def deliveries(world):
+    """How many messages each chat got, in the order of the points."""
+    chats = [message["chat_id"] for message in await world.sent()]
+    return [chats.count(chat) for chat in range(1, len(POINTS) + 1)]
+
+
+async def test_at_most_once(world, supabase, nursery):
+    """Before the fence the next process sends it; behind it the row says what nobody can know."""
+    start = partial(nursery.start, environment(world, supabase, "at_most_once"))
+    last, killed_at = await killed_at_every_point(world, supabase, start)
+
+    rows = await world.settled(len(POINTS))
+    await last.kill()
+
+    assert endings(rows) == [
+        *["delivered"] * len(BEFORE_THE_FENCE),
+        *["uncertain"] * len(BEHIND_IT_NOT_SENT),
+        *["uncertain"] * len(BEHIND_IT_AND_SENT),
+        "delivered",
+    ]
+    assert await deliveries(world) == [1, 1, 0, 0, 1, 1, 1]
+    assert max(row["settled_at"] for row in rows) - killed_at <= timedelta(seconds=LEASE + 2)
+
+
+async def test_at_least_once(world, supabase, nursery):
+    """Everything arrives; what had arrived when the process died arrives twice."""
+    start = partial(nursery.start, environment(world, supabase, "at_least_once"))
+    last, killed_at = await killed_at_every_point(world, supabase, start)
+
+    rows = await world.settled(len(POINTS))
+    await last.kill()
+
+    assert endings(rows) == ["delivered"] * len(POINTS)
+    assert await deliveries(world) == [1, 1, 1, 1, 2, 2, 1]
+    assert max(row["settled_at"] for row in rows) - killed_at <= timedelta(seconds=LEASE + 2)

@@ -30,7 +30,7 @@ ResultOut = TypeVar("ResultOut", covariant=True)
 
 # A wrong bot token fails every row alike: one row a minute finds out whether it was mended.
 HALT_SECONDS = 60.0
-# Rows that settle free slots one by one; claims wait this long for a few more to come free.
+# Rows that settle free slots one by one; claims wait this long for half of them to come free.
 REFILL_SECONDS = 0.02
 # A bell that rang for nothing due may have rung for a row of the near future: a sweep finds out
 # when it is due, but not more often than this.
@@ -323,7 +323,8 @@ class Pump(Generic[Row, Result]):
     def _taken_care_of(self, task: asyncio.Task[None]) -> None:
         del self._in_hand[task]
         # A slot is free, and the next row of the chat may go.
-        self._claim_by(self._clock() + REFILL_SECONDS, "settled")
+        wait = 0.0 if 2 * len(self._in_hand) <= self._slots else REFILL_SECONDS
+        self._claim_by(self._clock() + wait, "settled")
 
     async def _handle(self, row: Row) -> None:
         laps = Laps(self._clock)

@@ -44,8 +44,8 @@ from realtime_bridge.rpc import Refused, Unavailable
 
 log = structlog.get_logger()
 
-# Importing aiogram leaves two hundred thousand objects that stay for ever. Looking at them again and
-# again was a fifth of the time of a message.
+# Importing aiogram leaves two hundred thousand objects that stay for ever. Looking at them again
+# and again was a fifth of the time of a message.
 gc.freeze()
 
 CONNECT_SECONDS = 10.0

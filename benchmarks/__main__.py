@@ -3,14 +3,11 @@
 import argparse
 import asyncio
 import importlib
-import json
 import os
-from pathlib import Path
 
-from benchmarks import machine
+from benchmarks import machine, results
 
 PARTS = ("drain", "latency", "idle", "growth", "fanin", "identity")
-RESULTS = Path(__file__).parent / "results"
 
 
 def main() -> None:
@@ -31,9 +28,7 @@ def main() -> None:
         part = importlib.import_module(f"benchmarks.{name}")
         result = asyncio.run(part.run(**(part.QUICK if options.quick else {})))
         if not options.quick:
-            RESULTS.mkdir(exist_ok=True)
-            kept = {"machine": about, "result": result}
-            (RESULTS / f"{name}.json").write_text(json.dumps(kept, indent=1) + "\n")
+            results.keep(name, about, result)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 # First, so that Node.js is the one that comes as a wheel: the same version everywhere.
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: install demo test lint lock reference clean
+.PHONY: install demo test lint bench lock reference clean
 
 install: $(VENV)/.installed node_modules/.installed examples/mini-app/node_modules/.installed
 
@@ -40,10 +40,22 @@ lint: install
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
 
+# All benchmarks (half an hour), or one: make bench PART=drain; does it work: make bench ARGS=--quick
+bench: $(VENV)/.bench
+	@$(BIN)/python -m benchmarks $(PART) $(ARGS)
+
+$(VENV)/.bench: requirements/bench.txt $(VENV)/.installed node_modules/.installed
+	@command -v nginx >/dev/null || { echo "The benchmarks play the Bot API with nginx: apt-get install nginx-light"; exit 1; }
+	@echo "==> The packages to compare with into $(VENV) (once)"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
+	@touch $@
+
 # Pins every dependency by hash; the file names no registry. Needs uv.
 lock:
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
 	  --no-emit-index-url --no-annotate --extra local --group dev pyproject.toml -o requirements/dev.txt
+	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
+	  --no-emit-index-url --no-annotate -c requirements/dev.txt requirements/bench.in -o requirements/bench.txt
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
 	  --no-emit-index-url --no-annotate pyproject.toml -o requirements/run.txt
 

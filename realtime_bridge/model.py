@@ -109,9 +109,13 @@ class Lost:
 
 @dataclass(frozen=True, slots=True)
 class Halted:
-    """Nothing can be sent at all (the bot token is wrong): hand the row back and stop claiming."""
+    """Nothing can be sent at all: hand the row back and claim no more for `after` seconds.
+
+    Then one row finds out whether it works again. None: for as long as it takes a person to mend.
+    """
 
     why: str
+    after: float | None = None
 
 
 Outcome = Sent | Retry | Failed | Uncertain | Lost | Halted

@@ -17,7 +17,7 @@ import structlog
 
 from realtime_bridge.backoff import delays
 from realtime_bridge.laps import Laps
-from realtime_bridge.model import Halted, Recovered, Retry, Uncertain
+from realtime_bridge.model import Halted, Lost, Recovered, Retry, Uncertain
 from realtime_bridge.rpc import Refused, Unavailable
 
 log = structlog.get_logger()
@@ -361,11 +361,13 @@ class Pump(Generic[Row, Result]):
     def _follow(self, outcome: Result) -> None:
         """What an outcome means for the lane as a whole."""
         match outcome:
-            case Halted(why):
-                self._not_before = self._clock() + HALT_SECONDS
+            case Halted(why, after):
+                self._not_before = self._clock() + (HALT_SECONDS if after is None else after)
                 self._set_halted(why)
             case Retry(after=None) | Uncertain():  # when it is tried again, if ever, a sweep tells
                 self._look_ahead()
+            case Lost():
+                pass
             case Retry(after=float(after)):
                 self._due_at = min(self._due_at, self._clock() + after)
                 self._moved.set()

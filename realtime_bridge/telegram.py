@@ -22,11 +22,12 @@ from aiogram.exceptions import (
     TelegramServerError,
     TelegramUnauthorizedError,
 )
-from aiogram.methods import SendMessage
+from aiogram.methods import GetMe, SendMessage
 from aiogram.types import InlineKeyboardButton, InlineKeyboardMarkup, TelegramObject, WebAppInfo
 from cachetools import LRUCache
 
 from realtime_bridge.laps import Laps
+from realtime_bridge.line import Line
 from realtime_bridge.messages import Button, Message, Messages
 from realtime_bridge.model import (
     Failed,
@@ -204,6 +205,7 @@ class Courier:
         self._paid = paid
         self._now = now
         self._moved: LRUCache[int, int] = LRUCache(10_000)  # groups that became supergroups
+        self._line = Line(self._probe)
 
     async def __call__(self, event: TmaEvent, laps: Laps) -> Outcome:
         """Handle one event; every outcome it can name is returned, none is raised."""
@@ -213,6 +215,9 @@ class Courier:
         laps.lap("turn")
         if wait is not None:
             return Retry("waits for its turn", after=wait, counted=False)
+        if halted := await self._line.test():
+            return halted
+        laps.lap("line")
         try:
             ours = await self._start(event)
         except (Unavailable, Refused) as error:
@@ -251,9 +256,23 @@ class Courier:
         match outcome:
             case Retry(after=float(seconds), counted=False):  # a pause that Telegram asks for
                 self._pacing.pause(chat_id, seconds)
+            case Retry() | Uncertain():
+                self._line.doubt()
             case _:
                 pass
         return outcome
+
+    async def _probe(self) -> str | None:
+        """Ask Telegram something harmless; say why there is no answer."""
+        try:
+            await self._bot(GetMe(), request_timeout=self._timeout)  # type: ignore[arg-type]
+        except Exception as error:  # noqa: BLE001 - verdict() has a line for every kind
+            match verdict(error):
+                case Retry(why, after=None) | Uncertain(why):
+                    return f"Telegram does not answer: {why}"
+                case _:
+                    pass  # whatever it says, it answers
+        return None
 
     async def _send(self, letter: Letter) -> Sent:
         request = Send(

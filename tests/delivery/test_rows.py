@@ -1,9 +1,13 @@
 """What becomes of the rows when sending goes wrong, in both delivery modes."""
 
+import asyncio
+from functools import partial
+
 import pytest
 import structlog
 
 from realtime_bridge import pump
+from tests.delivery.proxy import Trouble
 from tests.integration.kit import until
 
 ONCE, LEAST = "at_most_once", "at_least_once"
@@ -142,6 +146,24 @@ async def test_a_pause_is_obeyed_and_costs_no_attempt(world, telegram, mode):
     assert telegram.count("/sendMessage") == 5
 
 
+async def test_an_outage_costs_only_what_was_under_way(world, telegram):
+    """Telegram is cut off for a while: the backlog waits until a harmless call is answered."""
+    async with world.running_bridge(**settings(telegram, CONCURRENCY="4")) as bridge:
+        with telegram.broken(Trouble.LOST_REQUEST):
+            for chat in range(1, 41):
+                await world.insert(telegram_id=chat)
+            (reason,) = await until(partial(unready, bridge))
+            await asyncio.sleep(2)
+            sends, probes = telegram.count("/sendMessage"), telegram.count("/getMe")
+        rows = await world.settled(40)
+
+    uncertain = [row for row in rows if row["failure"] == "uncertain"]
+    assert reason.startswith("Telegram does not answer")
+    assert len(uncertain) <= sends <= 4
+    assert probes <= 1 + 5  # one of them at the start
+    assert len(await world.sent()) == 40 - len(uncertain)
+
+
 async def test_a_wrong_token_keeps_the_rows_and_says_so_loudly(world, telegram, monkeypatch):
     """The token is revoked while the bridge runs: nothing fails, and nothing spins."""
     monkeypatch.setattr(pump, "HALT_SECONDS", 0.5)
@@ -151,11 +173,7 @@ async def test_a_wrong_token_keeps_the_rows_and_says_so_loudly(world, telegram, 
             for chat in (1, 2, 3):
                 await world.insert(telegram_id=chat)
 
-            async def halted():
-                ready, state = bridge.readiness()
-                return None if ready else state["reasons"]
-
-            (reason,) = await until(halted)
+            (reason,) = await until(partial(unready, bridge))
             asked = telegram.count("/sendMessage")
             await until(lambda: more_requests(telegram, asked + 2))
             rows = await world.sql("select status, attempt, retries from tma_events")
@@ -171,6 +189,12 @@ async def test_a_wrong_token_keeps_the_rows_and_says_so_loudly(world, telegram, 
     assert sum(row["attempt"] for row in rows) <= 3 + 3  # then one row a pause, not all of them
     assert failures(delivered) == [("delivered", None)] * 3
     assert len(await world.sent()) == 3
+
+
+async def unready(bridge):
+    """Why the bridge is not ready, when it is not."""
+    ready, state = bridge.readiness()
+    return None if ready else state["reasons"]
 
 
 async def more_requests(telegram, count):

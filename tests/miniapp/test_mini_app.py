@@ -55,7 +55,8 @@ async def test_it_works_on_the_real_parts(clean_stack):
 
 async def test_it_gets_along_with_the_bridge(world, start):  # noqa: F811 - fixtures
     """What it sends is told in the chat, and what it asks is answered."""
-    bridge = await start("run", env=world.environment(REMINDER_TIME="00:00"))
+    midnight = "00:00"  # so that what is due today is due now
+    bridge = await start("run", env=world.environment(REMINDER_TIME=midnight))
     await bridge.says("started")
 
     await node(*TEST, "test/end-to-end.ts", env=world.stack.env())

@@ -110,6 +110,15 @@ describe('requestPlan', () => {
     assert.equal((await requests()).length, 1)
   })
 
+  test('rejects in time, however seldom it looks', async () => {
+    const begun = performance.now()
+
+    const error = await rejection(requestPlan(client, lead, { pollMs: 60_000, timeoutMs: 800 }))
+
+    assert.ok(error instanceof PlanTimeout)
+    assert.ok(performance.now() - begun < 1_700) // its next look would be at 1750
+  })
+
   test('rejects in time when the server hangs', async () => {
     wire.fail('GET', ...Array(9).fill('hang'))
     const begun = performance.now()
@@ -139,14 +148,15 @@ describe('requestPlan', () => {
     assert.deepEqual(plan, PLAN)
   })
 
-  test('stops waiting when it is told to, without another look', async () => {
+  test('stops waiting at once when it is told to', async () => {
     const leaving = new AbortController()
     const planning = requestPlan(client, lead, { pollMs: 60_000, signal: leaving.signal })
     await wire.answered('POST')
 
     leaving.abort()
 
-    const error = await rejection(planning)
+    const nextLook = new Promise((resolve) => setTimeout(resolve, 150))
+    const error = await Promise.race([rejection(planning), nextLook])
     assert.ok(error instanceof DOMException)
     assert.equal(error.name, 'AbortError')
     assert.equal(wire.count, 2)

@@ -51,9 +51,9 @@ export async function rowsOf(table: string, userId: number): Promise<any[]> {
   return data
 }
 
-/** What `look` finds, as soon as it finds something. Looks until then, for five seconds. */
+/** What `look` finds, as soon as it finds something. Gives up after ten seconds. */
 export async function eventually<T>(look: () => Promise<T | undefined>): Promise<T> {
-  const end = performance.now() + 5_000
+  const end = performance.now() + 10_000
   for (;;) {
     const found = await look()
     if (found !== undefined) return found

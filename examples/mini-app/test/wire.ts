@@ -46,7 +46,9 @@ export class Wire {
   /** Serves, on the same port each time, and counts from nothing. */
   async up(): Promise<this> {
     this.#arrived.length = this.#answered.length = 0
-    this.#server = createServer((incoming, outgoing) => void this.#serve(incoming, outgoing))
+    this.#server = createServer((incoming, outgoing) => {
+      this.#serve(incoming, outgoing).catch(() => outgoing.destroy()) // it went down meanwhile
+    })
     this.#server.listen(this.#port, '127.0.0.1')
     await once(this.#server, 'listening')
     this.#port = (this.#server.address() as AddressInfo).port

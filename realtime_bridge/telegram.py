@@ -1,6 +1,5 @@
 """One message to one chat, and what the result means."""
 
-import gc
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -44,10 +43,6 @@ from realtime_bridge.pacing import Pacing
 from realtime_bridge.rpc import Refused, Unavailable
 
 log = structlog.get_logger()
-
-# Importing aiogram leaves two hundred thousand objects that stay for ever. Looking at them again
-# and again was a fifth of the time of a message.
-gc.freeze()
 
 CONNECT_SECONDS = 10.0
 # After a 429 that does not say how long to wait.

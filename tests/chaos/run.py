@@ -1,0 +1,272 @@
+"""One run: a stack, three replicas, a stream of events, and everything that can go wrong."""
+
+import asyncio
+import re
+import signal
+import time
+from collections import Counter
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+
+import psycopg
+from psycopg.rows import dict_row
+
+from realtime_bridge.local.realtime import Delays
+from realtime_bridge.local.stack import LocalStack
+from tests.chaos.report import Report
+from tests.chaos.schedule import Kind, Mishap, schedule
+from tests.delivery.nursery import Nursery, Replica
+from tests.delivery.proxy import Proxy, Trouble
+
+REPLICAS = 3
+SETTLE_SECONDS = 300.0
+# How long after a blow to a process what it had asked the database for may still be committed.
+ECHO_SECONDS = 0.3
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How much, how fast, and how bad. `rate`: events per second; `pace`: seconds per mishap."""
+
+    mode: str
+    seed: int
+    events: int = 10_000
+    chats: int = 200
+    rate: float = 60.0
+    pace: float = 1.0
+    send_timeout: float = 3.0
+    lease: float = 11.0
+
+    def environment(self, stack: LocalStack, supabase: Proxy, telegram: Proxy) -> dict[str, str]:
+        """What a replica gets."""
+        return {
+            **stack.env(),
+            "SUPABASE_URL": supabase.url,
+            "TELEGRAM_API_URL": telegram.url,
+            "DELIVERY": self.mode,
+            "SEND_TIMEOUT": str(self.send_timeout),
+            "LEASE_SECONDS": str(self.lease),
+            "SWEEP_INTERVAL": "5",
+            "FALLBACK_POLL_INTERVAL": "1",
+            "MAX_ATTEMPTS": "100",
+            "CONCURRENCY": "16",
+            "TELEGRAM_RATE": "1000",
+            "TELEGRAM_CHAT_RATE": "100",
+            "TELEGRAM_CHAT_BURST": "20",
+            "ALLOW_PAID_BROADCAST": "true",
+            "HTTP_PORT": "0",
+            "LOG_FORMAT": "json",
+        }
+
+
+class Run:
+    """The parts while they run."""
+
+    def __init__(
+        self, plan: Plan, nursery: Nursery, progress: Callable[[str], None] = lambda _: None
+    ) -> None:
+        """`progress` is told every few seconds how far it is."""
+        self.plan = plan
+        self._nursery = nursery
+        self._progress = progress
+        self._exposed: set[int] = set()
+        self._mishaps: Counter[str] = Counter()
+        self._inserted = 0
+        self._busy = {name: asyncio.Lock() for name in ("supabase", "telegram", "database", *"012")}
+
+    async def __call__(self) -> Report:
+        """Do all of it; at the end the replicas are killed."""
+        started = time.monotonic()
+        async with AsyncExitStack() as stack:
+            self._stack = await stack.enter_async_context(LocalStack(delays=Delays.none()))
+            self._supabase = await stack.enter_async_context(Proxy(self._stack.port, _rows_asked))
+            self._telegram = await stack.enter_async_context(Proxy(self._stack.port, _numbers))
+            self._replicas = [await self._new_replica() for _ in range(REPLICAS)]
+            showing = asyncio.create_task(self._show())
+            stack.callback(showing.cancel)
+            await self._live_through_it()
+            await self._until_settled()
+            for replica in self._replicas:
+                await replica.kill()
+            return await self._report(time.monotonic() - started)
+
+    async def _new_replica(self) -> Replica:
+        environment = self.plan.environment(self._stack, self._supabase, self._telegram)
+        return await self._nursery.start(environment)
+
+    async def _live_through_it(self) -> None:
+        """Insert all events while mishaps happen; end when both are over."""
+        inserting = asyncio.create_task(self._insert())
+        under_way = []
+        plan = self.plan
+        for mishap in schedule(plan.seed, plan.lease, REPLICAS, plan.pace):
+            await asyncio.wait([inserting], timeout=mishap.after)
+            if inserting.done():
+                break
+            under_way.append(asyncio.create_task(self._suffer(mishap)))
+        await asyncio.gather(inserting, *under_way)
+
+    # Events
+
+    async def _insert(self) -> None:
+        chats = self.plan.chats
+        batch = max(1, round(self.plan.rate / 10))
+        for first in range(1, self.plan.events + 1, batch):
+            last = min(first + batch - 1, self.plan.events)
+            await self._sql(
+                "insert into tma_events (telegram_id, event_type, payload, dedupe_key)"
+                " select 1 + abs(hashint4(n) / 2) %% %(chats)s, 'status_changed',"
+                "  jsonb_build_object('new_status', format('no%%sx', n)), n::text"
+                " from generate_series(%(first)s::int, %(last)s) n"
+                " on conflict do nothing",
+                {"chats": chats, "first": first, "last": last},
+            )
+            self._inserted = last
+            await asyncio.sleep(batch / self.plan.rate)
+
+    async def _until_settled(self) -> None:
+        deadline = time.monotonic() + SETTLE_SECONDS
+        while time.monotonic() < deadline and await self._open():
+            await asyncio.sleep(0.2)
+
+    async def _open(self) -> int:
+        rows = await self._sql("select count(*) from tma_events where settled_at is null")
+        return int(rows[0]["count"])
+
+    async def _sql(self, query: str, values: object = None) -> list[dict]:
+        """Run a statement, again and again while there is no database; it must bear repeating."""
+        while True:
+            try:
+                async with await psycopg.AsyncConnection.connect(
+                    self._stack.postgres.dsn(), autocommit=True, row_factory=dict_row
+                ) as database:
+                    cursor = await database.execute(query, values)
+                    return await cursor.fetchall() if cursor.description else []
+            except psycopg.OperationalError:
+                await asyncio.sleep(0.05)
+
+    # Mishaps
+
+    async def _suffer(self, mishap: Mishap) -> None:
+        async with self._busy[_what_it_hits(mishap)]:
+            self._mishaps[mishap.kind] += 1
+            match mishap.kind:
+                case Kind.KILL:
+                    await self._kill(mishap)
+                case Kind.FREEZE | Kind.NAP:
+                    await self._stop(mishap)
+                case Kind.TELEGRAM_FLOOD:
+                    self._stack.bot_api.script.add(
+                        {"status": 429, "retry_after": 1, "times": 1 + int(5 * mishap.seconds)}
+                    )
+                case Kind.TELEGRAM_GONE:
+                    await self._gone(self._telegram, mishap)
+                case Kind.DATABASE_GONE:
+                    await self._gone(self._supabase, mishap)
+                case kind if kind in TELEGRAM:
+                    with self._telegram.broken(TELEGRAM[kind]):
+                        await asyncio.sleep(mishap.seconds)
+                case kind if kind in DATABASE:
+                    with self._supabase.broken(DATABASE[kind], "/rest/"):
+                        await asyncio.sleep(mishap.seconds)
+                case _:
+                    await self._restart(mishap)
+
+    async def _kill(self, mishap: Mishap) -> None:
+        await self._replicas[mishap.replica].kill()
+        await self._expose()
+        await asyncio.sleep(mishap.seconds)
+        self._replicas[mishap.replica] = await self._new_replica()
+
+    async def _stop(self, mishap: Mishap) -> None:
+        replica = self._replicas[mishap.replica]
+        replica.signal(signal.SIGSTOP)
+        await self._expose()
+        await asyncio.sleep(mishap.seconds)
+        replica.signal(signal.SIGCONT)
+
+    async def _gone(self, wire: Proxy, mishap: Mishap) -> None:
+        await wire.refuse()
+        await asyncio.sleep(mishap.seconds)
+        await wire.serve()
+
+    async def _restart(self, mishap: Mishap) -> None:
+        await self._expose()
+        match mishap.kind:
+            case Kind.POSTGREST_RESTART:
+                await self._stack.postgrest.restart()
+            case Kind.POSTGRES_RESTART:
+                await asyncio.to_thread(self._stack.postgres.restart, "fast")
+            case Kind.POSTGRES_CRASH:
+                await asyncio.to_thread(self._stack.postgres.restart, "immediate")
+        await self._expose()
+
+    async def _expose(self) -> None:
+        """Note the rows that are past the fence, when what is under way has been committed."""
+        await asyncio.sleep(ECHO_SECONDS)
+        rows = await self._sql(
+            "select id from tma_events where status = 'processing' and send_started_at is not null"
+        )
+        self._exposed |= {row["id"] for row in rows}
+
+    # The end
+
+    async def _show(self) -> None:
+        while True:
+            await asyncio.sleep(5)
+            waiting = await self._open()
+            self._progress(
+                f"{self.plan.mode}: {self._inserted} of {self.plan.events} inserted, "
+                f"{waiting} open, {self._mishaps.total()} mishaps"
+            )
+
+    async def _report(self, seconds: float) -> Report:
+        rows = await self._sql(
+            "select id, telegram_id, status, failure, error, attempt, dedupe_key"
+            " from tma_events order by id"
+        )
+        ids = {int(row["dedupe_key"]): row["id"] for row in rows}
+        sent = self._stack.bot_api.sent.after(0)
+        return Report(
+            self.plan.mode,
+            rows,
+            accepted=[ids[next(_numbers(message["text"].encode()))] for message in sent],
+            exposed=self._exposed
+            | self._supabase.harmed
+            | {ids[number] for number in self._telegram.harmed},
+            mishaps=self._mishaps,
+            seconds=seconds,
+        )
+
+
+TELEGRAM = {
+    Kind.TELEGRAM_REQUESTS: Trouble.LOST_REQUEST,
+    Kind.TELEGRAM_ANSWERS: Trouble.LOST_ANSWER,
+    Kind.TELEGRAM_SILENCE: Trouble.NO_ANSWER,
+}
+DATABASE = {
+    Kind.DATABASE_REQUESTS: Trouble.LOST_REQUEST,
+    Kind.DATABASE_ANSWERS: Trouble.LOST_ANSWER,
+    Kind.DATABASE_PAGES: Trouble.PAGE,
+}
+
+
+def _what_it_hits(mishap: Mishap) -> str:
+    """One mishap at a time for each of these."""
+    name = mishap.kind.name
+    if name in {"KILL", "FREEZE", "NAP"}:
+        return str(mishap.replica)
+    if name.startswith("TELEGRAM"):
+        return "telegram"
+    return "supabase" if name.startswith("DATABASE") else "database"
+
+
+def _rows_asked(request: bytes):
+    """The rows that a call of start or settle is about."""
+    return (int(id_) for id_ in re.findall(rb'"id": ?(\d+)', request))
+
+
+def _numbers(message: bytes):
+    """The numbers of the events in a message."""
+    return (int(number) for number in re.findall(rb"no(\d+)x", message))

@@ -1,0 +1,74 @@
+"""What goes wrong, when, and for how long: decided by a seed alone."""
+
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Kind(StrEnum):
+    """The things that go wrong."""
+
+    KILL = "a replica is killed"
+    FREEZE = "a replica sleeps past its lease"
+    NAP = "a replica sleeps for a moment"
+    DATABASE_REQUESTS = "calls of the database do not arrive"
+    DATABASE_ANSWERS = "answers of the database are lost"
+    DATABASE_PAGES = "the gateway answers 502"
+    DATABASE_GONE = "nobody listens where the database was"
+    TELEGRAM_REQUESTS = "messages do not arrive at Telegram"
+    TELEGRAM_ANSWERS = "answers of Telegram are lost"
+    TELEGRAM_SILENCE = "Telegram accepts and never answers"
+    TELEGRAM_GONE = "nobody listens where Telegram was"
+    TELEGRAM_FLOOD = "Telegram answers 429"
+    POSTGRES_RESTART = "Postgres restarts"
+    POSTGRES_CRASH = "Postgres crashes and comes back"
+    POSTGREST_RESTART = "PostgREST restarts"
+
+
+WEIGHTS = {
+    Kind.KILL: 6,
+    Kind.FREEZE: 2,
+    Kind.NAP: 2,
+    Kind.DATABASE_REQUESTS: 2,
+    Kind.DATABASE_ANSWERS: 3,
+    Kind.DATABASE_PAGES: 2,
+    Kind.DATABASE_GONE: 1,
+    Kind.TELEGRAM_REQUESTS: 2,
+    Kind.TELEGRAM_ANSWERS: 2,
+    Kind.TELEGRAM_SILENCE: 1,
+    Kind.TELEGRAM_GONE: 2,
+    Kind.TELEGRAM_FLOOD: 2,
+    Kind.POSTGRES_RESTART: 1,
+    Kind.POSTGRES_CRASH: 1,
+    Kind.POSTGREST_RESTART: 1,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Mishap:
+    """`after` seconds from the one before, `kind` happens for `seconds` (to this replica)."""
+
+    after: float
+    kind: Kind
+    seconds: float
+    replica: int
+
+
+def schedule(seed: int, lease: float, replicas: int, pace: float) -> Iterator[Mishap]:
+    """Yield mishaps for ever, on average one every `pace` seconds.
+
+    Every kind comes once before any comes for the second time, so that a short run has them all.
+
+    >>> first = schedule(7, lease=9.0, replicas=3, pace=0.5)
+    >>> again = schedule(7, lease=9.0, replicas=3, pace=0.5)
+    >>> [next(first) for _ in range(100)] == [next(again) for _ in range(100)]
+    True
+    """
+    luck = random.Random(seed)
+    kinds = luck.sample(list(Kind), len(Kind))
+    while True:
+        for kind in kinds:
+            sleeps = lease + luck.uniform(0.5, 1.5) if kind is Kind.FREEZE else luck.uniform(0.2, 2)
+            yield Mishap(luck.uniform(0, 2 * pace), kind, sleeps, luck.randrange(replicas))
+        kinds = luck.choices(list(WEIGHTS), list(WEIGHTS.values()), k=len(Kind))

@@ -36,13 +36,23 @@ class Patient:
         return code, {finding["name"]: finding for finding in told["findings"]}
 
     async def recover(self):
-        """Check until all is well: PostgREST takes a moment to learn of new functions."""
+        """Check until all is well; PostgREST has to learn of new functions.
+
+        Where it looks just when one is dropped it tries again, up to half a minute later.
+        """
+
+        last = {}
 
         async def well():
             code, findings = await self.check()
+            last.update(findings)
             return findings if code == 0 else None
 
-        return await until(well)
+        try:
+            return await until(well, 60)
+        except TimeoutError:
+            bad = [one for one in last.values() if one["status"] not in {"ok", "skipped"}]
+            raise AssertionError(f"not mended: {bad}") from None
 
     async def paste(self, fix):
         """Do what the fix says, where it says."""

@@ -188,3 +188,17 @@ def test_python_m_is_the_same_command():
 
     for command in ("run", "check", "status", "tail", "retry", "token", "migrations", "demo"):
         assert f"  {command} " in shown.stdout
+
+
+async def test_run_stops_at_templates_that_cannot_be_used(run, world, tmp_path):
+    """Before anything is claimed, with the file and what is wrong in it."""
+    folder = tmp_path / "templates" / "en"
+    folder.mkdir(parents=True)
+    (folder / "step_completed.html").write_text("{{ unclosed")
+
+    code, output = await run("run", env=world.environment(TEMPLATES_DIR=str(folder.parent)))
+
+    assert code == 78
+    assert "TEMPLATES_DIR cannot be used" in output
+    assert "step_completed.html" in output
+    assert "Traceback" not in output

@@ -40,7 +40,6 @@ class Patient:
 
         Where it looks just when one is dropped it tries again, up to half a minute later.
         """
-
         last = {}
 
         async def well():

@@ -4,6 +4,7 @@ import argparse
 import asyncio
 import importlib
 import os
+import signal
 
 from benchmarks import machine, results
 
@@ -21,6 +22,9 @@ def main() -> None:
     for name in options.parts or PARTS:
         if name not in PARTS:
             parser.error(f"there is no part {name}; there are {', '.join(PARTS)}")
+    # As on Ctrl-C, so that everything that was started is stopped.
+    for sig in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(sig, signal.default_int_handler)
     about = machine.describe()
     print(about, flush=True)
     for name in options.parts or PARTS:

@@ -1,5 +1,6 @@
 """Part 1: 5,000 rows wait. How fast each contender sends them, and at what cost."""
 
+import os
 from collections import defaultdict
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -51,8 +52,8 @@ CONTENDERS = [
             "CONCURRENCY": "256",
         },
     ),
-    Contender(PROCRASTINATE, "procrastinate_worker", "procrastinate", share=0.4),
-    Contender(PROCRASTINATE_64, "procrastinate_worker", "procrastinate", {"JOBS": "64"}, share=0.4),
+    Contender(PROCRASTINATE, "procrastinate_worker", "procrastinate", share=0.2),
+    Contender(PROCRASTINATE_64, "procrastinate_worker", "procrastinate", {"JOBS": "64"}, share=0.2),
 ]
 
 
@@ -66,6 +67,7 @@ class Result:
     wal_per_row: float
     requests_per_row: float
     rows: int
+    load: float  # 1-minute load average when it began
 
 
 async def drain(stage: Stage, queue: Queue, contender: Contender, rows: int) -> Result:
@@ -73,6 +75,7 @@ async def drain(stage: Stage, queue: Queue, contender: Contender, rows: int) -> 
 
     The rate is that of the arrivals at the sink, from the first to the last.
     """
+    load = os.getloadavg()[0]
     await queue.clear()
     await queue.load(rows, chats=rows)
     wal, since = await queue.wal(), max(stage.nginx.arrivals() or [0.0])
@@ -99,6 +102,7 @@ async def drain(stage: Stage, queue: Queue, contender: Contender, rows: int) -> 
         wal_per_row=(await queue.wal() - wal) / rows,
         requests_per_row=calls / rows,
         rows=rows,
+        load=load,
     )
 
 
@@ -121,7 +125,11 @@ async def run(rounds: int = 3, rows: int = 5000, only: str = "") -> dict[str, An
                 told = Contender(contender.name, contender.worker, contender.queue, own)
                 result = await drain(stage, queue, told, int(rows * contender.share))
                 results[contender.name].append(result)
-                print(f"round {number + 1}: {contender.name}: {result.rate:.0f} rows/s", flush=True)
+                print(
+                    f"round {number + 1}: {contender.name}: {result.rate:.0f} rows/s, "
+                    f"load {result.load:.1f}",
+                    flush=True,
+                )
     print(report(results))
     return {name: [asdict(one) for one in all_] for name, all_ in results.items()}
 
@@ -130,7 +138,7 @@ def report(results: dict[str, list[Result]]) -> str:
     """The table, and what must hold."""
     head = [
         "contender", "rows", "rows/s", "CPU s per 1,000 rows: worker", "Postgres", "PostgREST",
-        "peak RSS MB", "WAL B/row", "REST calls/row",
+        "peak RSS MB", "WAL B/row", "REST calls/row", "load average",
     ]  # fmt: skip
     rows = [
         [
@@ -143,6 +151,7 @@ def report(results: dict[str, list[Result]]) -> str:
             f"{median([one.peak_rss_mb for one in all_]):.0f}",
             f"{median([one.wal_per_row for one in all_]):.0f}",
             f"{median([one.requests_per_row for one in all_]):.3f}",
+            spread([one.load for one in all_], 1),
         ]
         for name, all_ in results.items()
     ]

@@ -14,7 +14,7 @@ QUICK: dict[str, Any] = {"rounds": 1, "rows": 400, "burst": 1000}
 LIFTED = {"LIFTED": "1", "CONCURRENCY": "128"}
 
 
-async def run(rounds: int = 3, rows: int = 5000, burst: int = 10_000) -> dict[str, Any]:
+async def run(rounds: int = 2, rows: int = 5000, burst: int = 10_000) -> dict[str, Any]:
     """Drain with 1, 2 and 4 replicas; then insert a burst with each kind of bell."""
     drains: dict[int, list[dict[str, Any]]] = defaultdict(list)
     bursts: dict[str, list[dict[str, Any]]] = defaultdict(list)

@@ -48,12 +48,12 @@ class Pace:
     slow_rows: int
 
 
-PACES = (Pace(0.05, 400, 200), Pace(1.0, 40, 20))
+PACES = (Pace(0.05, 400, 200), Pace(1.0, 20, 15))
 QUICK: dict[str, Any] = {"rounds": 1, "paces": (Pace(0.05, 40, 20),)}
 
 
 async def run(
-    rounds: int = 3, paces: tuple[Pace, ...] = PACES, only: str = "", *, slow_rounds: int = 1
+    rounds: int = 2, paces: tuple[Pace, ...] = PACES, only: str = "", *, slow_rounds: int = 1
 ) -> dict[str, Any]:
     """Interleave the contenders; print and return milliseconds."""
     found: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))

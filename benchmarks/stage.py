@@ -1,9 +1,7 @@
 """What every part needs: a database, PostgREST behind nginx, Realtime, and sinks for messages."""
 
 import asyncio
-import os
 import signal
-import subprocess
 import sys
 import tempfile
 import time
@@ -21,10 +19,11 @@ from realtime_bridge.local import migrations
 from realtime_bridge.local.keys import Keys
 from realtime_bridge.local.postgres import ADMIN, Postgres
 from realtime_bridge.local.postgrest import PostgREST
-from realtime_bridge.local.process import free_port
+from realtime_bridge.local.process import Program, free_port
 
 T = TypeVar("T")
 PATIENCE = 180.0
+ROOT = Path(__file__).parents[1]
 
 
 async def until(condition: Callable[[], Awaitable[T]], seconds: float = PATIENCE) -> T:
@@ -36,19 +35,16 @@ async def until(condition: Callable[[], Awaitable[T]], seconds: float = PATIENCE
 
 
 class Child:
-    """A Python module that runs as a process of its own."""
+    """A Python module that runs as a process of its own, and ends when we do, however that is."""
 
     def __init__(self, module: str, *arguments: str, env: Mapping[str, str], home: Path) -> None:
         self._log = home / f"{module}-{time.monotonic_ns()}.log"
-        with self._log.open("wb") as output:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", module, *arguments],
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                env={**os.environ, **env},
-            )
-        self.pid = self._process.pid
+        self._program = Program(
+            [sys.executable, "-m", module, *arguments],
+            log=self._log,
+            env={**env, "PYTHONPATH": str(ROOT)},
+        )
+        self.pid = self._program.pid
 
     def output(self) -> str:
         """All that it has printed."""
@@ -58,7 +54,7 @@ class Child:
         """Return when it has printed this word; raises RuntimeError when it ends before."""
 
         async def said() -> bool:
-            if self._process.poll() is not None:
+            if not self._program.running:
                 raise RuntimeError(f"ended too early:\n{self.output()[-3000:]}")
             return word in self.output()
 
@@ -66,13 +62,7 @@ class Child:
 
     async def stop(self) -> None:
         """Ask it to go (SIGTERM), and make it."""
-        if self._process.poll() is None:
-            self._process.send_signal(signal.SIGTERM)
-        try:
-            await asyncio.to_thread(self._process.wait, 15)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
+        await asyncio.to_thread(self._program.stop, signal.SIGTERM, 15)
 
 
 class Stage:

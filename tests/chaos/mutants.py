@@ -10,6 +10,7 @@ import sys
 import tempfile
 import time
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import click
@@ -129,47 +130,48 @@ def main(words: tuple[str, ...]) -> None:
 
 def found(mutant: Mutant) -> bool:
     """Whether the tests pass without it and fail with it."""
+    if not passes(mutant.tests):
+        click.echo(f"the tests fail anyway: {mutant.tests}")
+        return False
+    text = (ROOT / mutant.file).read_text()
+    if mutant.old not in text:
+        click.echo(f"there is no such place any more: {mutant.name}")
+        return False
+    started = time.monotonic()
+    alive = passes(mutant.tests, mutant.file, text.replace(mutant.old, mutant.new))
+    seconds = time.monotonic() - started
+    verdict = "alive" if alive else "found"
+    click.echo(f"{verdict}  {mutant.name}  ({mutant.tests}, {seconds:.0f} s)")
+    return not alive
+
+
+@cache
+def passes(tests: str, file: str = "", text: str = "") -> bool:
+    """Whether tests pass in a copy of the tree, in which a file may have another text."""
     with tempfile.TemporaryDirectory(prefix="mutant-") as scratch:
-        tree = copy(Path(scratch))
-        passes, _ = run(tree, mutant.tests)
-        if not passes:
-            click.echo(f"the tests fail anyway: {mutant.tests}")
-            return False
-        text = (tree / mutant.file).read_text()
-        if mutant.old not in text:
-            click.echo(f"there is no such place any more: {mutant.name}")
-            return False
-        (tree / mutant.file).write_text(text.replace(mutant.old, mutant.new))
-        passes, seconds = run(tree, mutant.tests)
-    click.echo(
-        f"{'alive' if passes else 'found'}  {mutant.name}  ({mutant.tests}, {seconds:.0f} s)"
-    )
-    return not passes
+        tree = Path(scratch)
+        copy(tree)
+        if file:
+            (tree / file).write_text(text)
+        done = subprocess.run(
+            [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", tests],
+            cwd=tree,
+            env={**os.environ, "PYTHONPATH": str(tree)},
+            capture_output=True,
+            check=False,
+        )
+    return done.returncode == 0
 
 
-def copy(scratch: Path) -> Path:
-    """A copy of what the tests need; programs are shared."""
+def copy(tree: Path) -> None:
+    """Copy what the tests need; programs are shared."""
     for name in COPIED:
         source = ROOT / name
         if source.is_dir():
-            shutil.copytree(source, scratch / name, ignore=shutil.ignore_patterns("__pycache__"))
+            shutil.copytree(source, tree / name, ignore=shutil.ignore_patterns("__pycache__"))
         else:
-            shutil.copy(source, scratch / name)
-    (scratch / "node_modules").symlink_to(ROOT / "node_modules")
-    return scratch
-
-
-def run(tree: Path, tests: str) -> tuple[bool, float]:
-    """Run tests of a tree; whether they pass, and how long that took."""
-    started = time.monotonic()
-    done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", *tests.split()],
-        cwd=tree,
-        env={**os.environ, "PYTHONPATH": str(tree)},
-        capture_output=True,
-        check=False,
-    )
-    return done.returncode == 0, time.monotonic() - started
+            shutil.copy(source, tree / name)
+    (tree / "node_modules").symlink_to(ROOT / "node_modules")
 
 
 if __name__ == "__main__":

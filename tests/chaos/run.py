@@ -20,6 +20,8 @@ from tests.delivery.nursery import Nursery, Replica
 from tests.delivery.proxy import Proxy, Trouble
 
 REPLICAS = 3
+# New events wait while so many are open, or most would be sent when the mishaps are over.
+MOST_OPEN = 500
 SETTLE_SECONDS = 300.0
 # How long after a blow to a process what it had asked the database for may still be committed.
 ECHO_SECONDS = 0.3
@@ -83,6 +85,8 @@ class Run:
             self._supabase = await stack.enter_async_context(Proxy(self._stack.port, _rows_asked))
             self._telegram = await stack.enter_async_context(Proxy(self._stack.port, _numbers))
             self._replicas = [await self._new_replica() for _ in range(REPLICAS)]
+            for replica in self._replicas:
+                await replica.says("started", 60)
             showing = asyncio.create_task(self._show())
             stack.callback(showing.cancel)
             await self._live_through_it()
@@ -124,6 +128,8 @@ class Run:
             )
             self._inserted = last
             await asyncio.sleep(batch / self.plan.rate)
+            while await self._open() > MOST_OPEN:
+                await asyncio.sleep(0.2)
 
     async def _until_settled(self) -> None:
         deadline = time.monotonic() + SETTLE_SECONDS

@@ -18,6 +18,7 @@ def main() -> None:
     parser.add_argument(
         "--quick", action="store_true", help="small sizes and one round: does it work?"
     )
+    parser.add_argument("--rounds", type=int, help="how often each contender has its turn")
     options = parser.parse_args()
     for name in options.parts or PARTS:
         if name not in PARTS:
@@ -30,7 +31,10 @@ def main() -> None:
     for name in options.parts or PARTS:
         print(f"\n## {name}, load average {os.getloadavg()[0]:.1f}\n", flush=True)
         part = importlib.import_module(f"benchmarks.{name}")
-        result = asyncio.run(part.run(**(part.QUICK if options.quick else {})))
+        sizes = dict(part.QUICK) if options.quick else {}
+        if options.rounds and "rounds" in part.QUICK:
+            sizes["rounds"] = options.rounds
+        result = asyncio.run(part.run(**sizes))
         if not options.quick:
             results.keep(name, about, result)
 

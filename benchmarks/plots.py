@@ -34,7 +34,7 @@ def _drain(result: dict[str, list[dict[str, Any]]]) -> None:
     axes.barh(names, [median(rates[name]) for name in names], color=[_color(n) for n in names])
     for at, name in enumerate(names):
         axes.plot(rates[name], [at] * len(rates[name]), "k.", markersize=3)
-    axes.set_xlabel("messages per second, one process: median, and each round as a dot")
+    axes.set_xlabel("messages per second, one process (dots: rounds)")
     _save(figure, axes, "drain.svg")
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from realtime_bridge.doctor.command import run_check
 from tests.integration.kit import until
 
+PATIENCE = 60  # where PostgREST looks just when something is dropped it looks again much later
 REPOSITORY = Path(__file__).parents[2]
 
 
@@ -35,23 +36,23 @@ class Patient:
         assert told["ok"] == (code == 0)
         return code, {finding["name"]: finding for finding in told["findings"]}
 
-    async def recover(self):
-        """Check until all is well; PostgREST has to learn of new functions.
+    async def until_found(self, name, says):
+        """Check until a finding says this: PostgREST may still know the schema of before."""
 
-        Where it looks just when one is dropped it tries again, up to half a minute later.
-        """
-        last = {}
+        async def found():
+            code, findings = await self.check()
+            return (code, findings) if says in findings[name]["detail"] else None
+
+        return await until(found, PATIENCE)
+
+    async def recover(self):
+        """Check until all is well: PostgREST has to learn of what was mended."""
 
         async def well():
             code, findings = await self.check()
-            last.update(findings)
             return findings if code == 0 else None
 
-        try:
-            return await until(well, 60)
-        except TimeoutError:
-            bad = [one for one in last.values() if one["status"] not in {"ok", "skipped"}]
-            raise AssertionError(f"not mended: {bad}") from None
+        return await until(well, PATIENCE)
 
     async def paste(self, fix):
         """Do what the fix says, where it says."""

@@ -123,7 +123,7 @@ class Fixes:
             f'-f "$(realtime-bridge migrations)/{name}"'
             for name in sorted({path.name for path in files.values()})
         )
-        return Fix(Where.SHELL, f'{self._sourced()}psql "$DATABASE_URL" {paths}')
+        return Fix(Where.SHELL, f'{self._sourced()}psql -v ON_ERROR_STOP=1 "$DATABASE_URL" {paths}')
 
     def realtime(self) -> Fix:
         """Realtime does not answer, or answers and is deaf."""

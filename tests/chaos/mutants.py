@@ -56,7 +56,7 @@ MUTANTS = [
         "        where e.status = 'processing' and e.send_started_at is null\n"
         "        order by e.id -- one",
         "on e.id = c.id\n        order by e.id -- one",
-        CHAOS,
+        MODEL,
     ),
     Mutant(
         "the wake flag is cleared after the claim",

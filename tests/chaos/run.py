@@ -23,6 +23,8 @@ REPLICAS = 3
 # New events wait while so many are open, or most would be sent when the mishaps are over.
 MOST_OPEN = 500
 SETTLE_SECONDS = 300.0
+# Telegram is far away: at any time some messages have arrived and nobody here knows.
+LATENCY = 0.3
 # How long after a blow to a process what it had asked the database for may still be committed.
 ECHO_SECONDS = 0.3
 
@@ -83,7 +85,9 @@ class Run:
         async with AsyncExitStack() as stack:
             self._stack = await stack.enter_async_context(LocalStack(delays=Delays.none()))
             self._supabase = await stack.enter_async_context(Proxy(self._stack.port, _rows_asked))
-            self._telegram = await stack.enter_async_context(Proxy(self._stack.port, _numbers))
+            self._telegram = await stack.enter_async_context(
+                Proxy(self._stack.port, _numbers, latency=LATENCY)
+            )
             self._replicas = [await self._new_replica() for _ in range(REPLICAS)]
             for replica in self._replicas:
                 await replica.says("started", 60)

@@ -9,7 +9,7 @@ from tests.chaos.run import Plan, Run
 from tests.chaos.schedule import Kind, schedule
 from tests.delivery.nursery import Nursery
 
-SHORT = {"seed": 7, "events": 300, "chats": 30, "rate": 30.0, "pace": 0.6}
+SHORT = {"seed": 7, "events": 450, "chats": 60, "rate": 30.0, "pace": 0.7}
 IMPATIENT = {"send_timeout": 1.5, "lease": 8.0}
 
 

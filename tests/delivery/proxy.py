@@ -59,13 +59,18 @@ class Proxy:
     """
 
     def __init__(
-        self, target: int, ids_of: Callable[[bytes], Iterable[int]] = lambda _: ()
+        self,
+        target: int,
+        ids_of: Callable[[bytes], Iterable[int]] = lambda _: (),
+        latency: float = 0.0,
     ) -> None:
+        """`target`: a port of this machine. `latency`: seconds that every answer is on its way."""
         self.port = 0
         self.asked: Counter[str] = Counter()
         self.harmed: set[int] = set()
         self._target = target
         self._ids_of = ids_of
+        self._latency = latency
         self._rules: list[Rule] = []
         self._lines: set[Line] = set()
         self._server: asyncio.Server | None = None
@@ -182,6 +187,7 @@ class Proxy:
     async def _answers(self, from_server, line):
         with suppress(OSError):
             while data := await from_server.read(65536):
+                await asyncio.sleep(self._latency)
                 if line.ahead is not None:
                     self._note(line)
                     if line.ahead is Trouble.NO_ANSWER:

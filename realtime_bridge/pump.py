@@ -5,6 +5,8 @@ every lane runs on it and its tests need no network.
 
 Inside it are three deadlines: the next claim, the next sweep, and when the next row is due. A
 wake moves the claim to now; so do a settled row (the next of its chat may go) and a full batch.
+
+A row holds its slot until its outcome is known; while that is written the next row is at work.
 """
 
 import asyncio
@@ -153,6 +155,7 @@ class Pump(Generic[Row, Result]):
         self._settle_until = -inf  # no sweep before
         self._not_before = -inf  # while the queue is down or sending is halted
         self._busy = False  # since the last sweep: rows that wait may do so for others to be sent
+        self._more = False  # there may be rows that wait for a slot
         self._in_hand: dict[asyncio.Task[None], Row] = {}
         self._settling: set[asyncio.Task[None]] = set()
 
@@ -160,6 +163,11 @@ class Pump(Generic[Row, Result]):
     def in_hand(self) -> int:
         """Rows that are being handled now."""
         return len(self._in_hand)
+
+    @property
+    def unwritten(self) -> int:
+        """Outcomes that are known and not yet written."""
+        return len(self._settling)
 
     @property
     def _next_sweep(self) -> float:
@@ -205,19 +213,20 @@ class Pump(Generic[Row, Result]):
         self._moved.set()
 
     async def finish(self, grace: float) -> None:
-        """Let the rows in hand finish for `grace` seconds, then cut them off.
+        """Let rows in hand finish, and outcomes be written, for `grace` seconds; then cut them off.
 
         A row cut off before its fence is handed back; one cut off behind it stays as it is, and
         a sweep reports it as uncertain when its lease is over.
         """
         self.stop()
-        if not self._in_hand:
-            return
-        _, late = await asyncio.wait(list(self._in_hand), timeout=grace)
-        rows = [self._in_hand[task] for task in late]
+        until = self._clock() + grace
+        if self._in_hand:
+            await asyncio.wait(list(self._in_hand), timeout=grace)
+        late = dict(self._in_hand)
+        rows = list(late.values())
         for task in late:
             task.cancel()
-        await self._last_words()
+        await self._last_words(max(until - self._clock(), 0) + LAST_WORDS_SECONDS)
         if rows:
             log.warning("cut_off", lane=self.lane, rows=len(rows), grace_seconds=grace)
             await self._hand_back(rows)
@@ -239,10 +248,10 @@ class Pump(Generic[Row, Result]):
             self.problem = None
             self._observer.queue_up(self.lane)
 
-    async def _last_words(self) -> None:
-        """Give outcomes that are known a moment more to be written."""
+    async def _last_words(self, seconds: float) -> None:
+        """Give outcomes that are known some time more to be written."""
         if self._settling:
-            _, unwritten = await asyncio.wait(list(self._settling), timeout=LAST_WORDS_SECONDS)
+            _, unwritten = await asyncio.wait(list(self._settling), timeout=seconds)
             for task in unwritten:
                 task.cancel()
 
@@ -269,9 +278,10 @@ class Pump(Generic[Row, Result]):
             self._due_at = inf
             self._look_ahead()  # for the one after it
         self._claim_at = inf  # before the claim, so that a wake during it is kept
-        wanted = (1 if self.halted else self._slots) - len(self._in_hand)
+        wanted = self._wanted()
         if wanted <= 0:
-            return False  # the next row that finishes asks again
+            self._more = True  # the next row that finishes asks again
+            return False
         try:
             rows = await self._queue.claim(wanted)
         except BaseException:
@@ -286,9 +296,15 @@ class Pump(Generic[Row, Result]):
             self._look_ahead()
         for row in rows:
             self._hand_out(row)
-        if len(rows) == wanted:
-            self._claim_by(self._clock(), source)  # a full batch: there may be more
+        self._more = len(rows) == wanted
+        if self._more:
+            self._claim_by(self._clock(), source)
         return True
+
+    def _wanted(self) -> int:
+        """How many rows may be claimed: the free slots, unless outcomes cannot be written."""
+        slots = 1 if self.halted else self._slots
+        return min(slots, 2 * slots - len(self._settling)) - len(self._in_hand)
 
     def _look_ahead(self) -> None:
         """Sweep soon, to learn when the next row is due."""
@@ -318,11 +334,20 @@ class Pump(Generic[Row, Result]):
         task = asyncio.create_task(self._handle(row))
         self._in_hand[task] = row
         self._busy = True
-        task.add_done_callback(self._taken_care_of)
+        task.add_done_callback(self._handled)
 
-    def _taken_care_of(self, task: asyncio.Task[None]) -> None:
+    def _handled(self, task: asyncio.Task[None]) -> None:
+        """A slot is free."""
         del self._in_hand[task]
-        # A slot is free, and the next row of the chat may go.
+        if self._more:
+            self._refill()
+
+    def _settled(self, task: asyncio.Task[None]) -> None:
+        """The next row of the chat may go."""
+        self._settling.discard(task)
+        self._refill()
+
+    def _refill(self) -> None:
         wait = 0.0 if 2 * len(self._in_hand) <= self._slots else REFILL_SECONDS
         self._claim_by(self._clock() + wait, "settled")
 
@@ -333,10 +358,10 @@ class Pump(Generic[Row, Result]):
         except Exception:
             log.exception("handler_raised", lane=self.lane)
             return
+        # A task of its own: an outcome that is known gets written, stop or no stop.
         settling = asyncio.create_task(self._settle(row, outcome, laps))
         self._settling.add(settling)
-        settling.add_done_callback(self._settling.discard)
-        await asyncio.shield(settling)  # an outcome that is known gets written, stop or no stop
+        settling.add_done_callback(self._settled)
 
     async def _settle(self, row: Row, outcome: Result, laps: Laps) -> None:
         until = self._clock() + self._lease

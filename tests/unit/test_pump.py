@@ -388,7 +388,7 @@ def test_outcomes_are_written_before_a_sweep_asks_about_their_rows(lived):
             return swept
 
         queue.settle, queue.recover = settle, recover
-        await until(lambda: pump.in_hand)
+        await until(lambda: pump.unwritten)
         await asyncio.sleep(200)  # longer than the lease
         order.clear()
         queue.fail = 0
@@ -421,7 +421,7 @@ def test_a_full_lane_that_asks_nobody_does_not_call_the_queue_up(lived):
         return Sent(row.id)
 
     async def scenario(pump):
-        await until(lambda: pump.in_hand == 4)
+        await until(lambda: pump.unwritten == 4)
         await asyncio.sleep(100)
         for _ in range(50):
             await asyncio.sleep(0.37)
@@ -535,10 +535,35 @@ def test_an_outcome_known_before_the_cut_is_written(lived):
     queue.settle = slow_settle
 
     async def scenario(pump):
-        await until(lambda: pump.in_hand)
+        await until(lambda: pump.unwritten)
         await asyncio.sleep(0.1)
         asyncio.get_running_loop().call_later(1.5, go.set)
 
     lived(scenario, queue)
     assert queue.settled == [(1, Sent(1))]
-    assert queue.released == [1]  # harmless: the database refuses what was started
+    assert queue.released == []
+
+
+def test_a_row_whose_outcome_is_being_written_holds_no_slot(lived):
+    """The next is at work meanwhile; but not for ever more of them, if none gets written."""
+    queue, handled = MemoryQueue(rows=[Row(n) for n in range(20)]), []
+    go = asyncio.Event()
+
+    async def note(row, laps):
+        handled.append(row.id)
+        return Sent(row.id)
+
+    async def slow_settle(row, outcome):
+        await go.wait()
+        queue.settled.append((row.id, outcome))
+        return True
+
+    queue.settle = slow_settle
+
+    async def scenario(pump):
+        await asyncio.sleep(5)
+        assert (len(handled), pump.unwritten) == (8, 8)
+        go.set()
+        await until(lambda: len(queue.settled) == 20, seconds=1)
+
+    lived(scenario, queue, note, slots=4)

@@ -13,7 +13,7 @@ import time
 from typing import Any
 
 _LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
-_CHAT = re.compile(rb'chat_id(?:=|"\r\n\r\n)(-?\d+)')
+_CHAT = re.compile(rb'chat_id(?:=|"\r\n\r\n|": *)(-?\d+)')
 _NUMBER = re.compile(rb"seq(\d+)")
 _ME = b'{"ok":true,"result":{"id":1,"is_bot":true,"first_name":"Bench","username":"bench_bot"}}'
 _SENT = (

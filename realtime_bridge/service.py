@@ -344,10 +344,11 @@ class Bridge:
             yield self._bot
             return
         from aiogram import Bot
-        from aiogram.client.session.aiohttp import AiohttpSession
         from aiogram.client.telegram import TelegramAPIServer
 
-        session = AiohttpSession(
+        from realtime_bridge.botapi import Session
+
+        session = Session(
             api=TelegramAPIServer.from_base(self.settings.telegram_api_url),
             limit=self.settings.concurrency,
         )

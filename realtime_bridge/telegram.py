@@ -21,10 +21,11 @@ from aiogram.exceptions import (
     TelegramServerError,
     TelegramUnauthorizedError,
 )
-from aiogram.methods import GetMe, SendMessage
-from aiogram.types import InlineKeyboardButton, InlineKeyboardMarkup, TelegramObject, WebAppInfo
+from aiogram.methods import GetMe
+from aiogram.types import InlineKeyboardButton, InlineKeyboardMarkup, WebAppInfo
 from cachetools import LRUCache
 
+from realtime_bridge.botapi import Send
 from realtime_bridge.laps import Laps
 from realtime_bridge.line import Line
 from realtime_bridge.messages import Button, Message, Messages
@@ -47,22 +48,6 @@ log = structlog.get_logger()
 CONNECT_SECONDS = 10.0
 # After a 429 that does not say how long to wait.
 FLOOD_SECONDS = 1.0
-
-
-class Receipt(TelegramObject):
-    """The one part of Telegram's answer that the bridge keeps.
-
-    Parsing the answer into aiogram's full Message would cost more than everything else on the
-    way of a message.
-    """
-
-    message_id: int
-
-
-class Send(SendMessage):
-    """sendMessage (https://core.telegram.org/bots/api#sendmessage), answered by a Receipt."""
-
-    __returning__ = Receipt  # type: ignore[assignment]  # narrower than aiogram's Message
 
 
 def verdict(error: Exception) -> Outcome:  # noqa: C901 - one case for each kind of answer

@@ -12,6 +12,7 @@ from aiogram import Bot
 from aiogram.client.session.aiohttp import AiohttpSession
 from aiogram.client.telegram import TelegramAPIServer
 
+from realtime_bridge.botapi import Session
 from realtime_bridge.laps import Laps
 from realtime_bridge.messages import Button, Message
 from realtime_bridge.model import Failed, Failure, Halted, Lost, Retry, Sent, Uncertain
@@ -45,16 +46,17 @@ async def passes(_event):
 class Office:
     """Couriers to one address."""
 
-    def __init__(self, url, token):
+    def __init__(self, url, token, session):
         self.url = url
         self.token = token
+        self.session = session
         self.pacing = Pacing(Limits(1000, 100, 20, 1000))
 
     @asynccontextmanager
     async def courier(self, *, message=HELLO, start=passes, send_timeout=5.0, **more):
         """A courier with a bot of its own."""
         api = TelegramAPIServer.from_base(more.pop("url", self.url))
-        session = AiohttpSession(api=api)
+        session = self.session(api=api)
         session._connector_init.update(more.pop("connector", {}))
         try:
             yield Courier(
@@ -73,9 +75,10 @@ class Office:
             return await courier(event(telegram_id=chat), Laps())
 
 
-@pytest_asyncio.fixture(loop_scope="session")
-async def office(world, telegram):
-    return Office(telegram.url, world.stack.env()["BOT_TOKEN"])
+@pytest_asyncio.fixture(loop_scope="session", params=[Session, AiohttpSession])
+async def office(request, world, telegram):
+    """By the sidecar's own session, and by the one of a bot that a bridge is embedded in."""
+    return Office(telegram.url, world.stack.env()["BOT_TOKEN"], request.param)
 
 
 def requests(telegram):

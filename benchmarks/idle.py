@@ -26,7 +26,7 @@ print(f'{{"rss_mb": {int(rss[1]) * 1024 / 1e6}}}')
 QUICK: dict[str, Any] = {"rounds": 1, "seconds": 10.0}
 
 
-async def run(rounds: int = 3, seconds: float = 90.0) -> dict[str, Any]:
+async def run(rounds: int = 3, seconds: float = 600.0) -> dict[str, Any]:
     """Start both `rounds` times in turn, then watch one bridge do nothing for `seconds`."""
     imports: list[dict[str, float]] = []
     starts: list[dict[str, float]] = []

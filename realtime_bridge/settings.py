@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
-import jwt
 from dotenv import dotenv_values
 from pydantic import (
     AfterValidator,
@@ -21,6 +20,7 @@ from pydantic import (
 )
 
 from realtime_bridge import tokens
+from realtime_bridge.tokens import claims_of
 
 TELEGRAM = "https://api.telegram.org"
 PLANNER_OFF = "off"
@@ -58,15 +58,6 @@ def _supabase_url(value: str) -> str:
         ref = url.rsplit("/", 1)[-1]
         raise ValueError(f"is the dashboard's address; use https://{ref}.supabase.co")
     return re.sub(r"/(rest|realtime|auth)/v1.*$", "", url)
-
-
-def claims_of(key: str) -> dict[str, Any] | None:
-    """The claims of a key that is a JWT, unverified; None for any other kind of key."""
-    try:
-        claims: dict[str, Any] = jwt.decode(key, options={"verify_signature": False})
-    except jwt.InvalidTokenError:
-        return None
-    return claims
 
 
 def _service_key(value: SecretStr) -> SecretStr:

@@ -12,7 +12,8 @@ from realtime_bridge.doctor.finding import Finding, ok, skipped
 from realtime_bridge.doctor.fixes import Fixes
 from realtime_bridge.doctor.telegram import telegram_finding
 from realtime_bridge.rpc import Refused, Rpc, Unavailable
-from realtime_bridge.settings import Settings, claims_of
+from realtime_bridge.settings import Settings
+from realtime_bridge.tokens import claims_of
 
 Now = Callable[[], float]
 

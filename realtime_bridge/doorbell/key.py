@@ -5,7 +5,7 @@ from math import inf
 
 import structlog
 
-from realtime_bridge.settings import claims_of
+from realtime_bridge.tokens import claims_of
 
 log = structlog.get_logger()
 

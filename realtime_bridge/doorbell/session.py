@@ -18,7 +18,7 @@ from websockets.protocol import State
 
 from realtime_bridge.doorbell.policy import Bell, Limits, Reason, Trouble, Wish, trouble_of
 from realtime_bridge.doorbell.trust import Hearing
-from realtime_bridge.settings import claims_of
+from realtime_bridge.tokens import claims_of
 
 EVENT = "rows"  # the broadcast event that the tables' triggers send
 UNAUTHORIZED = frozenset({401, 403})

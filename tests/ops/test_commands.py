@@ -63,6 +63,20 @@ async def test_commands_import_only_what_they_need(run, world, command, expected
     assert output.splitlines()[-1] == "imported []"
 
 
+async def test_a_running_bridge_does_without_heavy_libraries(run):
+    """Nine megabytes of cryptography are there to sign a token, and 50 of supabase for nothing."""
+    code = """
+import sys
+import realtime_bridge.service, realtime_bridge.telegram, realtime_bridge.messages
+print(sorted({"aiogram", "cryptography", "jwt", "supabase"} & sys.modules.keys()))
+"""
+
+    exit_code, output = await run(code=code)
+
+    assert exit_code == 0, output
+    assert output.splitlines()[-1] == "['aiogram']"
+
+
 async def test_configuration_that_is_wrong_ends_with_78(run):
     """Whatever the command, and with every problem at once."""
     for command in ("check", "status", "tail", "retry --failure blocked", "run"):

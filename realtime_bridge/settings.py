@@ -52,6 +52,13 @@ def _base_url(value: str) -> str:
     return value.rstrip("/")
 
 
+def _mini_app_url(value: str) -> str:
+    parts = urlsplit(value)
+    if parts.scheme not in {"https", "http", "tg"} or not parts.netloc:
+        raise ValueError("must be an address such as https://t.me/my_bot/app")
+    return value
+
+
 def _supabase_url(value: str) -> str:
     url = _base_url(value)
     if "/dashboard" in url:
@@ -240,7 +247,7 @@ class Settings(BaseModel):
         alias="DEFAULT_LOCALE",
         description="Language of messages to users whose own is unknown.",
     )
-    mini_app_url: Annotated[str, AfterValidator(_base_url)] | None = Field(
+    mini_app_url: Annotated[str, AfterValidator(_mini_app_url)] | None = Field(
         None,
         alias="MINI_APP_URL",
         description="Adds a button that opens the Mini App at the lead, such as "

@@ -104,6 +104,15 @@ def test_empty_values_count_as_absent():
     assert parse({**GOOD, "MINI_APP_URL": "  ", "LEASE_SECONDS": ""}).lease_seconds == 120
 
 
+@pytest.mark.parametrize(
+    "url",
+    ["https://t.me/my_bot/app", "https://app.example/?a=1#/leads", "tg://resolve?domain=my_bot"],
+)
+def test_a_mini_app_may_have_any_address_that_a_button_can_open(url):
+    """It is kept to the letter: a router's fragment and a trailing slash mean something."""
+    assert parse({**GOOD, "MINI_APP_URL": url}).mini_app_url == url
+
+
 def test_settings_cannot_be_changed():
     """Nobody turns a knob while the bridge runs."""
     with pytest.raises(ValidationError):

@@ -51,7 +51,7 @@ chaos: install
 chaos-mutants: install
 	@$(BIN)/python -m tests.chaos.mutants
 
-# All benchmarks (half an hour), or one: make bench PART=drain; does it work: make bench ARGS=--quick
+# All benchmarks (three quarters of an hour), or one: make bench PART=drain; does it work: make bench ARGS=--quick
 bench: $(VENV)/.bench
 	@$(BIN)/python -m benchmarks $(PART) $(ARGS)
 

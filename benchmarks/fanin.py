@@ -55,6 +55,7 @@ async def _burst(stage: Stage, queues: Queues, bell: str, rows: int) -> dict[str
     await stage.arrivals()
     async with AsyncExitStack() as stack:
         (child,) = await _start(stage, stack, 1, {"DOORBELL": bell})
+        await asyncio.sleep(4)  # past the sweep that was planned before the bell was ready
         await queues.events.load(rows, chats=rows)
         begin = time.time()
         arrived = await _all_arrived(stage, queues, rows)

@@ -1,12 +1,8 @@
 -- Numbers for `status` and the metrics. Reads the open rows and the last hour's settled ones, each by
 -- its index: older history costs nothing.
 
-create or replace function public.tma_event_stats() returns jsonb
-language plpgsql stable security definer set search_path = '' as $$
-declare
-    v_open jsonb;
-    v_recent jsonb;
-begin
+create or replace function bridge.count_events() returns jsonb
+language sql stable set search_path = '' as $$
     select jsonb_build_object(
         'pending', count(*) filter (where e.status = 'pending' and e.deliver_after <= now()),
         'scheduled', count(*) filter (where e.status = 'pending' and e.deliver_after > now()),
@@ -16,10 +12,18 @@ begin
             greatest(e.created_at, e.deliver_after)
         ) filter (where e.status = 'pending' and e.deliver_after <= now())), 0)
     )
-    into v_open
     from public.tma_events e
-    where e.settled_at is null;
+    where e.settled_at is null
+$$;
+comment on function bridge.count_events() is
+    'Open events: pending (due), scheduled, processing, of these started; oldest_pending_seconds since the oldest was due (0: none).';
+revoke execute on function bridge.count_events() from public, anon, authenticated;
 
+create or replace function public.tma_event_stats() returns jsonb
+language plpgsql stable security definer set search_path = '' as $$
+declare
+    v_recent jsonb;
+begin
     with recent as materialized (
         select e.failure, count(*) as events,
             1 + floor(extract(epoch from now() - e.settled_at) / 60)::integer as minute
@@ -47,7 +51,7 @@ begin
         )
     )
     into v_recent;
-    return v_open || v_recent;
+    return bridge.count_events() || v_recent;
 end $$;
 comment on function public.tma_event_stats() is
     'Counts of now: pending (due), scheduled, processing, of these started; oldest_pending_seconds since it was due (0: none). Of the last hour: delivered_last_hour, failed_last_hour by failure, delivered_per_minute (60 counts, the last minute last).';

@@ -70,16 +70,9 @@ declare
     v_backlog jsonb;
     v_table regclass;
 begin
-    select jsonb_build_object('tma_events', jsonb_build_object(
-        'pending', count(*) filter (where e.status = 'pending' and e.deliver_after <= now()),
-        'processing', count(*) filter (where e.status = 'processing'),
-        'oldest_pending_seconds', coalesce(extract(epoch from now() - min(
-            greatest(e.created_at, e.deliver_after)
-        ) filter (where e.status = 'pending' and e.deliver_after <= now())), 0)
-    ))
-    into v_backlog
-    from public.tma_events e
-    where e.settled_at is null;
+    v_backlog := jsonb_build_object(
+        'tma_events', bridge.count_events() - array['scheduled', 'started']
+    );
 
     -- What rings as a request table is one.
     for v_table in

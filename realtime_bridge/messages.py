@@ -22,6 +22,7 @@ from realtime_bridge import dates, values
 from realtime_bridge.catalog import LAST_RESORT, Catalog, Found, babel_locale
 from realtime_bridge.markup import TEXT_LIMIT, fits, tidy
 from realtime_bridge.model import TmaEvent
+from realtime_bridge.settings import opens_mini_app
 
 log = structlog.get_logger()
 
@@ -255,8 +256,7 @@ def _lead_button(mini_app_url: str, lead_id: int, text: str) -> Button:
 
 
 def _checked(mini_app_url: str) -> str:
-    parts = urlsplit(mini_app_url)
-    if parts.scheme not in {"https", "http", "tg"} or not parts.netloc:
+    if not opens_mini_app(mini_app_url):
         raise ValueError("MINI_APP_URL must be an address such as https://t.me/my_bot/app")
     return mini_app_url
 

@@ -304,7 +304,7 @@ class Pump(Generic[Row, Result]):
     def _wanted(self) -> int:
         """How many rows may be claimed: the free slots, unless outcomes cannot be written."""
         slots = 1 if self.halted else self._slots
-        return min(slots, 2 * slots - len(self._settling)) - len(self._in_hand)
+        return min(slots, 2 * slots - self.unwritten) - self.in_hand
 
     def _look_ahead(self) -> None:
         """Sweep soon, to learn when the next row is due."""

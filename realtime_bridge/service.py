@@ -75,6 +75,7 @@ class Bridge:
         self._planner = planner
         self._more_tables = request_tables
         self._notify = notify
+        self._policy = Policy(settings.delivery, settings.max_attempts)
         self._tables: list[RequestTable] = []
         self._stopping = asyncio.Event()
         self._running: asyncio.Task[None] | None = None
@@ -107,7 +108,7 @@ class Bridge:
         self._tables = plugins.request_tables(
             self.settings, planner=self._planner, more=self._more_tables
         )
-        self._messages = self._messages or self._build_messages()
+        messages = self._messages or self._build_messages()
         app = health.create_app(self.readiness, self.metrics.registry, self._refresh_metrics)
         try:
             async with AsyncExitStack() as stack:
@@ -129,7 +130,7 @@ class Bridge:
                 bot = await stack.enter_async_context(self._the_bot())
                 await self._until_stopped(self._await_telegram(bot))
                 await self._until_stopped(self._register_bot(rpc, bot))
-                await self._work(rpc, bot)
+                await self._work(rpc, bot, messages)
         except _StoppedEarly:
             pass
         log.info("stopped")
@@ -162,12 +163,12 @@ class Bridge:
         if self._backlog is not None:
             await self._backlog.refresh()
 
-    async def _work(self, rpc: Rpc, bot: "Bot") -> None:
+    async def _work(self, rpc: Rpc, bot: "Bot", messages: "Messages") -> None:
         """Run the doorbell and the lanes until a stop is requested."""
         queue = self._event_queue(rpc)
         leader = self._leader(rpc, queue)
         lanes: list[Lane] = [
-            self._events_lane(queue, leader, bot),
+            self._events_lane(queue, leader, bot, messages),
             *(self._requests_lane(rpc, table, leader) for table in self._tables),
         ]
         doorbell = self._build_doorbell(lanes)
@@ -205,10 +206,6 @@ class Bridge:
             ended=lambda failure: self.metrics.events.labels(EVENTS, failure).inc(),
         )
 
-    @property
-    def _policy(self) -> Policy:
-        return Policy(self.settings.delivery, self.settings.max_attempts)
-
     def _failure_of(self, row: TmaEvent, outcome: Outcome) -> Failure | None:
         """What the queue makes of an outcome: a retry too many is a failure."""
         decided = settlement(row, outcome, self._policy)
@@ -224,7 +221,11 @@ class Bridge:
         )
 
     def _events_lane(
-        self, queue: EventQueue, leader: Leader[TmaEvent, Outcome], bot: "Bot"
+        self,
+        queue: EventQueue,
+        leader: Leader[TmaEvent, Outcome],
+        bot: "Bot",
+        messages: "Messages",
     ) -> Pump[TmaEvent, Outcome]:
         settings = self.settings
         pacing = Pacing(
@@ -238,7 +239,7 @@ class Bridge:
         pump = Pump(
             EVENTS,
             leader,
-            self._courier(bot, pacing, queue),
+            self._courier(bot, messages, pacing, queue.start),
             _Watch(self.metrics, self, failure_of=self._failure_of),
             slots=settings.concurrency,
             interval=self._sweep_interval,
@@ -287,15 +288,21 @@ class Bridge:
         except ValueError as error:
             raise ConfigurationError([f"TEMPLATES_DIR cannot be used: {error}"]) from error
 
-    def _courier(self, bot: "Bot", pacing: Pacing, queue: EventQueue) -> "Courier":
+    def _courier(
+        self,
+        bot: "Bot",
+        messages: "Messages",
+        pacing: Pacing,
+        start: Callable[[TmaEvent], Awaitable[bool]],
+    ) -> "Courier":
         from realtime_bridge.telegram import Courier
 
         settings = self.settings
         return Courier(
             bot,
-            self._messages or self._build_messages(),
+            messages,
             pacing,
-            queue.start,
+            start,
             send_timeout=settings.send_timeout,
             turn_limit=settings.turn_limit,
             start_limit=settings.lease_seconds - 2 * settings.send_timeout,
@@ -363,12 +370,16 @@ class Bridge:
         """Wait until the database answers; a refusal is a configuration error."""
         self._waiting_for = "Supabase"
         for function in ("tma_event_stats", *(f"count_{table.name}" for table in self._tables)):
-            await self._await_function(rpc, function)
+            try:
+                await self._until_answered(rpc, function)
+            except Refused as error:
+                raise ConfigurationError([str(error)]) from error
 
-    async def _await_function(self, rpc: Rpc, function: str) -> None:
+    async def _until_answered(self, rpc: Rpc, function: str, **arguments: Any) -> None:
+        """Call until the database answers. Raises Refused."""
         for wait in delays(cap=15.0):
             try:
-                await rpc.call(function)
+                await rpc.call(function, arguments)
             except Unavailable as error:
                 log.warning(
                     "waiting_for_supabase",
@@ -378,8 +389,6 @@ class Bridge:
                     fix="check SUPABASE_URL and that the project is not paused",
                 )
                 await asyncio.sleep(wait)
-            except Refused as error:
-                raise ConfigurationError([str(error)]) from error
             else:
                 return
 
@@ -414,18 +423,11 @@ class Bridge:
     async def _register_bot(self, rpc: Rpc, bot: "Bot") -> None:
         """Let the database verify Mini App users: it gets a derived key, never the token."""
         derived = tokens.web_app_key(bot.token)
-        for wait in delays(cap=15.0):
-            try:
-                await rpc.call("register_tma_bot", {"p_bot_id": bot.id, "p_key": derived})
-            except Unavailable as error:
-                log.warning("waiting_for_supabase", error=str(error), next_try_in_s=round(wait, 1))
-                await asyncio.sleep(wait)
-            except Refused as error:
-                effect = "new Mini App users are refused"
-                log.error("bot_key_not_registered", error=str(error), effect=effect)
-                return
-            else:
-                return
+        try:
+            await self._until_answered(rpc, "register_tma_bot", p_bot_id=bot.id, p_key=derived)
+        except Refused as error:
+            effect = "new Mini App users are refused"
+            log.error("bot_key_not_registered", error=str(error), effect=effect)
 
     async def _purge(self, queue: EventQueue) -> None:
         """Delete old terminal rows in small batches, so that deliveries do not notice."""

@@ -52,9 +52,14 @@ def _base_url(value: str) -> str:
     return value.rstrip("/")
 
 
+def opens_mini_app(url: str) -> bool:
+    """Whether a button can open this address: a page's, or a link to Telegram itself."""
+    parts = urlsplit(url)
+    return parts.scheme in {"https", "http", "tg"} and bool(parts.netloc)
+
+
 def _mini_app_url(value: str) -> str:
-    parts = urlsplit(value)
-    if parts.scheme not in {"https", "http", "tg"} or not parts.netloc:
+    if not opens_mini_app(value):
         raise ValueError("must be an address such as https://t.me/my_bot/app")
     return value
 

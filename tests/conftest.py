@@ -1,8 +1,10 @@
-"""Real parts for the tests: a PostgreSQL cluster per run and a fresh database per test."""
+"""Real parts for the tests: databases, the stack that a run shares, processes of ours."""
 
+import inspect
 import os
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from itertools import count
+from pathlib import Path
 
 import aiohttp
 import psycopg
@@ -13,6 +15,7 @@ from realtime_bridge.local import migrations
 from realtime_bridge.local.postgres import Postgres
 from realtime_bridge.local.realtime import Delays
 from realtime_bridge.local.stack import LocalStack
+from tests.integration.kit import Process, World
 
 MIGRATED = "template_migrated"
 _numbers = count(1)
@@ -20,6 +23,18 @@ _numbers = count(1)
 
 # What the README says is skipped where, by how the reason begins.
 ALLOWED_SKIPS = ("only root",)
+
+
+# Where every test that awaits anything runs in the loop that the stack runs in.
+IN_THE_STACKS_LOOP = ("tests/delivery", "tests/integration", "tests/ops", "tests/packaging")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark them, so that they need not do it themselves."""
+    for item in items:
+        there = any(folder in str(item.path) for folder in IN_THE_STACKS_LOOP)
+        if there and inspect.iscoroutinefunction(getattr(item, "function", None)):
+            item.add_marker(pytest.mark.asyncio(loop_scope="session"), append=False)
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
@@ -86,6 +101,27 @@ async def clean_stack(stack: LocalStack) -> LocalStack:
             async with session.delete(path) as answer:
                 answer.raise_for_status()
     return stack
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def world(clean_stack: LocalStack) -> AsyncIterator[World]:
+    """The stack that the whole run shares, emptied, seen from outside."""
+    async with World.around(clean_stack) as world:
+        yield world
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def start(tmp_path: Path) -> AsyncIterator[Callable[..., Awaitable[Process]]]:
+    """Start processes that are gone after the test, whatever it did."""
+    processes = []
+
+    async def start_one(*arguments, env=None, cwd=tmp_path, code=None):
+        processes.append(await Process.start(*arguments, cwd=cwd, env=env, code=code))
+        return processes[-1]
+
+    yield start_one
+    for process in processes:
+        await process.kill()
 
 
 def _fresh(postgres: Postgres, template: str) -> Iterator[str]:

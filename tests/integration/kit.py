@@ -87,6 +87,17 @@ class World:
         async with self._http.post("/_sign", json=body) as response:
             return (await response.json())["init_data"]
 
+    async def mini_app(self, user_id):
+        """supabase-py as a Mini App of the user has it: the anon key and Telegram's signature."""
+        from supabase import AsyncClientOptions, acreate_client  # slow, and few have a Mini App
+
+        environment = self.stack.env()
+        return await acreate_client(
+            environment["SUPABASE_URL"],
+            environment["SUPABASE_ANON_KEY"],
+            options=AsyncClientOptions(headers={"x-telegram-init-data": await self.sign(user_id)}),
+        )
+
     async def settled(self, count=None):
         """Wait until no row is open (and so many are there); return all rows."""
 

@@ -8,7 +8,6 @@ from pathlib import Path
 import psycopg
 import pytest
 import pytest_asyncio
-from supabase import AsyncClientOptions, acreate_client
 
 from tests.integration.kit import until
 
@@ -91,12 +90,7 @@ async def test_the_next_step_is_told_as_a_day_from_today(world, bridge):
 
 async def test_rows_of_supabase_py_with_the_public_key_arrive(world, bridge):
     """The anon key and Telegram's signature are all that a Mini App has; the name is the user's."""
-    environment = world.stack.env()
-    client = await acreate_client(
-        environment["SUPABASE_URL"],
-        environment["SUPABASE_ANON_KEY"],
-        options=AsyncClientOptions(headers={"x-telegram-init-data": await world.sign(4711)}),
-    )
+    client = await world.mini_app(4711)
 
     await (
         client.table("tma_events")

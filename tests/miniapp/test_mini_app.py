@@ -10,8 +10,6 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.conftest import start, world  # noqa: F401 - fixtures are found by name
-
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 ROOT = Path(__file__).parents[2]
@@ -53,7 +51,7 @@ async def test_it_works_on_the_real_parts(clean_stack):
     assert int(re.search(r"pass (\d+)", output)[1]) > 40
 
 
-async def test_it_gets_along_with_the_bridge(world, start):  # noqa: F811 - fixtures
+async def test_it_gets_along_with_the_bridge(world, start):
     """What it sends is told in the chat, and what it asks is answered."""
     midnight = "00:00"  # so that what is due today is due now
     bridge = await start("run", env=world.environment(REMINDER_TIME=midnight))

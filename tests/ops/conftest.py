@@ -1,6 +1,5 @@
 """What the operator's tests share: a stack of their own to break, and commands to run."""
 
-import inspect
 import logging
 import os
 
@@ -12,13 +11,6 @@ from realtime_bridge.local.realtime import Delays
 from realtime_bridge.local.stack import LocalStack
 from tests.integration.kit import World
 from tests.ops.clinic import Patient
-
-
-@pytest_asyncio.fixture(loop_scope="session")
-async def world(clean_stack):
-    """The stack that the whole run shares, emptied, seen from outside."""
-    async with World.around(clean_stack) as world:
-        yield world
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
@@ -46,10 +38,3 @@ def quiet(monkeypatch):
     yield
     root.handlers[:], root.level = before
     structlog.reset_defaults()
-
-
-def pytest_collection_modifyitems(items):
-    """All of them run in the loop that the stacks run in."""
-    for item in items:
-        if "tests/ops" in str(item.path) and inspect.iscoroutinefunction(item.function):
-            item.add_marker(pytest.mark.asyncio(loop_scope="session"), append=False)

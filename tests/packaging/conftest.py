@@ -1,15 +1,11 @@
 """A world where the package is not installed yet."""
 
-import inspect
 import os
 import site
 import sys
 from pathlib import Path
 
 import pytest
-import pytest_asyncio
-
-from tests.integration.kit import World
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -36,17 +32,3 @@ def clean(dependencies):
         "PIP_NO_BUILD_ISOLATION": "0",  # by pip's reckoning this means: do not isolate
         "PIP_DISABLE_PIP_VERSION_CHECK": "1",
     }
-
-
-@pytest_asyncio.fixture(loop_scope="session")
-async def world(clean_stack):
-    """The stack that the whole run shares, emptied, seen from outside."""
-    async with World.around(clean_stack) as world:
-        yield world
-
-
-def pytest_collection_modifyitems(items):
-    """All of them run in the loop that the stack runs in."""
-    for item in items:
-        if "tests/packaging" in str(item.path) and inspect.iscoroutinefunction(item.function):
-            item.add_marker(pytest.mark.asyncio(loop_scope="session"), append=False)

@@ -1,4 +1,3 @@
-"""Fixtures of other tests, for the second lane: the stack, its processes, what is logged."""
+"""What is logged, for the second lane."""
 
-from tests.integration.conftest import start, world  # noqa: F401 - fixtures are found by name
-from tests.unit.test_logs import written  # noqa: F401
+from tests.unit.test_logs import written  # noqa: F401 - fixtures are found by name

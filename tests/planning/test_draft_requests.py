@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 from postgrest.exceptions import APIError
-from supabase import AsyncClientOptions, acreate_client
 
 from realtime_bridge.local import migrations
 from tests.integration.kit import until
@@ -51,12 +50,7 @@ async def project(world, tmp_path):
 @pytest_asyncio.fixture(loop_scope="session")
 async def mini_app(project):
     """A Mini App of the user, which sees the new table."""
-    environment = project.stack.env()
-    client = await acreate_client(
-        environment["SUPABASE_URL"],
-        environment["SUPABASE_ANON_KEY"],
-        options=AsyncClientOptions(headers={"x-telegram-init-data": await project.sign(USER)}),
-    )
+    client = await project.mini_app(USER)
 
     async def known():
         try:

@@ -7,7 +7,6 @@ from statistics import median
 
 import pytest
 import pytest_asyncio
-from supabase import AsyncClientOptions, acreate_client
 
 from realtime_bridge.planning import PlanError
 from tests.integration.kit import until
@@ -22,12 +21,7 @@ NAMED = {"lead_name": "Ann"}
 @pytest_asyncio.fixture(loop_scope="session")
 async def mini_app(world):
     """A Mini App of the user: the anon key and Telegram's signature."""
-    environment = world.stack.env()
-    client = await acreate_client(
-        environment["SUPABASE_URL"],
-        environment["SUPABASE_ANON_KEY"],
-        options=AsyncClientOptions(headers={"x-telegram-init-data": await world.sign(USER)}),
-    )
+    client = await world.mini_app(USER)
     yield client
     await client.postgrest.aclose()
 

@@ -111,6 +111,19 @@ async def until(condition, seconds=1000.0):
             await asyncio.sleep(0.001)
 
 
+def slow_to_settle(queue):
+    """Outcomes are written from when the returned event is set."""
+    go = asyncio.Event()
+
+    async def settle(row, outcome):
+        await go.wait()
+        queue.settled.append((row.id, outcome))
+        return True
+
+    queue.settle = settle
+    return go
+
+
 @pytest.fixture
 def lived():
     """Run a scenario with a pump's run() in the background."""
@@ -525,14 +538,7 @@ def test_rows_claimed_while_the_stop_came_are_handed_back(lived):
 def test_an_outcome_known_before_the_cut_is_written(lived):
     """Cancelling a handler does not cancel the writing of what it has returned."""
     queue = MemoryQueue(rows=[Row(1)])
-    go = asyncio.Event()
-
-    async def slow_settle(row, outcome):
-        await go.wait()
-        queue.settled.append((row.id, outcome))
-        return True
-
-    queue.settle = slow_settle
+    go = slow_to_settle(queue)
 
     async def scenario(pump):
         await until(lambda: pump.unwritten)
@@ -547,18 +553,11 @@ def test_an_outcome_known_before_the_cut_is_written(lived):
 def test_a_row_whose_outcome_is_being_written_holds_no_slot(lived):
     """The next is at work meanwhile; but not for ever more of them, if none gets written."""
     queue, handled = MemoryQueue(rows=[Row(n) for n in range(20)]), []
-    go = asyncio.Event()
+    go = slow_to_settle(queue)
 
     async def note(row, laps):
         handled.append(row.id)
         return Sent(row.id)
-
-    async def slow_settle(row, outcome):
-        await go.wait()
-        queue.settled.append((row.id, outcome))
-        return True
-
-    queue.settle = slow_settle
 
     async def scenario(pump):
         await asyncio.sleep(5)

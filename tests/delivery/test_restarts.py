@@ -16,6 +16,9 @@ SETTINGS = {
     "TELEGRAM_CHAT_RATE": "100",
     "ALLOW_PAID_BROADCAST": "true",
     "FALLBACK_POLL_INTERVAL": "0.5",
+    # A claim may be committed and its answer die with PostgREST: its rows come back after this.
+    "SEND_TIMEOUT": "2",
+    "LEASE_SECONDS": "10",
 }
 
 

@@ -68,9 +68,9 @@ returns table (
     waited_seconds double precision
 )
 language plpgsql security definer set search_path = ''
--- A connection keeps the plan that it made when the table was small and had no statistics yet: a
--- scan of the whole table, which grows with it. Every row here is found by an index.
-set enable_seqscan = off
+-- A connection would keep the plans that it made while the table was small: ways through the whole
+-- table, which grows. And a queue is read in the order of its index, never sorted.
+set plan_cache_mode = force_custom_plan set enable_sort = off
 as $$
 #variable_conflict use_column
 declare

@@ -1,11 +1,10 @@
 -- What the holder of a claim may do with it: start sending, say how it ended, or hand it back.
 -- Each takes a batch. A token (id, attempt) that does not hold any more is left out of the answer,
--- because losing a lease is not an error; a batch that cannot be read is refused as a whole.
+-- because losing a lease is not an error; a batch that cannot be read is refused as a whole. The
+-- check stands before the query: within it, a plan that finds no row need not look at the batch.
 
-create or replace function bridge.read_claims(p_claims jsonb)
-returns table (id bigint, attempt integer)
-language plpgsql immutable rows 50 set search_path = '' as $$
-#variable_conflict use_column
+create or replace function bridge.checked_claims(p_claims jsonb) returns jsonb
+language plpgsql immutable set search_path = '' as $$
 begin
     if jsonb_typeof(p_claims) is distinct from 'array' then
         raise exception 'expected a JSON array of {"id": ..., "attempt": ...}, got %',
@@ -20,21 +19,24 @@ begin
         raise exception 'every item needs a numeric "id" and "attempt": %', left(p_claims::text, 100)
             using errcode = 'invalid_parameter_value';
     end if;
-    return query
-    select distinct item.id, item.attempt
-    from jsonb_to_recordset(p_claims) as item (id bigint, attempt integer);
+    return p_claims;
 end $$;
-comment on function bridge.read_claims(jsonb) is
-    'The tokens of [{"id", "attempt"}]. Raises invalid_parameter_value for anything else.';
-revoke execute on function bridge.read_claims(jsonb) from public, anon, authenticated;
+comment on function bridge.checked_claims(jsonb) is
+    'The batch itself, if it is [{"id", "attempt"}]. Raises invalid_parameter_value for anything else.';
+revoke execute on function bridge.checked_claims(jsonb) from public, anon, authenticated;
 
 create or replace function public.start_tma_events(p_claims jsonb) returns setof bigint
-language plpgsql security definer set search_path = '' as $$
+language plpgsql security definer set search_path = ''
+-- As in the claim, a plan for the table as it is now; and each row by the primary key.
+set plan_cache_mode = force_custom_plan set enable_seqscan = off
+as $$
+declare
+    v_claims constant jsonb := bridge.checked_claims(p_claims);
 begin
     return query
     with held as materialized (
         select e.id
-        from bridge.read_claims(p_claims) c
+        from jsonb_to_recordset(v_claims) as c (id bigint, attempt integer)
         join public.tma_events e on e.id = c.id and e.attempt = c.attempt
         where e.status = 'processing' and e.send_started_at is null
         order by e.id -- one order of locking for everybody, so no deadlocks
@@ -51,24 +53,12 @@ comment on function public.start_tma_events(jsonb) is
 revoke execute on function public.start_tma_events(jsonb) from public, anon, authenticated;
 grant execute on function public.start_tma_events(jsonb) to service_role, tma_bridge;
 
-create or replace function bridge.read_outcomes(p_outcomes jsonb)
-returns table (
-    id bigint,
-    attempt integer,
-    status text,
-    message_id bigint,
-    failure text,
-    error text,
-    retry_in double precision,
-    counted boolean
-)
-language plpgsql immutable rows 50 set search_path = '' as $$
-#variable_conflict use_column
+create or replace function bridge.checked_outcomes(p_outcomes jsonb) returns jsonb
+language plpgsql immutable set search_path = '' as $$
 declare
     v_bad text;
 begin
-    perform bridge.read_claims(p_outcomes);
-
+    perform bridge.checked_claims(p_outcomes);
     select left(item.value::text, 200) into v_bad
     from jsonb_array_elements(p_outcomes) item (value)
     cross join jsonb_to_record(item.value) as o (
@@ -92,33 +82,33 @@ begin
             hint = 'Needed: "status": "delivered" with "message_id"; "failed" with a known "failure"; or "pending", optionally with "retry_in" (seconds, up to 30 days) and "counted".';
     end if;
 
-    return query
-    select o.id, o.attempt, o.status, o.message_id, o.failure, left(o.error, 500),
-        coalesce(o.retry_in, 0), coalesce(o.counted, false)
-    from jsonb_to_recordset(p_outcomes) as o (
-        id bigint, attempt integer, status text, message_id bigint, failure text, error text,
-        retry_in double precision, counted boolean
-    );
     if (select count(*) <> count(distinct (item -> 'id', item -> 'attempt'))
         from jsonb_array_elements(p_outcomes) item
     ) then
         raise exception 'one claim has two outcomes in the same batch'
             using errcode = 'invalid_parameter_value';
     end if;
+    return p_outcomes;
 end $$;
-comment on function bridge.read_outcomes(jsonb) is
-    'The outcomes that settle_tma_events describes. Raises invalid_parameter_value for anything else.';
-revoke execute on function bridge.read_outcomes(jsonb) from public, anon, authenticated;
+comment on function bridge.checked_outcomes(jsonb) is
+    'The batch itself, if it holds outcomes as settle_tma_events describes them. Raises invalid_parameter_value for anything else.';
+revoke execute on function bridge.checked_outcomes(jsonb) from public, anon, authenticated;
 
 create or replace function public.settle_tma_events(p_outcomes jsonb) returns setof bigint
 language plpgsql security definer set search_path = ''
--- As in the claim: each row by the primary key, whatever the table looked like to the planner.
-set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off
+set plan_cache_mode = force_custom_plan set enable_seqscan = off
 as $$
+declare
+    v_outcomes constant jsonb := bridge.checked_outcomes(p_outcomes);
 begin
     return query
     with outcome as materialized (
-        select * from bridge.read_outcomes(p_outcomes)
+        select o.id, o.attempt, o.status, o.message_id, o.failure, left(o.error, 500) as error,
+            coalesce(o.retry_in, 0) as retry_in, coalesce(o.counted, false) as counted
+        from jsonb_to_recordset(v_outcomes) as o (
+            id bigint, attempt integer, status text, message_id bigint, failure text, error text,
+            retry_in double precision, counted boolean
+        )
     ),
     held as materialized (
         -- Not there for a worker that lost its lease: somebody else owns the row now.
@@ -165,12 +155,16 @@ revoke execute on function public.settle_tma_events(jsonb) from public, anon, au
 grant execute on function public.settle_tma_events(jsonb) to service_role, tma_bridge;
 
 create or replace function public.release_tma_events(p_claims jsonb) returns setof bigint
-language plpgsql security definer set search_path = '' as $$
+language plpgsql security definer set search_path = ''
+set plan_cache_mode = force_custom_plan set enable_seqscan = off
+as $$
+declare
+    v_claims constant jsonb := bridge.checked_claims(p_claims);
 begin
     return query
     with held as materialized (
         select e.id
-        from bridge.read_claims(p_claims) c
+        from jsonb_to_recordset(v_claims) as c (id bigint, attempt integer)
         join public.tma_events e on e.id = c.id and e.attempt = c.attempt
         where e.status = 'processing' and e.send_started_at is null
         order by e.id

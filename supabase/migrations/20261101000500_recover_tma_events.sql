@@ -9,7 +9,9 @@ create or replace function public.recover_tma_events(
     out uncertain integer,
     out next_due_seconds double precision
 )
-language plpgsql security definer set search_path = '' as $$
+language plpgsql security definer set search_path = ''
+set plan_cache_mode = force_custom_plan set enable_sort = off -- as in the claim
+as $$
 begin
     if p_lease is null or p_lease < interval '0' or p_resend_uncertain is null then
         raise exception 'p_lease must be an interval of zero or more and p_resend_uncertain true or false'

@@ -49,7 +49,9 @@ grant execute on function public.retry_tma_events(bigint[], text, timestamptz, t
 
 create or replace function public.purge_tma_events(p_keep interval, p_limit integer default 1000)
 returns integer
-language plpgsql security definer set search_path = '' as $$
+language plpgsql security definer set search_path = ''
+set plan_cache_mode = force_custom_plan set enable_sort = off -- as in the claim
+as $$
 declare
     v_purged integer;
 begin

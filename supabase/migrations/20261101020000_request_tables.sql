@@ -69,7 +69,7 @@ language plpgsql immutable rows 50 set search_path = '' as $$
 declare
     v_bad text;
 begin
-    perform bridge.read_claims(p_outcomes);
+    perform bridge.checked_claims(p_outcomes);
     select left(item.value::text, 200) into v_bad
     from jsonb_array_elements(p_outcomes) item (value)
     cross join jsonb_to_record(item.value) as o (
@@ -192,15 +192,17 @@ revoke execute on function bridge.settle_requests(regclass, jsonb)
 create or replace function bridge.release_requests(p_table regclass, p_claims jsonb)
 returns setof bigint
 language plpgsql set search_path = '' as $$
+declare
+    v_claims constant jsonb := bridge.checked_claims(p_claims);
 begin
     return query execute format($query$
         update %s r
         set status = 'pending', claimed_at = null
-        from bridge.read_claims($1) c
+        from jsonb_to_recordset($1) as c (id bigint, attempt integer)
         where r.id = c.id and r.attempt = c.attempt and r.status = 'processing'
         returning r.id
     $query$, p_table)
-    using p_claims;
+    using v_claims;
     perform bridge.ring((select relname from pg_class where oid = p_table));
 end $$;
 comment on function bridge.release_requests(regclass, jsonb) is

@@ -285,12 +285,25 @@ def test_one_claim_has_one_outcome(worker: Worker, claimed: Row) -> None:
         worker.settle(failed(claimed), retry(claimed))
 
 
-@pytest.mark.parametrize("function", ["start", "settle", "release"])
+@pytest.mark.parametrize(
+    "function",
+    [
+        "start_tma_events",
+        "settle_tma_events",
+        "release_tma_events",
+        "settle_plan_requests",
+        "release_plan_requests",
+    ],
+)
 @pytest.mark.parametrize("batch", ["null", "{}", "7", '"x"', "[1]", "[null]", "[[]]", "[{}]"])
-def test_something_else_than_a_batch_is_an_error(worker: Worker, function: str, batch: str) -> None:
-    """All of them want an array of objects."""
+def test_something_else_than_a_batch_is_an_error(
+    database: Connection, worker: Worker, function: str, batch: str
+) -> None:
+    """All of them want an array of objects, also where the planner knows that no row matches."""
+    database.execute("vacuum analyze public.tma_events, public.plan_requests")
+
     with pytest.raises(psycopg.errors.InvalidParameterValue):
-        worker.connection.execute(f"select public.{function}_tma_events(%s::jsonb)", [batch])
+        worker.connection.execute(f"select public.{function}(%s::jsonb)", [batch])
 
 
 @pytest.mark.parametrize("function", ["start", "settle", "release"])

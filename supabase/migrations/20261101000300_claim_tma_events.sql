@@ -68,9 +68,9 @@ returns table (
     waited_seconds double precision
 )
 language plpgsql security definer set search_path = ''
--- A connection would keep the plans that it made while the table was small: ways through the whole
--- table, which grows. And a queue is read in the order of its index, never sorted.
-set plan_cache_mode = force_custom_plan set enable_sort = off
+-- A connection keeps the plan that it made when the table was small, or known to be empty, and every
+-- way through it cost the same. So there is one way only: along the index, never sorted.
+set enable_seqscan = off set enable_sort = off
 as $$
 #variable_conflict use_column
 declare
@@ -115,10 +115,10 @@ begin
         update public.tma_events e
         set status = 'processing', claimed_at = now(), attempt = e.attempt + 1, retry_at = null
         where e.id = any (v_ids)
-            and not exists (
-                select from public.tma_events busy
+            and ( -- `not exists` would be planned as a join, with more than one way to go
+                select busy.id from public.tma_events busy
                 where busy.telegram_id = e.telegram_id and busy.status = 'processing'
-            )
+            ) is null
         returning e.*
     )
     select

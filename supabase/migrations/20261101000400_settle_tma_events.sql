@@ -25,28 +25,41 @@ comment on function bridge.checked_claims(jsonb) is
     'The batch itself, if it is [{"id", "attempt"}]. Raises invalid_parameter_value for anything else.';
 revoke execute on function bridge.checked_claims(jsonb) from public, anon, authenticated;
 
+create or replace function bridge.hold_claims(p_claims jsonb, p_started boolean)
+returns bigint[]
+language plpgsql set search_path = '' as $$
+begin
+    return array(
+        select held.id
+        from (
+            select * from jsonb_to_recordset(p_claims) as c (id bigint, attempt integer)
+            order by c.id -- one order of locking for everybody, so no deadlocks
+        ) c
+        cross join lateral (
+            select e.id, e.status, e.send_started_at
+            from public.tma_events e
+            where e.id = c.id and e.attempt = c.attempt
+            offset 0 -- or the status could lead to the row: through all that are in flight
+            for update
+        ) held
+        where held.status = 'processing' and (p_started or held.send_started_at is null)
+    );
+end $$;
+comment on function bridge.hold_claims(jsonb, boolean) is
+    'Locks the rows of those claims [{"id", "attempt"}] that still hold, with p_started also where sending has started, and returns their ids. A row that is missing is somebody else''s now.';
+revoke execute on function bridge.hold_claims(jsonb, boolean) from public, anon, authenticated;
+
 create or replace function public.start_tma_events(p_claims jsonb) returns setof bigint
 language plpgsql security definer set search_path = ''
--- As in the claim, a plan for the table as it is now; and each row by the primary key.
-set plan_cache_mode = force_custom_plan set enable_seqscan = off
+set enable_seqscan = off -- as in the claim: only the primary key is left to lead to a row
 as $$
 declare
-    v_claims constant jsonb := bridge.checked_claims(p_claims);
+    v_ids constant bigint[] := bridge.hold_claims(
+        bridge.checked_claims(p_claims), p_started => false
+    );
 begin
     return query
-    with held as materialized (
-        select e.id
-        from jsonb_to_recordset(v_claims) as c (id bigint, attempt integer)
-        join public.tma_events e on e.id = c.id and e.attempt = c.attempt
-        where e.status = 'processing' and e.send_started_at is null
-        order by e.id -- one order of locking for everybody, so no deadlocks
-        for update of e
-    )
-    update public.tma_events e
-    set send_started_at = now()
-    from held
-    where e.id = held.id
-    returning e.id;
+    update public.tma_events e set send_started_at = now() where e.id = any (v_ids) returning e.id;
 end $$;
 comment on function public.start_tma_events(jsonb) is
     'The fence: of [{"id", "attempt"}] returns the ids that may be sent now. A token passes once; one that is not returned must not be sent.';
@@ -96,55 +109,44 @@ revoke execute on function bridge.checked_outcomes(jsonb) from public, anon, aut
 
 create or replace function public.settle_tma_events(p_outcomes jsonb) returns setof bigint
 language plpgsql security definer set search_path = ''
-set plan_cache_mode = force_custom_plan set enable_seqscan = off
+set enable_seqscan = off
 as $$
 declare
     v_outcomes constant jsonb := bridge.checked_outcomes(p_outcomes);
+    v_ids constant bigint[] := bridge.hold_claims(v_outcomes, p_started => true);
 begin
-    return query
-    with outcome as materialized (
-        select o.id, o.attempt, o.status, o.message_id, o.failure, left(o.error, 500) as error,
-            coalesce(o.retry_in, 0) as retry_in, coalesce(o.counted, false) as counted
-        from jsonb_to_recordset(v_outcomes) as o (
-            id bigint, attempt integer, status text, message_id bigint, failure text, error text,
-            retry_in double precision, counted boolean
-        )
-    ),
-    held as materialized (
-        -- Not there for a worker that lost its lease: somebody else owns the row now.
-        select e.id
-        from outcome o
-        join public.tma_events e on e.id = o.id and e.attempt = o.attempt
-        where e.status = 'processing'
-        order by e.id
-        for update of e
-    ),
-    settled as (
-        update public.tma_events e
-        set status = o.status,
-            message_id = o.message_id,
-            failure = o.failure,
-            error = o.error,
-            settled_at = case when o.status <> 'pending' then now() end,
-            delivered_at = case when o.status = 'delivered' then now() end,
-            claimed_at = case when o.status <> 'pending' then e.claimed_at end,
-            send_started_at = case when o.status <> 'pending' then e.send_started_at end,
-            retry_at = case
-                when o.status = 'pending' and o.retry_in > 0
-                then now() + make_interval(secs => o.retry_in)
-            end,
-            retries = e.retries + (o.status = 'pending' and o.counted)::integer
-        from held
-        join outcome o on o.id = held.id
-        where e.id = held.id and e.attempt = o.attempt
-        returning e.id
+    update public.tma_events e
+    set status = o.status,
+        message_id = o.message_id,
+        failure = o.failure,
+        error = left(o.error, 500),
+        settled_at = case when o.status <> 'pending' then now() end,
+        delivered_at = case when o.status = 'delivered' then now() end,
+        claimed_at = case when o.status <> 'pending' then e.claimed_at end,
+        send_started_at = case when o.status <> 'pending' then e.send_started_at end,
+        retry_at = case
+            when o.status = 'pending' and o.retry_in > 0
+            then now() + make_interval(secs => o.retry_in)
+        end,
+        retries = e.retries + (o.status = 'pending' and coalesce(o.counted, false))::integer
+    from jsonb_to_recordset(v_outcomes) as o (
+        id bigint, attempt integer, status text, message_id bigint, failure text, error text,
+        retry_in double precision, counted boolean
     )
-    select settled.id from settled
-    union all
-    -- The caller may repeat a call whose answer it did not get.
-    select e.id
-    from outcome o
-    join public.tma_events e on e.id = o.id and e.attempt = o.attempt
+    where e.id = any (v_ids) and e.id = o.id and e.attempt = o.attempt;
+
+    -- Also what a call said whose answer the caller did not get, and which it repeats.
+    return query
+    select o.id
+    from jsonb_to_recordset(v_outcomes) as o (
+        id bigint, attempt integer, status text, message_id bigint, failure text
+    )
+    cross join lateral (
+        select e.status, e.message_id, e.failure
+        from public.tma_events e
+        where e.id = o.id and e.attempt = o.attempt
+        offset 0
+    ) e
     where e.status = o.status
         and e.message_id is not distinct from o.message_id
         and e.failure is not distinct from o.failure;
@@ -156,24 +158,16 @@ grant execute on function public.settle_tma_events(jsonb) to service_role, tma_b
 
 create or replace function public.release_tma_events(p_claims jsonb) returns setof bigint
 language plpgsql security definer set search_path = ''
-set plan_cache_mode = force_custom_plan set enable_seqscan = off
+set enable_seqscan = off
 as $$
 declare
-    v_claims constant jsonb := bridge.checked_claims(p_claims);
+    v_ids constant bigint[] := bridge.hold_claims(
+        bridge.checked_claims(p_claims), p_started => false
+    );
 begin
     return query
-    with held as materialized (
-        select e.id
-        from jsonb_to_recordset(v_claims) as c (id bigint, attempt integer)
-        join public.tma_events e on e.id = c.id and e.attempt = c.attempt
-        where e.status = 'processing' and e.send_started_at is null
-        order by e.id
-        for update of e
-    )
-    update public.tma_events e
-    set status = 'pending', claimed_at = null
-    from held
-    where e.id = held.id
+    update public.tma_events e set status = 'pending', claimed_at = null
+    where e.id = any (v_ids)
     returning e.id;
     if found then
         perform bridge.ring('tma_events'); -- for the other replicas

@@ -10,7 +10,8 @@ create or replace function public.recover_tma_events(
     out next_due_seconds double precision
 )
 language plpgsql security definer set search_path = ''
-set plan_cache_mode = force_custom_plan set enable_sort = off -- as in the claim
+-- Called too seldom for a plan to be kept, which may be from when the table was empty.
+set plan_cache_mode = force_custom_plan set enable_sort = off
 as $$
 begin
     if p_lease is null or p_lease < interval '0' or p_resend_uncertain is null then

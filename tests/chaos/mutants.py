@@ -38,7 +38,7 @@ MUTANTS = [
     Mutant(
         "settle without the attempt check",
         SETTLE,
-        "e.id = o.id and e.attempt = o.attempt",
+        "e.id = any (v_ids) and e.id = o.id and e.attempt = o.attempt",
         "e.id = o.id",
         MODEL,
     ),
@@ -52,10 +52,8 @@ MUTANTS = [
     Mutant(
         "the fence is passed whoever holds the row",
         SETTLE,
-        "on e.id = c.id and e.attempt = c.attempt\n"
-        "        where e.status = 'processing' and e.send_started_at is null\n"
-        "        order by e.id -- one",
-        "on e.id = c.id\n        order by e.id -- one",
+        "e.id = c.id and e.attempt = c.attempt",
+        "e.id = c.id",
         MODEL,
     ),
     Mutant(

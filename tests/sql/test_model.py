@@ -229,20 +229,20 @@ def test_the_sql_does_what_the_reference_says(database: Connection, worker: Work
 
 
 MUTANTS = {
-    "settle without the attempt": (
+    "hold without the attempt": ("hold_claims", [(" and e.attempt = c.attempt", "")]),
+    "hold a row that is settled": ("hold_claims", [("held.status = 'processing' and ", "")]),
+    "settle without holding": (
         "settle_tma_events",
         [
-            (" and e.attempt = o.attempt\n        where", "\n        where"),
-            (" and e.attempt = o.attempt\n        returning", "\n        returning"),
+            ("e.id = any (v_ids) and e.id = o.id and e.attempt = o.attempt;", "e.id = o.id;"),
+            ("e.id = o.id and e.attempt = o.attempt\n", "e.id = o.id\n"),
         ],
     ),
-    "settle a row that is settled": ("settle_tma_events", [("where e.status = 'processing'", "")]),
-    "start without the attempt": (
-        "start_tma_events",
-        [("e.id = c.id and e.attempt = c.attempt", "e.id = c.id")],
+    "start twice": ("start_tma_events", [("p_started => false", "p_started => true")]),
+    "release what was started": (
+        "release_tma_events",
+        [("p_started => false", "p_started => true")],
     ),
-    "start twice": ("start_tma_events", [(" and e.send_started_at is null", "")]),
-    "release what was started": ("release_tma_events", [(" and e.send_started_at is null", "")]),
     "claim out of order": ("claim_tma_events", [("and e.id = (", "and 0 < (")]),
     "claim with an old token": ("claim_tma_events", [("attempt = e.attempt + 1", "attempt = 1")]),
     "recover what was started": (

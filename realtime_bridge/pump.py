@@ -154,6 +154,7 @@ class Pump(Generic[Row, Result]):
         self._down_since = inf
         self._settle_until = -inf  # no sweep before
         self._not_before = -inf  # while the queue is down or sending is halted
+        self._rang = False  # since the last sweep: a row may be due soon of which it did not know
         self._busy = False  # since the last sweep: rows that wait may do so for others to be sent
         self._more = False  # there may be rows that wait for a slot
         self._in_hand: dict[asyncio.Task[None], Row] = {}
@@ -176,6 +177,7 @@ class Pump(Generic[Row, Result]):
     def wake(self, source: str) -> None:
         """Say that there may be work; callable any number of times, from callbacks."""
         self._observer.woken(self.lane, source)
+        self._rang = self._rang or source in {"changes", "broadcast"}
         self._claim_by(self._clock(), source)
 
     def sweep_soon(self) -> None:
@@ -256,6 +258,7 @@ class Pump(Generic[Row, Result]):
                 task.cancel()
 
     async def _sweep(self) -> None:
+        self._rang = False  # before it, so that a ring during it is kept
         recovered = await self._queue.recover()
         self._swept_at = self._clock()
         self._sweep_at = self._swept_at + self._interval()
@@ -292,7 +295,7 @@ class Pump(Generic[Row, Result]):
             return True
         if rows:
             self._observer.claimed(self.lane, rows, source)
-        elif source in {"changes", "broadcast"}:
+        elif self._rang:
             self._look_ahead()
         for row in rows:
             self._hand_out(row)

@@ -292,6 +292,44 @@ def test_a_ring_for_a_row_of_the_near_future_looks_ahead(lived):
     lived(scenario, queue)
 
 
+def test_a_ring_for_a_row_that_is_due_and_one_of_the_near_future_looks_ahead(lived):
+    """Inserted together they ring once, and the claim finds the first of them."""
+    queue = MemoryQueue()
+
+    async def scenario(pump):
+        await asyncio.sleep(5)
+        queue.rows.append(Row(1))
+        queue.next_due = 3.0
+        pump.wake("broadcast")
+        await until(lambda: queue.settled, seconds=0.1)
+        await asyncio.sleep(2)
+        queue.rows.append(Row(2))
+        await until(lambda: len(queue.settled) == 2, seconds=1.0)
+
+    lived(scenario, queue)
+
+
+def test_a_ring_during_a_claim_for_another_reason_looks_ahead(lived):
+    """The claim that follows is for that reason too, whoever asked for it first."""
+    queue = MemoryQueue()
+
+    async def scenario(pump):
+        await asyncio.sleep(5)
+        sweeps = queue.sweeps
+
+        def ring():
+            queue.during_claim.clear()
+            pump.wake("ready")
+            pump.wake("changes")
+
+        queue.during_claim.append(ring)
+        pump.wake("ready")
+        await asyncio.sleep(1.5)
+        assert queue.sweeps == sweeps + 1
+
+    lived(scenario, queue)
+
+
 def test_a_row_to_be_tried_later_is_claimed_when_its_time_has_come(lived):
     """Retry(after=5) wakes the lane in five seconds, without a sweep."""
     queue = MemoryQueue(rows=[Row(1)])

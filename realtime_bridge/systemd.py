@@ -12,13 +12,14 @@ _BEAT = "WATCHDOG=1"
 
 
 def notify(state: str) -> None:
-    """Tell systemd, if it started us and wants to know; else do nothing. Never raises."""
+    """Tell systemd, if it started us and wants to know; else do nothing. Never raises or waits."""
     address = os.environ.get("NOTIFY_SOCKET", "")
     if not address:
         return
     with suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as channel:
+        channel.setblocking(False)
         channel.connect(f"\0{address[1:]}" if address.startswith("@") else address)
-        channel.sendall(state.encode())
+        channel.send(state.encode())
 
 
 async def beat() -> NoReturn:

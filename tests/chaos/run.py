@@ -26,7 +26,7 @@ SETTLE_SECONDS = 300.0
 # Telegram is far away: at any time some messages have arrived and nobody here knows.
 LATENCY = 0.3
 # How long after a blow to a process what it had asked the database for may still be committed.
-ECHO_SECONDS = 0.3
+ECHO_SECONDS = 1.0
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from tests.chaos.schedule import Kind, schedule
 from tests.delivery.nursery import Nursery
 
 SHORT = {"seed": 7, "events": 450, "chats": 60, "rate": 30.0, "pace": 0.7}
-IMPATIENT = {"send_timeout": 1.5, "lease": 8.0}
+IMPATIENT = {"send_timeout": 2.5, "lease": 10.0}
 
 
 @pytest.fixture(scope="module")

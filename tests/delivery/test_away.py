@@ -18,14 +18,14 @@ CLAIM, START, SETTLE, SWEEP = (
     "/rpc/sweep_tma",
 )
 EVERY_STEP = [CLAIM, START, SETTLE, SWEEP]
-LEASE = 6.0  # the shortest that a send timeout of half a second allows
+LEASE = 8.0  # the shortest that the send timeout allows
 
 
 def settings(supabase, **changes):
     """A bridge that reaches Supabase through the wire, and whose leases are short."""
     return {
         "SUPABASE_URL": supabase.url,
-        "SEND_TIMEOUT": "0.5",
+        "SEND_TIMEOUT": "1.5",
         "LEASE_SECONDS": str(LEASE),
         "FALLBACK_POLL_INTERVAL": "0.5",
         **changes,
@@ -132,7 +132,7 @@ async def asked(supabase, function, times):
 
 async def test_an_outage_longer_than_the_lease(world, supabase):
     """The message was sent and nobody could write it down: the outcome is kept until it can be."""
-    async with world.running_bridge(**settings(supabase)):
+    async with world.running_bridge(**settings(supabase, SWEEP_INTERVAL="1")):
         with supabase.broken(Trouble.PAGE, SETTLE):
             id_ = await world.insert()
             await until(lambda: asked(supabase, SETTLE, 1))

@@ -167,7 +167,7 @@ async def test_no_answer_is_uncertain(world, telegram, office, kind, when):
     """Whether it was accepted nobody here can know, so nothing is sent again."""
     await world.fault({kind: when})
 
-    outcome = await office.send(send_timeout=0.4)
+    outcome = await office.send(send_timeout=2.0)
 
     assert isinstance(outcome, Uncertain)
     assert requests(telegram) == 1
@@ -204,7 +204,7 @@ async def test_a_server_that_takes_no_connection_means_nothing_was_sent(office):
                 one.setblocking(False)
                 one.connect_ex(address)
 
-            outcome = await office.send(url=f"http://127.0.0.1:{address[1]}", send_timeout=0.4)
+            outcome = await office.send(url=f"http://127.0.0.1:{address[1]}", send_timeout=2.0)
         finally:
             for one in crowd:
                 one.close()
@@ -226,7 +226,7 @@ class SilentNames(aiohttp.abc.AbstractResolver):
 async def test_a_name_server_that_is_silent_means_nothing_was_sent(office):
     """Looking the name up is part of connecting."""
     outcome = await office.send(
-        url="http://telegram.invalid", connector={"resolver": SilentNames()}, send_timeout=0.4
+        url="http://telegram.invalid", connector={"resolver": SilentNames()}, send_timeout=2.0
     )
 
     assert isinstance(outcome, Retry)
@@ -317,7 +317,7 @@ async def test_a_pause_that_telegram_asks_for_is_kept(world, telegram, office):
     again = await office.send(chat=1)
     other = await office.send(chat=2)
 
-    assert again.after == pytest.approx(7, abs=0.5)
+    assert 5 < again.after <= 7
     assert not again.counted
     assert isinstance(other, Sent)
     assert requests(telegram) == 2
@@ -332,7 +332,7 @@ async def test_pauses_for_several_chats_at_once_mean_the_bot(world, telegram, of
     outcome = await office.send(chat=4)
 
     assert isinstance(outcome, Retry)
-    assert office.pacing.bot_pause == pytest.approx(7, abs=0.5)
+    assert 5 < office.pacing.bot_pause <= 7
     assert requests(telegram) == 3
 
 

@@ -78,7 +78,7 @@ async def test_a_restart_loses_nothing_and_sends_nothing_twice(fragile, restart)
         await inserting
 
         async with World.around(fragile) as world:
-            rows = await world.settled(EVENTS)
+            rows = await world.settled(EVENTS, 60)
             sent = await world.sent()
     finally:
         await bridge.stop()

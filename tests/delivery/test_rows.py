@@ -28,7 +28,7 @@ def settings(telegram, mode=ONCE, **changes):
     return {
         "TELEGRAM_API_URL": telegram.url,
         "DELIVERY": mode,
-        "SEND_TIMEOUT": "0.5",
+        "SEND_TIMEOUT": "2",
         **changes,
     }
 

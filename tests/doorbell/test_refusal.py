@@ -197,7 +197,7 @@ async def test_a_question_that_is_never_answered_is_dropped(
 ) -> None:
     """Asking again on a connection that hangs ends after a while and leaves the old one alone."""
     server.then(refuse_changes, refuse_changes, ignore)
-    visitor = visit(limits={"ask_again": 0.1, "ready": 0.3, "reply": 60.0})
+    visitor = visit(limits={"ask_again": 0.1, "ready": 1.0, "reply": 60.0})
     visitor.expected_reads = 3
 
     await visitor.rebuilt(Reason.RETRY)

@@ -98,7 +98,7 @@ class World:
             options=AsyncClientOptions(headers={"x-telegram-init-data": await self.sign(user_id)}),
         )
 
-    async def settled(self, count=None):
+    async def settled(self, count=None, seconds=PATIENCE):
         """Wait until no row is open (and so many are there); return all rows."""
 
         async def all_settled():
@@ -106,7 +106,7 @@ class World:
             done = all(row["status"] in {"delivered", "failed"} for row in rows)
             return rows if done and rows and (count is None or len(rows) == count) else None
 
-        return await until(all_settled)
+        return await until(all_settled, seconds)
 
     def environment(self, **changes):
         """The environment that `realtime-bridge run` gets."""
@@ -181,7 +181,7 @@ class Process:
             await self._reading
             return code
 
-    async def stop(self, sig=signal.SIGTERM, seconds=5.0):
+    async def stop(self, sig=signal.SIGTERM, seconds=20.0):
         """Send a signal and wait for the end; return the exit code."""
         if self.process.returncode is None:
             self.process.send_signal(sig)

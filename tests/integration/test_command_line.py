@@ -95,7 +95,7 @@ async def test_run_stops_cleanly(start, world, sig):
     run = await start("run", env=world.environment())
     await run.says("doorbell_ready")
 
-    assert await run.stop(sig) == 0
+    assert await run.stop(sig, seconds=5.0) == 0
     assert "stopped" in run.output
     assert_clean(run.output)
 
@@ -156,7 +156,7 @@ async def test_the_demo_shows_each_rows_way_and_ends_by_itself(start):
 
 
 async def test_the_demo_stops_at_ctrl_c_and_leaves_nothing(start):
-    """In the middle of it: exit 0 within five seconds, and no process is left."""
+    """In the middle of it: exit 0, and no process is left."""
     demo = await start("demo")
     await demo.says("#1 ")
     family = psutil.Process(demo.process.pid).children(recursive=True)
@@ -190,7 +190,9 @@ async def test_python_dash_m_is_the_same_command(start):
 
 async def test_two_replicas_share_the_work(start, world):
     """Two processes, forty chats: every message once, and both have had a part."""
-    replicas = [await start("run", env=world.environment(LOG_FORMAT="json")) for _ in range(2)]
+    # So slow that one alone could not send all of it before the other has looked.
+    environment = world.environment(LOG_FORMAT="json", CONCURRENCY="4", TELEGRAM_RATE="10")
+    replicas = [await start("run", env=environment) for _ in range(2)]
     for replica in replicas:
         await replica.says("doorbell_ready")
     for chat in range(1, 41):

@@ -266,7 +266,7 @@ async def test_each_bell_rings_alone(world, mode):
 
         silent = {"changes": "broadcast", "broadcast": "changes"}[mode]
         # The row may be found before its bell has rung: by the claim that follows `ready`.
-        assert await until(rung(bridge, mode)) == 1
+        await until(rung(bridge, mode))
         assert await rung(bridge, silent)() == 0
 
 

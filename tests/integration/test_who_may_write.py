@@ -71,7 +71,7 @@ async def test_a_proven_user_writes_and_reads_own_rows_only(world, anon):
         "",
         "garbage",
         init_data(age=48 * 3600),
-        init_data(age=-3600),
+        init_data(age=-24 * 3600),
         init_data(token=f"{BOT}:another-token"),
         init_data(user="not json"),
         init_data(user={"id": 0}),

@@ -175,7 +175,7 @@ async def test_the_broadcast_reader_reports_ready_to_who_asks(running):
 async def test_silence_ends_the_connection(postgres, dsn):
     """A client that sends nothing is disconnected, cleanly; one that pings is not."""
     async with (
-        serving(postgres, dsn, delays=Delays(silence=0.3)) as running,
+        serving(postgres, dsn, delays=Delays(silence=2)) as running,
         connected(running) as silent,
         connected(running) as alive,
     ):
@@ -297,7 +297,7 @@ async def test_a_refreshed_token_is_served_under_its_own_name(running, dsn):
 
 async def test_a_channel_outlives_its_first_token_when_refreshed(running):
     """Only the latest token's end counts: of two channels the one that kept its token ends."""
-    short = token(expires_in=1.5)
+    short = token(expires_in=3)
     async with connected(running) as client:
         await client.join("refreshed", ref="1", access_token=short)
         fresh = {"access_token": token()}

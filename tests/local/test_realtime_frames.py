@@ -130,7 +130,7 @@ class Case:
 
 ANON: Token = {"role": "anon"}
 AUTHENTICATED: Token = {"role": "authenticated"}
-SHORT: Token = {"expires_in": 2}
+SHORT: Token = {"expires_in": 4}
 FORGED: Token = {"forged": True}
 TOGETHER = Case(together=True)
 

@@ -1,5 +1,6 @@
 """check: whatever is broken is named, and what it prints mends it."""
 
+import re
 import time
 
 import jwt
@@ -16,8 +17,8 @@ from tests.ops.clinic import Patient
 
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch):
-    """A bell that does not ring here within a second never will."""
-    monkeypatch.setattr("realtime_bridge.doctor.round_trip.RING_SECONDS", 1.0)
+    """A bell that does not ring here within two seconds never will."""
+    monkeypatch.setattr("realtime_bridge.doctor.round_trip.RING_SECONDS", 2.0)
 
 
 ORDER = [
@@ -284,7 +285,9 @@ async def test_a_clock_that_is_off(patient, off_by, status):
     }
 
     assert findings["clock"].status is Status(status)
-    assert f"{abs(off_by)} s {'ahead of' if off_by > 0 else 'behind'}" in findings["clock"].detail
+    seconds, direction = re.search(r"(\d+) s (ahead of|behind)", findings["clock"].detail).groups()
+    assert abs(int(seconds) - abs(off_by)) < 5
+    assert direction == ("ahead of" if off_by > 0 else "behind")
     assert "set-ntp" in findings["clock"].fix.text
 
 

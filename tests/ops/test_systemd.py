@@ -48,7 +48,7 @@ def manager(tmp_path):
 
 async def test_a_bridge_tells_that_it_is_ready_alive_and_stopping(world, tmp_path, manager):
     """READY=1 only when messages flow, WATCHDOG=1 from the event loop, STOPPING=1 at the end."""
-    environment = world.environment(NOTIFY_SOCKET=manager.path, WATCHDOG_USEC="200000")
+    environment = world.environment(NOTIFY_SOCKET=manager.path, WATCHDOG_USEC="2000000")
     bridge = await Process.start("run", cwd=tmp_path, env=environment)
     try:
         told = await manager.until("READY=1")
@@ -68,6 +68,16 @@ async def test_nobody_is_told_where_nobody_asks(monkeypatch, tmp_path):
     monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "gone"))
 
     systemd.notify(systemd.READY)
+
+
+async def test_a_manager_that_does_not_listen_holds_nobody_up(monkeypatch, manager):
+    """Its queue is full; the event loop turns on."""
+    monkeypatch.setenv("NOTIFY_SOCKET", manager.path)
+
+    for _ in range(1000):
+        systemd.notify(systemd.READY)
+
+    assert await manager.next() == "READY=1"
 
 
 async def test_an_abstract_socket_is_reached(monkeypatch, tmp_path):

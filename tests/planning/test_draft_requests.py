@@ -102,10 +102,14 @@ async def test_a_failure_tells_the_user_what_to_do(project, mini_app, bridge):
     await ask(project)
     (row,) = await answered(project, table=TABLE)
     await answered(project)
-    texts = await told(project, 2)
 
+    async def told_both():
+        texts = await project.texts()
+        draft = "No draft for your lead. Add a link to the proof first." in texts
+        return draft and any(text.startswith("Plan for your lead is ready") for text in texts)
+
+    assert await until(told_both)
     assert (row["status"], row["error"]) == ("failed", "Add a link to the proof first.")
-    assert "No draft for your lead. Add a link to the proof first." in texts
 
 
 async def test_users_have_their_own_rows_and_columns_only(project, mini_app):

@@ -28,26 +28,26 @@ _READ = """
 
 
 @pytest.fixture
-def old_plans(database: Connection, worker: Worker) -> Iterator[Worker]:
+def old_plans(db: str, own: Connection) -> Iterator[Worker]:
     """A worker that planned each of its calls while the table was known to be empty."""
-    database.execute("alter table public.tma_events set (autovacuum_enabled = off)")
-    database.execute("vacuum analyze public.tma_events")
+    own.execute("alter table public.tma_events set (autovacuum_enabled = off)")
+    own.execute("vacuum analyze public.tma_events")
     claim = {"id": 1, "attempt": 1}
-    # From the sixth call on a plan is kept: https://www.postgresql.org/docs/15/sql-prepare.html
-    for _ in range(6):
-        worker.claim()
-        worker.start(claim)
-        worker.settle(delivered(claim))
-        worker.release(claim)
-        worker.recover()
-        worker.call("purge_tma_events", "30 days", BATCH)
-    database.execute(
-        "insert into public.tma_events (telegram_id, event_type)"
-        " select chat, 'step_completed' from generate_series(1, %s) chat",
-        [ROWS],
-    )
-    yield worker
-    database.execute("alter table public.tma_events reset (autovacuum_enabled)")
+    with Worker(db) as worker:
+        # From the sixth call on a plan is kept: https://www.postgresql.org/docs/15/sql-prepare.html
+        for _ in range(6):
+            worker.claim()
+            worker.start(claim)
+            worker.settle(delivered(claim))
+            worker.release(claim)
+            worker.recover()
+            worker.call("purge_tma_events", "30 days", BATCH)
+        own.execute(
+            "insert into public.tma_events (telegram_id, event_type)"
+            " select chat, 'step_completed' from generate_series(1, %s) chat",
+            [ROWS],
+        )
+        yield worker
 
 
 def read_by(worker: Worker, call: Callable[[], object]) -> int:
@@ -85,9 +85,9 @@ def test_a_sweep_reads_what_is_in_flight(old_plans: Worker) -> None:
     assert read_by(old_plans, lambda: old_plans.recover(0)) < ENOUGH
 
 
-def test_a_purge_reads_what_it_deletes(old_plans: Worker, database: Connection) -> None:
+def test_a_purge_reads_what_it_deletes(old_plans: Worker, own: Connection) -> None:
     """The longest settled rows, not all of them."""
-    database.execute(
+    own.execute(
         "update public.tma_events set status = 'failed', failure = 'blocked', settled_at = now()"
     )
 

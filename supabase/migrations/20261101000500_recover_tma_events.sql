@@ -10,8 +10,10 @@ create or replace function public.recover_tma_events(
     out next_due_seconds double precision
 )
 language plpgsql security definer set search_path = ''
--- Called too seldom for a plan to be kept, which may be from when the table was empty.
-set plan_cache_mode = force_custom_plan set enable_sort = off
+-- Called too seldom for a plan to be kept, which may be from when the table was empty. A scan of the
+-- index itself, because one through a bitmap would go over the rows of the last hour every time.
+set plan_cache_mode = force_custom_plan
+set enable_seqscan = off set enable_bitmapscan = off set enable_sort = off
 as $$
 begin
     if p_lease is null or p_lease < interval '0' or p_resend_uncertain is null then

@@ -42,6 +42,7 @@ class Line:
     server: asyncio.StreamWriter | None = None
     asked: bytes = b""
     ahead: Trouble | None = None  # what waits for the answer
+    upgraded: bool = False  # no requests any more, but a websocket
     tasks: list[asyncio.Task] = field(default_factory=list)
 
     def cut(self):
@@ -118,9 +119,11 @@ class Proxy:
         """Nobody listens any more, and what was connected is cut."""
         await self._deafen()
         for line in list(self._lines):
-            if line.asked:
+            if line.asked or line.upgraded:
                 self._note(line)
-            line.cut()
+                line.cut()
+            else:
+                line.client.write_eof()  # what the client sent before it hears of it gets lost
 
     async def serve(self):
         """Listen again, on the same port."""
@@ -154,6 +157,9 @@ class Proxy:
             line.asked = await _request(reader)
             path = line.asked.split(b" ", 2)[1].decode()
             self.asked[path] += 1
+            if self._server is None:
+                self._note(line)
+                return
             rule = self._rule_for(path)
             if rule is not None and not rule.trouble.arrives:
                 self._note(line)
@@ -165,7 +171,7 @@ class Proxy:
                 line.tasks.append(asyncio.create_task(self._answers(from_server, line)))
             line.server.write(line.asked)
             if b"\r\nupgrade: websocket\r\n" in line.asked.lower():
-                line.asked = b""
+                line.asked, line.upgraded = b"", True
                 await _copy(reader, line.server)
                 return
 

@@ -198,6 +198,11 @@ class Run:
 
     async def _gone(self, wire: Proxy, mishap: Mishap) -> None:
         await wire.refuse()
+        # What the kernel had taken in for the listener is reset, and nobody knows what it was.
+        rows = await self._sql(
+            "select id from tma_events where send_started_at > now() - interval '1 second'"
+        )
+        self._exposed |= {row["id"] for row in rows}
         await asyncio.sleep(mishap.seconds)
         await wire.serve()
 

@@ -199,10 +199,9 @@ class Run:
     async def _gone(self, wire: Proxy, mishap: Mishap) -> None:
         await wire.refuse()
         # What the kernel had taken in for the listener is reset, and nobody knows what it was.
-        rows = await self._sql(
+        await self._note(
             "select id from tma_events where send_started_at > now() - interval '1 second'"
         )
-        self._exposed |= {row["id"] for row in rows}
         await asyncio.sleep(mishap.seconds)
         await wire.serve()
 
@@ -220,10 +219,12 @@ class Run:
     async def _expose(self) -> None:
         """Note the rows that are past the fence, when what is under way has been committed."""
         await asyncio.sleep(ECHO_SECONDS)
-        rows = await self._sql(
+        await self._note(
             "select id from tma_events where status = 'processing' and send_started_at is not null"
         )
-        self._exposed |= {row["id"] for row in rows}
+
+    async def _note(self, query: str) -> None:
+        self._exposed |= {row["id"] for row in await self._sql(query)}
 
     # The end
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from tests.sql.support import Connection, Worker, delivered, token
+from tests.sql.support import Connection, Worker, delivered
 
 ROWS = 10_000
 BATCH = 20
@@ -75,7 +75,7 @@ def test_the_holder_of_a_claim_reads_its_rows(old_plans: Worker) -> None:
 
     assert read_by(old_plans, lambda: old_plans.start(*sent)) < ENOUGH
     assert read_by(old_plans, lambda: old_plans.settle(*map(delivered, sent))) < ENOUGH
-    assert read_by(old_plans, lambda: old_plans.release(*map(token, kept))) < ENOUGH
+    assert read_by(old_plans, lambda: old_plans.release(*kept)) < ENOUGH
 
 
 def test_a_sweep_reads_what_is_in_flight(old_plans: Worker) -> None:

@@ -117,6 +117,7 @@ async def test_the_bridge_works_under_the_filter(confined, world, tmp_path, unus
             return None
 
     try:
+        await bridge.says("started")
         await world.insert(1, payload={"new_status": "Won", "lead_name": "Ann"})
         await world.settled(1)
         metrics = await until(served)

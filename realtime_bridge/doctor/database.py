@@ -70,11 +70,15 @@ def report_findings(
 
 
 def with_registration(telegram: Finding, report: Report, token: str) -> Finding:
-    """Say so where the bot is known to Telegram but not yet to the database."""
-    if telegram.status is not Status.OK or int(token.partition(":")[0]) in report["bots"]:
-        return telegram
-    text = "its Mini App users can write once `realtime-bridge run` has registered it"
-    return replace(telegram, detail=f"{telegram.detail}; {text}")
+    """Say whose Mini App users may write: not yet the bot's, or those of other bots too."""
+    own = int(token.partition(":")[0])
+    others = ", ".join(str(bot) for bot in report["bots"] if bot != own)
+    details = [telegram.detail]
+    if telegram.status is Status.OK and own not in report["bots"]:
+        details.append("its Mini App users can write once `realtime-bridge run` has registered it")
+    if others:
+        details.append(f"bridge.bot_keys lets users of other bots write too, by id: {others}")
+    return replace(telegram, detail="; ".join(details))
 
 
 def clock_finding(report: Report, asked_at: float, answered_at: float, fixes: Fixes) -> Finding:

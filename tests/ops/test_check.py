@@ -352,6 +352,16 @@ async def test_a_bot_that_is_not_registered_yet(patient):
     assert "registered" not in after["telegram"]["detail"]
 
 
+async def test_a_bot_that_somebody_else_registered(patient):
+    """Whoever had the bridge's key may speak for any user since; its owner sees by whom."""
+    await patient.world.sql("select register_tma_bot(666, %s)", "ab" * 32)
+
+    code, findings = await patient.check()
+
+    assert code == 0  # two bots may share a database
+    assert "users of other bots write too, by id: 666" in findings["telegram"]["detail"]
+
+
 async def test_an_env_file_that_is_not_there(tmp_path):
     """Named by --env-file, so it was meant."""
     said = []

@@ -128,6 +128,16 @@ begin
             where a.attrelid = to_regclass('public.leads') and a.attnum > 0
                 and not a.attisdropped and a.atttypid in ('text'::regtype, 'varchar'::regtype)
         ),
+        -- Whether any user could see a lead by his own rights, or somebody has decided it otherwise.
+        'lead_rights', case
+            when (
+                select p.prosrc not like '%The default of realtime-bridge%'
+                from pg_proc p where p.oid = to_regprocedure('public.tma_may_see_lead(bigint, bigint)')
+            ) then 'public.tma_may_see_lead'
+            when has_table_privilege('anon', to_regclass('public.leads'), 'select')
+                or has_table_privilege('authenticated', to_regclass('public.leads'), 'select')
+            then 'public.leads'
+        end,
         'bots', (select coalesce(jsonb_agg(k.bot_id order by k.bot_id), '[]')
             from bridge.bot_keys k),
         'allow_unverified', v_settings.allow_unverified,
@@ -138,6 +148,6 @@ begin
     );
 end $$;
 comment on function public.tma_bridge_check() is
-    'The state of this database as the bridge sees it: schema_version, now, the caller''s role; per table whether row security is on, and inserts ring the bell; whether Realtime publishes the changes bell, and which of the tables it publishes besides; the role tma_bridge''s ways in; where lead names come from (null: the payload); bots registered; functions of ours that are not there for the caller; policies and functions of ours that are open to anon or authenticated and should not be.';
+    'The state of this database as the bridge sees it: schema_version, now, the caller''s role; per table whether row security is on, and inserts ring the bell; whether Realtime publishes the changes bell, and which of the tables it publishes besides; the role tma_bridge''s ways in; where lead names come from (null: the payload), and what says who may see them (null: nothing, so no user does); bots registered; functions of ours that are not there for the caller; policies and functions of ours that are open to anon or authenticated and should not be.';
 revoke execute on function public.tma_bridge_check() from public, anon, authenticated;
 grant execute on function public.tma_bridge_check() to service_role, tma_bridge;

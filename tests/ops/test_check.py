@@ -63,9 +63,9 @@ async def test_a_check_leaves_nothing_behind(patient):
     ("injury", "named", "says"),
     [
         (
-            "alter publication supabase_realtime drop table tma_events",
+            "alter publication supabase_realtime drop table bridge.bells",
             "publication",
-            "lacks tma_events",
+            "lacks bridge.bells",
         ),
         ("alter table tma_events disable row level security", "access", "security is off"),
         ("alter table plan_requests disable row level security", "access", "plan_requests"),

@@ -33,6 +33,7 @@ def test_of_a_fresh_project(worker: Worker) -> None:
         "realtime_send": True,
         "lead_names": None,
         "lead_columns": None,
+        "lead_rights": None,
         "bots": [],
         "allow_unverified": False,
         "auth_max_age_seconds": 86400,

@@ -29,7 +29,7 @@ _HISTORY = """
     from generate_series(%s::bigint, %s::bigint - 1) n,
         lateral (select now() - interval '40 days' + n * interval '0.5 s') t (at)
 """
-_PENDING = """
+PENDING = """
     insert into tma_events (telegram_id, event_type, payload)
     select %s::bigint + n, 'status_changed', '{"new_status": "contacted"}'
     from generate_series(1, %s) n
@@ -100,13 +100,13 @@ def _beside(one: Connection, other: Connection, samples: int) -> tuple[Samples, 
     second: Samples = defaultdict(list)
     for number in range(samples):
         for connection, into in ((one, first), (other, second)):
-            _cycle(connection, 10**9 + number * CLAIM, into)
+            cycle(connection, 10**9 + number * CLAIM, into)
     return first, second
 
 
-def _cycle(connection: Connection, chat: int, into: Samples) -> None:
+def cycle(connection: Connection, chat: int, into: Samples) -> None:
     """Insert, claim, start, settle CLAIM rows; and ask for stats."""
-    connection.execute(_PENDING, (chat, CLAIM))
+    connection.execute(PENDING, (chat, CLAIM))
     rows = _timed(
         connection, into, "claim", "select id, attempt from claim_tma_events(%s)", (CLAIM,)
     )
@@ -135,7 +135,7 @@ def _churn(connection: Connection, rows: int) -> float:
     """Send so many rows through their lives, 100 at a time. Seconds."""
     begin = time.monotonic()
     for number in range(rows // 100):
-        connection.execute(_PENDING, (2 * 10**9 + number * 100, 100))
+        connection.execute(PENDING, (2 * 10**9 + number * 100, 100))
         claims = [
             {"id": id_, "attempt": attempt}
             for id_, attempt in connection.execute("select id, attempt from claim_tma_events(100)")
@@ -151,12 +151,12 @@ def _purge(connection: Connection, dsn: str, rows: int, samples: int) -> dict[st
     before: Samples = defaultdict(list)
     during: Samples = defaultdict(list)
     for number in range(samples):
-        _cycle(connection, 3 * 10**9 + number * CLAIM, before)
+        cycle(connection, 3 * 10**9 + number * CLAIM, before)
     process = _Purger(dsn, rows)
     begin, number = time.monotonic(), samples
     with process:
         while process.running:
-            _cycle(connection, 3 * 10**9 + number * CLAIM, during)
+            cycle(connection, 3 * 10**9 + number * CLAIM, during)
             number += 1
     seconds = time.monotonic() - begin
     left = connection.execute("select count(*) from tma_events").fetchone()

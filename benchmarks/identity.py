@@ -24,11 +24,11 @@ async def run(samples: int = 1000) -> dict[str, Any]:
     """Insert over PostgREST in both ways in turn, and ask the function alone in SQL."""
     took: dict[str, list[float]] = defaultdict(list)
     async with Stage() as stage:
-        init_data = _init_data(stage.keys.bot_token)
-        trusted = _headers(stage.keys.api_key("service_role"))
-        proven = {**_headers(stage.keys.api_key("anon")), "x-telegram-init-data": init_data}
+        init_data = signed(stage.keys.bot_token)
+        trusted = headers_of(stage.keys.api_key("service_role"))
+        proven = {**headers_of(stage.keys.api_key("anon")), "x-telegram-init-data": init_data}
         with psycopg.connect(stage.postgres.dsn(), autocommit=True) as database:
-            _register(database, stage.keys.bot_token)
+            register_bot(database, stage.keys.bot_token)
             # A user may have a hundred rows waiting; here nobody sends them.
             database.execute("update bridge.settings set max_pending_per_user = 1000000")
             async with aiohttp.ClientSession() as session:
@@ -43,11 +43,13 @@ async def run(samples: int = 1000) -> dict[str, Any]:
     return {"milliseconds": took, "init_data_bytes": len(init_data)}
 
 
-def _headers(key: str) -> dict[str, str]:
+def headers_of(key: str) -> dict[str, str]:
+    """The headers of a request with this key."""
     return {"apikey": key, "Authorization": f"Bearer {key}", "Prefer": "return=minimal"}
 
 
-def _init_data(bot_token: str) -> str:
+def signed(bot_token: str) -> str:
+    """The initData of one user."""
     user = {
         "id": USER, "first_name": "Олена", "last_name": "Коваль", "username": "olena",
         "language_code": "uk", "is_premium": True, "allows_write_to_pm": True,
@@ -62,7 +64,8 @@ def _init_data(bot_token: str) -> str:
     return sign(fields, bot_token)
 
 
-def _register(database: psycopg.Connection[Any], bot_token: str) -> None:
+def register_bot(database: psycopg.Connection[Any], bot_token: str) -> None:
+    """Let the bot's users write."""
     bot_id = int(bot_token.partition(":")[0])
     database.execute("select register_tma_bot(%s, %s)", (bot_id, tokens.web_app_key(bot_token)))
 

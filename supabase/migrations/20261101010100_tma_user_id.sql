@@ -119,6 +119,7 @@ begin
         set_config('bridge.user_locale', coalesce(substring(
             v_user ->> 'language_code' from '^[A-Za-z]{2,8}(?:[-_][A-Za-z0-9]{1,8}){0,2}$'
         ), ''), true),
+        set_config('bridge.crowd', '', true),
         set_config('bridge.due_rows', '', true),
         set_config('bridge.scheduled_rows', '', true);
     return null;

@@ -98,6 +98,21 @@ def test_an_upsert_may_bring_a_row_forward(database: Connection, worker: Worker)
     assert behind(database)[:IN_FRONT] == [False] * IN_FRONT
 
 
+def test_rows_that_were_not_inserted_do_not_count(database: Connection) -> None:
+    """Of a statement that repeats what is there the new rows stand in front."""
+    keys = [str(number) for number in range(8)]
+    repeat = (
+        "insert into tma_events (telegram_id, event_type, dedupe_key)"
+        " select 1, 'x', unnest(%s::text[]) on conflict do nothing"
+    )
+    database.execute(repeat, [keys[:6]])
+    database.execute("delete from tma_events where dedupe_key <> '0'")
+
+    database.execute(repeat, [["0"] * 4 + keys])
+
+    assert behind(database) == [False] * IN_FRONT + [True] * 5
+
+
 def test_a_reminder_of_next_week_waits_behind_what_is_due(database: Connection) -> None:
     """And a row that is due now stands before it."""
     for _ in range(IN_FRONT):

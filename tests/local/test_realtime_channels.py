@@ -188,29 +188,6 @@ async def test_silence_ends_the_connection(postgres, dsn):
     assert waiting.result() == 1000
 
 
-@pytest.mark.parametrize(
-    "frame",
-    [
-        "{",
-        "[]",
-        "7",
-        '{"topic": 1, "event": "x"}',
-        '{"topic": "t", "event": "x", "payload": NaN}',
-        '{"topic": "t", "event": "x", "payload": "\\ud800"}',
-        "[" * 100_000,
-    ],
-    ids=["cut", "array", "number", "types", "nan", "half a character", "deep"],
-)
-async def test_nonsense_ends_the_connection(running, frame):
-    """What is not Phoenix is answered with an error's close code, and others are not harmed."""
-    async with connected(running) as client, connected(running) as other:
-        await client.send(frame)
-        code = await client.closed()
-        await other.heartbeat()
-
-    assert code == 1011
-
-
 async def test_a_refused_join_holds_up_what_was_sent_after_it(postgres, dsn):
     """The real server waits before it refuses a join, and the whole socket waits with it."""
     delays = Delays(join_error=0.2)

@@ -4,10 +4,12 @@ import doctest
 
 import pytest
 
-from realtime_bridge.local.realtime import bindings, elixir, frames, pgoutput
+from realtime_bridge.local.realtime import bindings, elixir, frames, pgoutput, tokens
 
 
-@pytest.mark.parametrize("module", [bindings, elixir, frames, pgoutput], ids=lambda m: m.__name__)
+@pytest.mark.parametrize(
+    "module", [bindings, elixir, frames, pgoutput, tokens], ids=lambda m: m.__name__
+)
 def test_examples_hold(module):
     """Each example prints what it says."""
     outcome = doctest.testmod(module)

@@ -84,7 +84,7 @@ class Channel:
         try:
             claims = self._services.claims(self._token)
         except TokenError as error:
-            raise JoinError(f"{error.code}: {error.text}") from error
+            raise JoinError(error.reason) from error
         try:
             self._readable = await self._may_read(claims)
         except psycopg.OperationalError as error:

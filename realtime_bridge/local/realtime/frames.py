@@ -138,15 +138,11 @@ class _Objects:
 
     def decode(self, data: str | bytes) -> Message:
         value = _parse(data)
-        if not isinstance(value, dict):
-            raise FrameError("expected an object")
-        return _message(
-            value.get("topic"),
-            value.get("event"),
-            value.get("payload"),
-            value.get("ref"),
-            value.get("join_ref"),
-        )
+        match value:
+            case {"topic": topic, "event": event, "payload": payload, "ref": ref}:
+                return _message(topic, event, payload, ref, value.get("join_ref"))
+            case _:
+                raise FrameError("expected an object of topic, event, payload and ref")
 
 
 class _Arrays:

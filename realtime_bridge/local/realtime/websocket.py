@@ -20,7 +20,8 @@ _MOST_WAITING = 50_000
 class Socket:
     """Takes a client's messages one after the other, as the real server does.
 
-    A join that is refused late holds up whatever was sent after it.
+    A join that is refused late holds up whatever was sent after it. A frame that is not Phoenix
+    is as good as none: it gets no answer and closes nothing.
     """
 
     def __init__(
@@ -43,15 +44,12 @@ class Socket:
         self._waiting: asyncio.Queue[str | bytes] = asyncio.Queue(_MOST_WAITING)
 
     async def run(self) -> None:
-        """Serve until the client is gone, silent for too long, or talks nonsense."""
+        """Serve until the client is gone or silent for too long."""
         writing = asyncio.create_task(self._write())
         try:
             await self._read()
         except TimeoutError:
             await self._websocket.close(code=WSCloseCode.OK)
-        except FrameError as error:
-            log.info("realtime_frame_refused", error=str(error))
-            await self._websocket.close(code=WSCloseCode.INTERNAL_ERROR)
         finally:
             for channel in self._channels.values():
                 channel.close()
@@ -66,7 +64,12 @@ class Socket:
             frame = await self._websocket.receive(timeout=self._services.delays.silence)
             if frame.type not in (WSMsgType.TEXT, WSMsgType.BINARY):
                 return
-            await self._receive(self._codec.decode(frame.data))
+            try:
+                message = self._codec.decode(frame.data)
+            except FrameError as error:
+                log.info("realtime_frame_ignored", error=str(error))
+            else:
+                await self._receive(message)
 
     async def _write(self) -> None:
         with suppress(ConnectionError):

@@ -16,7 +16,7 @@ from realtime_bridge.local.keys import Keys
 from realtime_bridge.local.npm import find_postgrest
 from realtime_bridge.local.postgres import ADMIN, Postgres
 from realtime_bridge.local.postgrest import PostgREST
-from realtime_bridge.local.realtime import Delays, LocalRealtime
+from realtime_bridge.local.realtime import Delays, Limits, LocalRealtime
 
 T = TypeVar("T")
 
@@ -45,6 +45,7 @@ class LocalStack:
         migrate: bool = True,
         rates: Rates | None = None,
         delays: Delays | None = None,
+        limits: Limits | None = None,
         routes: Iterable[web.AbstractRouteDef] = (),
         progress: Callable[[str], None] = lambda _: None,
     ) -> None:
@@ -52,7 +53,8 @@ class LocalStack:
 
         `data_dir` keeps database and keys. `rates` makes the Bot API enforce Telegram's limits.
         `delays` are what Realtime waits on purpose; by default a real server's, but for the
-        seconds in which it wakes for its first subscriber. `routes` are served besides.
+        seconds in which it wakes for its first subscriber. `limits` are what it refuses to carry,
+        by default a real server's. `routes` are served besides.
         `progress` is told in words what happens during the start.
         """
         self.port = port
@@ -61,6 +63,7 @@ class LocalStack:
         self._migrate = migrate
         self._rates = rates
         self._delays = delays or Delays(cold=(0.0, 0.0))
+        self._limits = limits
         self._routes = routes
         self._progress = progress
         self._cleanup = AsyncExitStack()
@@ -146,6 +149,7 @@ class LocalStack:
             jwt_secret=secret,
             poll=self._changes_poll,
             delays=self._delays,
+            limits=self._limits,
         )
         self._cleanup.push_async_callback(self.postgrest.stop)
         self._cleanup.push_async_callback(self.realtime.stop)

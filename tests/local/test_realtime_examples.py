@@ -4,11 +4,11 @@ import doctest
 
 import pytest
 
-from realtime_bridge.local.realtime import bindings, elixir, frames, pgoutput, tokens
+from realtime_bridge.local.realtime import bindings, elixir, frames, pace, pgoutput, tokens
 
 
 @pytest.mark.parametrize(
-    "module", [bindings, elixir, frames, pgoutput, tokens], ids=lambda m: m.__name__
+    "module", [bindings, elixir, frames, pace, pgoutput, tokens], ids=lambda m: m.__name__
 )
 def test_examples_hold(module):
     """Each example prints what it says."""

@@ -1,6 +1,7 @@
 """Broadcast from the database: what `realtime.send` wrote goes out within a millisecond or two."""
 
 import asyncio
+import random
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -29,12 +30,22 @@ class DatabaseBroadcast:
 class BroadcastFeed:
     """Listens for new rows of `realtime.messages`; the notification carries the row's id.
 
-    Messages sent while Postgres is away, or while this reconnects, are lost.
+    Messages sent while Postgres is away, or while this reconnects, are lost. That takes `back`
+    seconds, chosen between the two, from when Postgres is there again.
     """
 
-    def __init__(self, database: Database, deliver: Callable[[DatabaseBroadcast], None]) -> None:
+    def __init__(
+        self,
+        database: Database,
+        deliver: Callable[[DatabaseBroadcast], None],
+        *,
+        back: tuple[float, float],
+        rand: random.Random,
+    ) -> None:
         self._database = database
         self._deliver = deliver
+        self._back = back
+        self._rand = rand
         self._listening = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self.paused = False  # listen on, but hand out nothing
@@ -54,7 +65,7 @@ class BroadcastFeed:
             self._task = None
 
     async def _run(self) -> None:
-        waits = delays(first=0.1, cap=2.0)
+        waits, hesitation = delays(first=0.1, cap=2.0), 0.0
         while True:
             try:
                 # Notifications arrive on one connection while the other fetches rows.
@@ -62,6 +73,7 @@ class BroadcastFeed:
                     await self._database.connect("listen") as ears,
                     await self._database.connect("messages") as hands,
                 ):
+                    await asyncio.sleep(hesitation)
                     await ears.execute("listen realtime_messages")
                     self._listening.set()
                     waits = delays(first=0.1, cap=2.0)
@@ -70,6 +82,7 @@ class BroadcastFeed:
                 log.warning("realtime_broadcasts_interrupted", error=str(error).strip())
             finally:
                 self._listening.clear()
+            hesitation = self._rand.uniform(*self._back)
             await asyncio.sleep(next(waits))
 
     async def _follow(self, ears: Connection, hands: Connection) -> None:

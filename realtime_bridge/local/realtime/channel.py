@@ -278,9 +278,9 @@ class Channel:
             Subscription(bindings.binding_id(asked), wish, claims, self)
             for asked, wish in zip(self._asked, wishes, strict=True)
         ]
-        self._services.directory.serve(self, tuple(served))
-        # The reader stops when nobody is served for a while, perhaps just now.
+        # Nothing may come between: the reader forgets whom it served when it gives up.
         await self._services.feed.until_reading()
+        self._services.directory.serve(self, tuple(served))
         return True
 
     async def _pause(self, between: tuple[float, float]) -> None:

@@ -54,6 +54,10 @@ class Directory:
         """All bindings that are served now."""
         return [one for served in self._served.values() for one in served]
 
+    def forget_subscriptions(self) -> None:
+        """Hand out changes to nobody any more; the channels stay joined."""
+        self._served.clear()
+
     def broadcast(
         self, name: str, payload: Any, *, private: bool, without: Member | None = None
     ) -> None:

@@ -28,9 +28,9 @@ class LocalRealtime:
     """A stand-in for Supabase Realtime over one database.
 
     `dsn` connects as a superuser (supabase_admin), `jwt_secret` is what tokens are signed with.
-    `poll` is how often the log is looked at for Postgres Changes: at least and at most so many
-    seconds apart. `delays` and `limits` are a real server's unless told otherwise. `clock` tells
-    seconds since 1970, `rand` chooses within the delays.
+    `poll` is after how many seconds the log is looked at again for Postgres Changes: where nobody
+    wanted what was found, and where nothing was found. `delays` and `limits` are a real server's
+    unless told otherwise. `clock` tells seconds since 1970, `rand` chooses within the delays.
 
     Presence is accepted and not served; nothing is stored for replay.
     """
@@ -48,18 +48,22 @@ class LocalRealtime:
         rand: random.Random | None = None,
     ) -> None:
         delays = delays or Delays()
+        rand = rand or random.Random()  # noqa: S311 - only spreads waits
         directory = Directory()
         database = Database(dsn)
         self._changes = ChangeFeed(
             database,
             publication,
-            directory.subscriptions,
+            directory,
             poll=poll,
-            idle=delays.idle,
+            delays=delays,
             limits=limits or Limits(),
             clock=clock,
+            rand=rand,
         )
-        self._broadcasts = BroadcastFeed(database, self._broadcast)
+        self._broadcasts = BroadcastFeed(
+            database, self._broadcast, back=delays.broadcasts_back, rand=rand
+        )
         self._services = Services(
             database=database,
             feed=self._changes,
@@ -68,7 +72,7 @@ class LocalRealtime:
             publication=publication,
             delays=delays,
             clock=clock,
-            rand=rand or random.Random(),  # noqa: S311 - only spreads waits
+            rand=rand,
         )
         self._sockets: dict[Socket, asyncio.Task[Any] | None] = {}
         self._refusal: int | None = None
@@ -145,6 +149,21 @@ class LocalRealtime:
     def pause_broadcasts(self, *, paused: bool = True) -> None:
         """The same for broadcasts from the database."""
         self._broadcasts.paused = paused
+
+    async def give_up_changes(self) -> None:
+        """Let the poller die now, as a long outage of the database does.
+
+        Who is served now stays joined, is answered, and hears no change any more until it joins
+        again or sends another token.
+        """
+        await self._changes.give_up()
+
+    async def lag(self) -> int:
+        """How many bytes of the log the poller of changes is behind; 0 when it does not read.
+
+        Raises psycopg.OperationalError when the database is away.
+        """
+        return await self._changes.lag()
 
     @property
     def subscribers(self) -> int:

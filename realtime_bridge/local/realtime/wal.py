@@ -13,6 +13,9 @@ from realtime_bridge.local.realtime.pgoutput import Update as UpdateMessage
 
 Action = Literal["INSERT", "UPDATE", "DELETE"]
 
+# A real server takes 100 changes at once. Here the beginning and the end of a transaction count.
+_MOST_MESSAGES = 300
+
 # Column name -> its text, or None for NULL. A column that is not in the log is not in here.
 Fields = dict[str, str | None]
 
@@ -58,10 +61,10 @@ class Slot:
             (self._name,),
         )
 
-    async def read(self, most: int = 100) -> list[Transaction]:
+    async def read(self, most: int = _MOST_MESSAGES) -> list[Transaction]:
         """Take what was committed since the last call, oldest first.
 
-        `most` counts rows, but a transaction is never split.
+        `most` counts messages, but a transaction is never split.
         """
         cursor = await self._conn.execute(
             """

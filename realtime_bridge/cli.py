@@ -219,9 +219,9 @@ def migrations(folder: Path | None) -> None:
     type=(float, float),
     default=(0.1, 0.5),
     show_default=True,
-    metavar="MIN MAX",
-    help="Seconds between the local Realtime's looks at the WAL. The default is a real "
-    "server's: notices come after 100 to 500 ms.",
+    metavar="BUSY IDLE",
+    help="Seconds until the local Realtime looks at the WAL again, after changes that nobody "
+    "listens for and after none. The default is a real server's: notices come within 500 ms.",
 )
 @click.option(
     "--data",

@@ -210,6 +210,8 @@ async def test_a_server_may_refuse_everybody_or_drop_everybody(running):
         running.realtime.refuse(None)
         running.realtime.drop_sockets()
         code = await client.closed()
+    async with connected(running) as again:
+        await again.heartbeat()
 
     assert refusal.value.status == 503
     assert code == 1006

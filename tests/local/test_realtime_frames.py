@@ -8,7 +8,7 @@ and for how many seconds a token is over. Heartbeats and channels answer in thei
 
 Recordings that are not here: those of latency, bulk, rates and cold starts (they record time, not
 frames; see test_realtime_changes.py), and those of killed and frozen servers (they record the
-client; see test_realtime_outages.py).
+client; see test_realtime_outages.py and test_realtime_poller.py).
 """
 
 import json

@@ -98,10 +98,10 @@ class ChangeFeed:
 
     async def give_up(self) -> None:
         """Give up now, as after a long outage of the database."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.wait((self._task,))
-            self._task = None
+        task, self._task = self._task, None
+        if task is not None:
+            task.cancel()
+            await asyncio.wait((task,))
         self._directory.forget_subscriptions()
 
     async def stop(self) -> None:

@@ -93,7 +93,17 @@ async def test_supabase_py_writes_and_reads_as_a_mini_app(settings, init_data):
     assert rows.data == [{"telegram_id": USER, "status": "pending"}]
 
 
-async def test_supabase_js_writes_reads_and_hears(settings, init_data):
+@pytest_asyncio.fixture(loop_scope="session")
+async def listened_to(clean_stack):
+    """A project that switched Realtime on for tma_events, as whoever listens to a table does."""
+    dsn = clean_stack.postgres.dsn()
+    async with await psycopg.AsyncConnection.connect(dsn, autocommit=True) as connection:
+        await connection.execute("alter publication supabase_realtime add table tma_events")
+        yield
+        await connection.execute("alter publication supabase_realtime drop table tma_events")
+
+
+async def test_supabase_js_writes_reads_and_hears(settings, init_data, listened_to):
     """The whole main job's road for the real client: REST, identity and Realtime on one URL."""
     process = await asyncio.create_subprocess_exec(
         NODE,

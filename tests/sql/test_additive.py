@@ -266,3 +266,20 @@ def test_a_publication_of_somebody_else_is_a_warning(postgres: Postgres, platfor
         'run "alter publication supabase_realtime add table bridge.bells"' in warning
         for warning in warnings
     )
+
+
+def test_a_table_that_somebody_listens_to_stays_published(
+    older: Connection, platform_db: str
+) -> None:
+    """What a project heard of inserts before the migrations it hears after them."""
+    older.execute("alter publication supabase_realtime add table tma_events, plan_requests")
+    older.execute("alter table tma_events replica identity full")
+
+    migrations.apply(platform_db)
+
+    published = older.execute("select tablename from pg_publication_tables order by 1").fetchall()
+    assert [row["tablename"] for row in published] == ["bells", "plan_requests", "tma_events"]
+    identity = older.execute(
+        "select relreplident::text as key from pg_class where oid = 'tma_events'::regclass"
+    ).fetchone()
+    assert identity == {"key": "d"}  # of a deleted row: the primary key

@@ -68,7 +68,7 @@ class Quiet:
 
     def woken(self, lane, source): ...
 
-    def claimed(self, lane, rows, source):
+    def claimed(self, lane, rows, source, begun):
         self.sources.append(source)
 
     def settled(self, lane, row, outcome, laps, *, held): ...

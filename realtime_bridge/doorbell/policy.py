@@ -71,8 +71,8 @@ class Limits:
     close: float = 1.0  # for a polite goodbye to a server that may be gone
     skew: float = 5.0  # a row may say that it is so much younger than it is (a clock that was set)
     patience: float = 1.5  # after its claim a row's ring may still come (changes are polled)
-    late: float = 10.0  # the same for one bell, while another one rings
-    deaf_after: float = 15.0  # a bell that was renewed for its silence gets this long
+    late: float = 5.0  # the same for one bell, while another one rings
+    deaf_after: float = 10.0  # a bell that was renewed for its silence gets this long
     token_margin: float = 60.0  # before a key expires, look for another one
     token_warning: float = 86_400.0  # say so when a key has less left than this
     token_pause: float = 10.0  # between two tries to change to another key

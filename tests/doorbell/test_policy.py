@@ -45,8 +45,8 @@ DIALLING = replace(YOUNG, joined=False)
 LOST = Trouble(Reason.LOST, "gone")
 SHUT = replace(WELL, wish=first_wish(CHANGES), ready=CHANGES, refused=BROADCAST, ask_after=60.0)
 # The changes bell has not rung for a row that was claimed so long ago; or neither has.
-LATE, SILENT = {Bell.CHANGES: 10.0}, dict.fromkeys(Bell, 1.5)
-LONG = {Bell.CHANGES: 15.0}
+LATE, SILENT = {Bell.CHANGES: 5.0}, dict.fromkeys(Bell, 1.5)
+LONG = {Bell.CHANGES: 10.0}
 
 
 @pytest.mark.parametrize("module", [policy, journal, doorbell])
@@ -79,7 +79,7 @@ def test_the_examples_in_the_docstrings_hold(module: ModuleType) -> None:
         (replace(DIALLING, age=2.5, tried=1.0), Keep()),
         (replace(YOUNG, age=29.0), Keep()),
         # Deaf.
-        (replace(WELL, unheard={Bell.CHANGES: 9.9}), Keep()),
+        (replace(WELL, unheard={Bell.CHANGES: 4.9}), Keep()),
         (replace(WELL, unheard=LATE), Renew(Reason.DEAF, suspect=CHANGES)),
         (replace(WELL, unheard=LATE, renewing=True), Keep()),
         (replace(WELL, unheard=LATE, deaf=CHANGES), Keep()),
@@ -94,7 +94,7 @@ def test_the_examples_in_the_docstrings_hold(module: ModuleType) -> None:
         (replace(WELL, unheard=SILENT), Renew(Reason.DEAF, suspect=BOTH)),
         (replace(WELL, unheard=SILENT, suspect=CHANGES), Renew(Reason.DEAF, suspect=BROADCAST)),
         (replace(WELL, unheard=SILENT, deaf=BROADCAST), Renew(Reason.DEAF, suspect=CHANGES)),
-        (replace(WELL, unheard=dict.fromkeys(Bell, 15.0), doubted=17.0), Distrust(BOTH)),
+        (replace(WELL, unheard=dict.fromkeys(Bell, 10.0), doubted=12.0), Distrust(BOTH)),
         (replace(WELL, unheard=SILENT, deaf=BOTH), Keep()),
         (replace(SHUT, unheard={Bell.CHANGES: 1.5}), Renew(Reason.DEAF, suspect=CHANGES)),
         # Asked to.

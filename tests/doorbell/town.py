@@ -43,6 +43,7 @@ class Town:
     server: ScriptedRealtime = field(default_factory=ScriptedRealtime)
     told: Told = field(default_factory=Told)
     logs: list[dict[str, Any]] = field(default_factory=list)
+    rings: list[str] = field(default_factory=list)  # what woke the bridge
     pickups: list[float] = field(default_factory=list)  # seconds that each row waited
     mute: set[tuple[Channel, Bell]] = field(default_factory=set)  # joined, and never rung
     _waiting: list[tuple[float, bool]] = field(default_factory=list)  # when, and whether it rings
@@ -54,7 +55,7 @@ class Town:
             url="",
             key=lambda: KEY,
             tables=self.tables,
-            wake=lambda _: self._woken.set(),
+            wake=self._wake,
             mode=self.mode,
             observer=self.told,
             limits=self.limits,
@@ -79,7 +80,7 @@ class Town:
     async def ready(self) -> None:
         """Wait until all bells that are wanted are ready."""
         while {self.state(bell) for bell in Bell} - {"ready", "off"}:
-            await asyncio.sleep(0.01)
+            await asyncio.sleep(0.05)
 
     def state(self, bell: Bell) -> str:
         """Return what the status says of a bell."""
@@ -135,14 +136,31 @@ class Town:
             if line["log_level"] != "debug" and line["event"] not in QUIET
         ]
 
+    @property
+    def wakes(self) -> int:
+        """How often the bridge was woken so far."""
+        return len(self.rings)
+
+    def _wake(self, source: str) -> None:
+        self.rings.append(source)
+        self._woken.set()
+
+    async def broadcast(self, table: str) -> None:
+        """Ring one bell for a table, on every connection that is open."""
+        for channel in self._open(Bell.BROADCAST):
+            await channel.broadcast(table)
+
     async def _ring(self, bell: Bell, latency: float) -> None:
         await asyncio.sleep(latency)
-        for channel in list(self.server.joins):
-            if channel.socket in self.server.sockets and (channel, bell) not in self.mute:
-                await self._send(channel, bell)
+        for channel in self._open(bell):
+            await (channel.change(TABLE) if bell is Bell.CHANGES else channel.broadcast(TABLE))
 
-    async def _send(self, channel: Channel, bell: Bell) -> None:
-        await (channel.change(TABLE) if bell is Bell.CHANGES else channel.broadcast(TABLE))
+    def _open(self, bell: Bell) -> list[Channel]:
+        return [
+            channel
+            for channel in self.server.joins
+            if channel.socket in self.server.sockets and (channel, bell) not in self.mute
+        ]
 
     async def _claim(self) -> None:
         while True:
@@ -159,11 +177,11 @@ class Town:
             self.doorbell.expect(TABLE, [begun - seconds for seconds in waited])
 
 
-async def until(condition: Callable[[], object], within: float) -> float:
+async def until(condition: Callable[[], object], within: float, step: float = 0.1) -> float:
     """Wait in virtual time until something holds; return when it did."""
     async with asyncio.timeout(within):
         while not condition():
-            await asyncio.sleep(0.05)
+            await asyncio.sleep(step)
     return now()
 
 

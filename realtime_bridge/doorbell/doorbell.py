@@ -357,7 +357,9 @@ class Doorbell:
         trouble = successor.look()
         if trouble or self._clock() - successor.begun >= self._limits.ready:
             self._successor = None
-            self._came_to_nothing(trouble or Trouble(Reason.NOT_READY, "not ready in time"))
+            self._came_to_nothing(
+                successor, trouble or Trouble(Reason.NOT_READY, "not ready in time")
+            )
             await self._close(successor)
             return current
         if not successor.ready >= successor.wish.bells:
@@ -371,12 +373,12 @@ class Doorbell:
         await self._close(current)
         return successor
 
-    def _came_to_nothing(self, trouble: Trouble) -> None:
+    def _came_to_nothing(self, successor: Session, trouble: Trouble) -> None:
         """Keep the old connection. A request is open still, unless the server said no to it."""
         journal.kept(self._renewal.reason, trouble.text)
         self._request_pause = longest_pause(trouble, self._limits)
         if trouble.refusal and self._renewal.everything:
-            self._request = None
+            self._answer(successor)
 
     def _second_try(self, trouble: Trouble) -> Session | None:
         """Return what was begun because the connection that failed now was slow to answer.
@@ -470,6 +472,7 @@ class Doorbell:
         if not silence:
             return
         now, heard = self._clock(), self._trust.heard(bell, silence.table)
+        missed = max(heard, silence.inserted)
         others = self._announced.keys() - {bell}
         say(
             journal.Missed(
@@ -478,8 +481,8 @@ class Doorbell:
                 rows=silence.rows,
                 first_row=now - silence.inserted - self._limits.skew,
                 last_ring=None if heard == -inf else now - heard,
-                elsewhere=self._trust.heard_at_all(bell) > max(heard, silence.inserted),
-                other=any(self._trust.heard(other, silence.table) > heard for other in others)
+                elsewhere=self._trust.heard_at_all(bell) > missed,
+                other=any(self._trust.heard(other, silence.table) > missed for other in others)
                 if others
                 else None,
             )
@@ -561,12 +564,17 @@ class Doorbell:
 
     def _open_request(self, session: Session, now: float) -> Request | None:
         """Return the request for a newer connection, unless this one is what it asked for."""
-        if self._request and session.begun >= self._request[1]:
-            self._request = None
+        self._answer(session)
         if not self._request:
             return None
         reason, at = self._request
         return Request(reason, now - at, self._request_pause)
+
+    def _answer(self, session: Session) -> None:
+        """Take a session for what was asked for, if it was begun after that."""
+        if self._request and session.begun >= self._request[1]:
+            self._request = None
+            self._hurry.clear()
 
     def _has_better_key(self, session: Session) -> bool:
         """Look for another key, but only when the one in use is about to expire."""

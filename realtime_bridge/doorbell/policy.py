@@ -305,7 +305,8 @@ def _renewal(view: View, limits: Limits) -> Renew | None:
         return Renew(request.reason, everything=True)
     if view.better_key and view.tried >= limits.token_pause:
         return Renew(Reason.TOKEN)
-    if view.wanted - view.trusted and view.asked >= view.ask_after:
+    on_its_way = view.wish.bells - view.ready - view.refused
+    if view.wanted - view.trusted - on_its_way and view.asked >= view.ask_after:
         return Renew(Reason.RETRY, everything=True)
     if view.age >= limits.refresh and view.tried >= limits.ask_again:
         return Renew(Reason.REFRESH)

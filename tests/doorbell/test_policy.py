@@ -120,6 +120,7 @@ def test_the_examples_in_the_docstrings_hold(module: ModuleType) -> None:
             Renew(Reason.RETRY, everything=True),
         ),
         (replace(WELL, asked=60.0), Keep()),
+        (replace(WELL, age=20.0, ready=BROADCAST, asked=60.0, ask_after=5.0), Keep()),
         # Old.
         (replace(WELL, age=3599.0), Keep()),
         (replace(WELL, age=3600.0), Renew(Reason.REFRESH)),

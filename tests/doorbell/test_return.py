@@ -27,6 +27,12 @@ async def starting(channel: Channel) -> None:
     await channel.reply_error("InitializingProjectConnection: Realtime is initializing")
 
 
+async def refuse_slowly(channel: Channel) -> None:
+    """Refuse the changes after three seconds."""
+    await asyncio.sleep(3.0)
+    await refuse_changes(channel)
+
+
 async def port_closed(town: Town, seconds: float) -> None:
     """The server is killed, and started again."""
     await town.server.kill()
@@ -214,6 +220,43 @@ def test_a_renewal_in_which_a_bell_is_refused_asks_no_more_than_usual() -> None:
 
         assert len(town.server.joins) == 2
         assert [town.state(bell) for bell in Bell] == ["ready", "ready"]
+
+    live(story)
+
+
+def test_a_refusal_answers_only_what_was_asked_before() -> None:
+    """A key that changes while a bell is asked for with the old one is not forgotten."""
+
+    async def story(town: Town) -> None:
+        town.server.answer = refuse_changes
+        await town.server.channel.system_error(UNABLE)
+        await until(lambda: town.state(Bell.BROADCAST) == "ready", within=10.0)
+        town.server.answer = refuse_slowly
+        joins = len(town.server.joins)
+        await until(lambda: len(town.server.joins) > joins, within=30.0)
+        town.doorbell.renew()
+        await asyncio.sleep(1.0)
+        town.server.answer = grant
+        await town.ready()
+
+        assert len(town.server.joins) == joins + 2
+
+    live(story)
+
+
+def test_a_renewal_does_not_shorten_later_pauses() -> None:
+    """What was asked for and done is no reason to dial without a pause when all do."""
+
+    async def story(town: Town) -> None:
+        town.doorbell.renew()
+        await asyncio.sleep(10.0)
+        dialled = town.server.attempts
+        await town.server.kill()
+        await town.server.start()
+        lost = now()
+        await until(lambda: town.server.attempts > dialled, within=5.0, step=0.01)
+
+        assert now() - lost >= 0.5
 
     live(story)
 

@@ -61,12 +61,14 @@ $(VENV)/.bench: requirements/bench.txt $(VENV)/.installed node_modules/.installe
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
 	@touch $@
 
-# Pins every dependency by hash; the file names no registry. Needs uv.
+# Pins every dependency by hash; the files name no registry. Needs uv.
 lock:
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
 	  --no-emit-index-url --no-annotate --extra local --group dev pyproject.toml -o requirements/dev.txt
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
 	  --no-emit-index-url --no-annotate -c requirements/dev.txt requirements/bench.in -o requirements/bench.txt
+	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
+	  --no-emit-index-url --no-annotate -c requirements/dev.txt --group pyproject.toml:build -o requirements/build.txt
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
 	  --no-emit-index-url --no-annotate pyproject.toml -o requirements/run.txt
 

@@ -5,13 +5,23 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from realtime_bridge.doctor.finding import Finding, Status, failed, ok, skipped, warning
+from realtime_bridge.doctor.finding import (
+    Finding,
+    Fix,
+    Status,
+    Where,
+    failed,
+    ok,
+    skipped,
+    warning,
+)
 from realtime_bridge.doctor.fixes import Fixes, sql
 from realtime_bridge.rpc import Refused, Unavailable
 from realtime_bridge.tokens import ROLE
 
 Report = Mapping[str, Any]
 
+PUBLISH = sql("alter publication supabase_realtime add table bridge.bells;")
 SCHEMA_VERSION = 1  # as tma_bridge_check() must say at least
 KEY_DAYS_LEFT = 14
 CLOCK_WARNING_SECONDS = 2.0
@@ -21,6 +31,11 @@ _NAME_FUNCTION = (
     "create or replace function public.tma_lead_name(p_lead_id bigint) returns text "
     "language sql stable set search_path = '' "
     "as $$ select {column}::text from public.leads where id = p_lead_id $$;"
+)
+_LEAD_RIGHTS = (
+    "give users the right to read their own leads (grant select, and a policy with "
+    "tma_user_id()), or say who may see which lead: replace tma_may_see_lead(), as "
+    "docs/security.md shows"
 )
 _SCHEMA = ("migrations", "publication", "access", "bells")
 
@@ -70,11 +85,15 @@ def report_findings(
 
 
 def with_registration(telegram: Finding, report: Report, token: str) -> Finding:
-    """Say so where the bot is known to Telegram but not yet to the database."""
-    if telegram.status is not Status.OK or int(token.partition(":")[0]) in report["bots"]:
-        return telegram
-    text = "its Mini App users can write once `realtime-bridge run` has registered it"
-    return replace(telegram, detail=f"{telegram.detail}; {text}")
+    """Say whose Mini App users may write: not yet the bot's, or those of other bots too."""
+    own = int(token.partition(":")[0])
+    others = ", ".join(str(bot) for bot in report["bots"] if bot != own)
+    details = [telegram.detail]
+    if telegram.status is Status.OK and own not in report["bots"]:
+        details.append("its Mini App users can write once `realtime-bridge run` has registered it")
+    if others:
+        details.append(f"bridge.bot_keys lets users of other bots write too, by id: {others}")
+    return replace(telegram, detail="; ".join(details))
 
 
 def clock_finding(report: Report, asked_at: float, answered_at: float, fixes: Fixes) -> Finding:
@@ -92,6 +111,13 @@ def clock_finding(report: Report, asked_at: float, answered_at: float, fixes: Fi
 def names_finding(report: Report) -> Finding:
     """Where the leads' names come from."""
     columns = report["lead_columns"]
+    if report["lead_names"] and columns is not None and not report["lead_rights"]:
+        return warning(
+            "names",
+            f"of leads come from {report['lead_names']}, but no user may read public.leads, so "
+            'messages about rows that users write say "your lead"',
+            Fix(Where.PERSON, _LEAD_RIGHTS),
+        )
     if report["lead_names"]:
         return ok("names", f"of leads come from {report['lead_names']}")
     if columns is None:
@@ -144,24 +170,16 @@ def _migrations(report: Report, fixes: Fixes) -> Finding:
 
 
 def _publication(report: Report, *, needed: bool) -> Finding:
-    tables = report["tables"]
     if not report["publication"]:
         return failed(
             "publication",
             "there is no publication supabase_realtime",
-            sql(
-                "create publication supabase_realtime for table "
-                + ", ".join(f"public.{table}" for table in sorted(tables))
-                + ";"
-            ),
+            sql("create publication supabase_realtime for table bridge.bells;"),
         )
-    out = [table for table in sorted(tables) if not tables[table]["published"]]
-    if not out:
-        return ok("publication", f"supabase_realtime has {', '.join(sorted(tables))}")
-    named = ", ".join(f"public.{table}" for table in out)
-    text = f"supabase_realtime lacks {', '.join(out)}: Postgres Changes do not ring for it"
-    fix = sql(f"alter publication supabase_realtime add table {named};")
-    return failed("publication", text, fix) if needed else warning("publication", text, fix)
+    if report["bells_published"]:
+        return ok("publication", "supabase_realtime has bridge.bells")
+    text = "supabase_realtime lacks bridge.bells: Postgres Changes do not ring"
+    return failed("publication", text, PUBLISH) if needed else warning("publication", text, PUBLISH)
 
 
 def _access(report: Report) -> Finding:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 
+from realtime_bridge.doctor.database import PUBLISH
 from realtime_bridge.doctor.finding import Finding, Fix, failed, ok, skipped, warning
 from realtime_bridge.doctor.fixes import Fixes, sql
 from realtime_bridge.doorbell import Bell, BellState, Doorbell, Limits, Reason, Unobserved
@@ -146,7 +147,7 @@ def realtime_finding(trip: RoundTrip, fixes: Fixes) -> Finding:
 
 def _fix(trip: RoundTrip, fixes: Fixes) -> Fix:
     if Bell.CHANGES in trip.refused:
-        return sql("alter publication supabase_realtime add table public.tma_events;")
+        return PUBLISH
     if Bell.BROADCAST in trip.refused:
         return sql(*_GRANTS)
     return fixes.realtime()

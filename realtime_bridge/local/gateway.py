@@ -17,6 +17,7 @@ from yarl import URL
 from realtime_bridge.local.botapi import BotApi
 from realtime_bridge.local.errors import PortInUseError, StackError
 from realtime_bridge.local.realtime import LocalRealtime
+from realtime_bridge.local.visitors import known_visitors
 
 _LONGEST_HEADER = 32 * 1024
 _LARGEST_BODY = 50 * 1024 * 1024
@@ -102,7 +103,7 @@ class Gateway:
             await self._session.close()
 
     def _application(self) -> web.Application:
-        app = web.Application(client_max_size=_LARGEST_BODY)
+        app = web.Application(middlewares=[known_visitors], client_max_size=_LARGEST_BODY)
         app.add_routes(
             [
                 web.get("/", _greet),
@@ -206,7 +207,9 @@ def _is_preflight(request: web.Request) -> bool:
 
 
 async def _greet(_: web.Request) -> web.Response:
-    return _json({"message": "realtime-bridge's embedded stack: /rest/v1, /realtime/v1, /_sent"})
+    return web.json_response(
+        {"message": "realtime-bridge's embedded stack: /rest/v1, /realtime/v1, /_sent"}
+    )
 
 
 async def _auth_health(_: web.Request) -> web.Response:

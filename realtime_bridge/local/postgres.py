@@ -240,7 +240,6 @@ class Postgres:
             "max_connections": "200",
             "timezone": "UTC",
             "log_timezone": "UTC",
-            "jit": "off",
         }
         if self._kept is None:
             # Commits still reach the kernel: what was committed survives a kill, not a power cut.

@@ -29,7 +29,9 @@ alter table public.tma_events
     add column if not exists settled_at timestamptz,
     add column if not exists message_id bigint,
     add column if not exists failure text,
-    add column if not exists error text;
+    add column if not exists error text,
+    add column if not exists lead_visible boolean,
+    add column if not exists behind boolean not null default false;
 
 select bridge.use_identity('public.tma_events');
 
@@ -84,14 +86,17 @@ alter table public.tma_events
     drop constraint if exists tma_events_message_is_delivered,
     drop constraint if exists tma_events_retry_is_pending,
     drop constraint if exists tma_events_retries_within_attempts,
+    drop constraint if exists tma_events_attempt_can_grow,
     drop constraint if exists tma_events_deliver_after_is_finite,
+    drop constraint if exists tma_events_times_are_finite,
     drop constraint if exists tma_events_dedupe_key_is_short,
     drop constraint if exists tma_events_locale_is_short,
     drop constraint if exists tma_events_dedupe_key,
     add constraint tma_events_pending_is_unclaimed
         check (status <> 'pending' or (claimed_at is null and send_started_at is null)),
     add constraint tma_events_processing_is_claimed
-        check (status <> 'processing' or claimed_at is not null),
+        -- And counted, or the sweep could not count the worker that went away with it.
+        check (status <> 'processing' or (claimed_at is not null and retries < attempt)),
     add constraint tma_events_started_is_claimed
         check (send_started_at is null or claimed_at is not null),
     add constraint tma_events_terminal_is_settled
@@ -109,8 +114,14 @@ alter table public.tma_events
         check (retry_at is null or status = 'pending'),
     add constraint tma_events_retries_within_attempts
         check (retries between 0 and attempt),
+    -- A claim that failed to count one row's attempt would take no row at all.
+    add constraint tma_events_attempt_can_grow check (attempt < 2000000000),
     add constraint tma_events_deliver_after_is_finite
         check (isfinite(deliver_after)),
+    add constraint tma_events_times_are_finite check (
+        isfinite(created_at) and isfinite(retry_at) and isfinite(claimed_at)
+        and isfinite(send_started_at) and isfinite(settled_at) and isfinite(delivered_at)
+    ),
     add constraint tma_events_dedupe_key_is_short
         check (char_length(dedupe_key) between 1 and 200),
     add constraint tma_events_locale_is_short
@@ -118,10 +129,11 @@ alter table public.tma_events
     -- Not partial, so that `on conflict (telegram_id, dedupe_key)` finds it.
     add constraint tma_events_dedupe_key unique (telegram_id, dedupe_key);
 
--- The claim looks at open rows only. Delivered and failed rows leave these indexes, so their number
--- does not matter to it.
+-- The claim looks at open rows only, and of each chat at the first few (see tma_event_places).
+-- Delivered and failed rows leave these indexes, so their number does not matter to it.
 create index if not exists tma_events_due
-    on public.tma_events ((coalesce(retry_at, deliver_after)), id) where settled_at is null;
+    on public.tma_events ((coalesce(retry_at, deliver_after)), id)
+    where settled_at is null and not behind;
 create index if not exists tma_events_chat
     on public.tma_events (telegram_id, deliver_after, id) where settled_at is null;
 -- Also a promise, kept by the table itself: of one chat, one row at a time is in a bridge's hands.
@@ -160,10 +172,17 @@ comment on column public.tma_events.message_id is 'Telegram''s id of the message
 comment on column public.tma_events.failure is
     'Why it failed: blocked, chat_not_found, rejected, uncertain (it may have been sent), exhausted, invalid.';
 comment on column public.tma_events.error is 'The same for people; of a pending row, why it waits.';
+comment on column public.tma_events.lead_visible is
+    'Whether the writer may see the lead, and so the message may name it: decided at the insert by tma_may_see_lead().';
+comment on column public.tma_events.behind is
+    'Stands behind the first open rows of its chat: no claim looks at it until it has moved up.';
 
 -- Supabase opens every new table to everybody. What users may do is granted with the access rules.
 alter table public.tma_events enable row level security;
 revoke all on public.tma_events from public, anon, authenticated, service_role, tma_bridge;
 grant select, insert, update, delete on public.tma_events to service_role;
 
-select bridge.publish('public.tma_events');
+-- Not published: what the bridge writes down about a row would travel through Realtime's slot, three
+-- changes for each message. The changes bell listens to bridge.bells. A table that is published
+-- already stays so; of a deleted row its listeners learn the primary key and no more.
+alter table public.tma_events replica identity default;

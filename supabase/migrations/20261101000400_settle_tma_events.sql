@@ -51,7 +51,7 @@ revoke execute on function bridge.hold_claims(jsonb, boolean) from public, anon,
 
 create or replace function public.start_tma_events(p_claims jsonb) returns setof bigint
 language plpgsql security definer set search_path = ''
-set enable_seqscan = off -- as in the claim: only the primary key is left to lead to a row
+set enable_seqscan = off set jit = off -- as in the claim: only the primary key leads to a row
 as $$
 declare
     v_ids constant bigint[] := bridge.hold_claims(
@@ -109,7 +109,7 @@ revoke execute on function bridge.checked_outcomes(jsonb) from public, anon, aut
 
 create or replace function public.settle_tma_events(p_outcomes jsonb) returns setof bigint
 language plpgsql security definer set search_path = ''
-set enable_seqscan = off
+set enable_seqscan = off set jit = off
 as $$
 declare
     v_outcomes constant jsonb := bridge.checked_outcomes(p_outcomes);
@@ -135,6 +135,11 @@ begin
     )
     where e.id = any (v_ids) and e.id = o.id and e.attempt = o.attempt;
 
+    perform bridge.promote_events(array(
+        select e.telegram_id from public.tma_events e
+        where e.id = any (v_ids) and e.settled_at is not null
+    ));
+
     -- Also what a call said whose answer the caller did not get, and which it repeats.
     return query
     select o.id
@@ -158,7 +163,7 @@ grant execute on function public.settle_tma_events(jsonb) to service_role, tma_b
 
 create or replace function public.release_tma_events(p_claims jsonb) returns setof bigint
 language plpgsql security definer set search_path = ''
-set enable_seqscan = off
+set enable_seqscan = off set jit = off
 as $$
 declare
     v_ids constant bigint[] := bridge.hold_claims(

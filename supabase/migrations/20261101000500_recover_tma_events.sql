@@ -13,7 +13,7 @@ language plpgsql security definer set search_path = ''
 -- Called too seldom for a plan to be kept, which may be from when the table was empty. A scan of the
 -- index itself, because one through a bitmap would go over the rows of the last hour every time.
 set plan_cache_mode = force_custom_plan
-set enable_seqscan = off set enable_bitmapscan = off set enable_sort = off
+set enable_seqscan = off set enable_bitmapscan = off set enable_sort = off set jit = off
 as $$
 begin
     if p_lease is null or p_lease < interval '0' or p_resend_uncertain is null then
@@ -24,7 +24,9 @@ begin
     with stale as materialized (
         select e.id, e.send_started_at is not null as started
         from public.tma_events e
-        where e.status = 'processing' and e.claimed_at < now() - p_lease
+        where e.status = 'processing'
+            -- Claimed in the future: by nobody, and it would be so for ever.
+            and (e.claimed_at < now() - p_lease or e.claimed_at > now() + interval '1 minute')
         for update skip locked
     ),
     back as (
@@ -51,6 +53,8 @@ begin
         (select count(*) from lost)
     into returned, resent, uncertain;
 
+    perform bridge.promote_all_events();
+
     -- Of each chat the first open row, as in the claim: the others wait for it, however long they
     -- have been due. And when the next lease ends: whoever sweeps then takes back at once what a
     -- dead worker held.
@@ -62,6 +66,7 @@ begin
                 select coalesce(e.retry_at, e.deliver_after)
                 from public.tma_events e
                 where e.settled_at is null
+                    and not e.behind
                     and e.status = 'pending'
                     and e.id = (
                         select first.id

@@ -51,7 +51,7 @@ create or replace function public.purge_tma_events(p_keep interval, p_limit inte
 returns integer
 language plpgsql security definer set search_path = ''
 -- Called too seldom for a plan to be kept, which may be from when the table was empty.
-set plan_cache_mode = force_custom_plan set enable_sort = off
+set plan_cache_mode = force_custom_plan set enable_sort = off set jit = off
 as $$
 declare
     v_purged integer;

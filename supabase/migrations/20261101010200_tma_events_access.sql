@@ -1,8 +1,10 @@
 -- Who may write: a verified user, for himself, what a message needs, and not without end.
 
 alter table public.tma_events
-    alter column telegram_id set default public.tma_user_id(),
-    alter column locale set default bridge.user_locale();
+    alter column telegram_id set default bridge.statement_user_id(),
+    alter column locale set default bridge.statement_user_locale();
+create or replace trigger begin_insert before insert on public.tma_events
+    for each statement execute function bridge.begin_insert();
 
 create or replace function bridge.must_be_own(p_telegram_id bigint, p_user_id bigint)
 returns boolean
@@ -68,6 +70,96 @@ revoke execute on function bridge.drop_open_policy(regclass) from public, anon, 
 
 select bridge.drop_open_policy('public.tma_events');
 
+-- Rows of a user are counted up to one more than is allowed: others' rows in this chat may be many.
+create or replace function bridge.count_due(p_telegram_id bigint, p_enough integer) returns bigint
+language sql stable set search_path = '' as $$
+    select count(*)
+    from (
+        select from public.tma_events e
+        where e.telegram_id = p_telegram_id and e.settled_at is null and e.deliver_after <= now()
+        limit p_enough + 1
+    ) due
+$$;
+comment on function bridge.count_due(bigint, integer) is
+    'Open rows of a chat that are due, counted up to one more than enough.';
+revoke execute on function bridge.count_due(bigint, integer) from public, anon, authenticated;
+
+create or replace function bridge.count_scheduled(p_telegram_id bigint, p_enough integer)
+returns bigint
+language sql stable set search_path = '' as $$
+    select count(*)
+    from (
+        select from public.tma_events e
+        where e.telegram_id = p_telegram_id and e.settled_at is null and e.deliver_after > now()
+        limit p_enough + 1
+    ) scheduled
+$$;
+comment on function bridge.count_scheduled(bigint, integer) is
+    'Open rows of a chat that are due later, counted up to one more than enough.';
+revoke execute on function bridge.count_scheduled(bigint, integer) from public, anon, authenticated;
+
+create or replace function bridge.check_waiting(p_limits bridge.settings, p_rows bigint)
+returns void
+language plpgsql immutable set search_path = '' as $$
+begin
+    if p_rows > p_limits.max_pending_per_user then
+        raise exception 'too many events wait to be sent to this user'
+            using errcode = 'check_violation',
+            hint = format('Up to %s. Try again when some have been delivered.',
+                p_limits.max_pending_per_user);
+    end if;
+end $$;
+comment on function bridge.check_waiting(bridge.settings, bigint) is
+    'Raises check_violation where a user has so many rows waiting.';
+revoke execute on function bridge.check_waiting(bridge.settings, bigint)
+    from public, anon, authenticated;
+
+create or replace function bridge.check_scheduled(p_limits bridge.settings, p_rows bigint)
+returns void
+language plpgsql immutable set search_path = '' as $$
+begin
+    if p_rows > p_limits.max_scheduled_per_user then
+        raise exception 'too many events are scheduled for this user'
+            using errcode = 'check_violation',
+            hint = format('Up to %s.', p_limits.max_scheduled_per_user);
+    end if;
+end $$;
+comment on function bridge.check_scheduled(bridge.settings, bigint) is
+    'Raises check_violation where a user has so many rows scheduled.';
+revoke execute on function bridge.check_scheduled(bridge.settings, bigint)
+    from public, anon, authenticated;
+
+-- A statement of ten thousand rows is refused at the first that is too many.
+create or replace function bridge.count_user_row(
+    p_telegram_id bigint, p_limits bridge.settings, p_scheduled boolean
+)
+returns void
+language plpgsql set search_path = '' as $$
+declare
+    v_counter constant text :=
+        case when p_scheduled then 'bridge.scheduled_rows' else 'bridge.due_rows' end;
+    v_rows bigint := nullif(current_setting(v_counter, true), '')::bigint;
+begin
+    if v_rows is null then
+        v_rows := case
+            when p_scheduled
+            then bridge.count_scheduled(p_telegram_id, p_limits.max_scheduled_per_user)
+            else bridge.count_due(p_telegram_id, p_limits.max_pending_per_user)
+        end;
+    end if;
+    v_rows := v_rows + 1;
+    if p_scheduled then
+        perform bridge.check_scheduled(p_limits, v_rows);
+    else
+        perform bridge.check_waiting(p_limits, v_rows);
+    end if;
+    perform set_config(v_counter, v_rows::text, true);
+end $$;
+comment on function bridge.count_user_row(bigint, bridge.settings, boolean) is
+    'Counts one more row of this statement, and raises check_violation when it is one too many.';
+revoke execute on function bridge.count_user_row(bigint, bridge.settings, boolean)
+    from public, anon, authenticated;
+
 -- What one row of a user may be. Roles that bypass row level security are trusted.
 create or replace function bridge.check_user_event() returns trigger
 language plpgsql security definer set search_path = '' as $$
@@ -80,12 +172,7 @@ begin
             using errcode = 'check_violation',
             hint = 'A letter, then up to 63 letters, digits or _ . : -';
     end if;
-    if octet_length(new.payload::text) > v_limits.max_payload_bytes then
-        raise exception 'payload is too large: % bytes', octet_length(new.payload::text)
-            using errcode = 'check_violation',
-            hint = format('Up to %s bytes of JSON: send what the message needs.',
-                v_limits.max_payload_bytes);
-    end if;
+    perform bridge.check_json('payload', new.payload, v_limits.max_payload_bytes);
     if new.deliver_after > now() + v_limits.max_schedule_ahead then
         raise exception 'deliver_after is too far ahead'
             using errcode = 'check_violation',
@@ -93,6 +180,9 @@ begin
     end if;
     -- A time in the past would overtake everybody else's rows.
     new.deliver_after := greatest(new.deliver_after, now());
+    if new.telegram_id = bridge.statement_user_id() then
+        perform bridge.count_user_row(new.telegram_id, v_limits, new.deliver_after > now());
+    end if;
     return new;
 end $$;
 comment on function bridge.check_user_event() is
@@ -103,17 +193,19 @@ create or replace trigger check_user_event before insert on public.tma_events
     for each row when (row_security_active('public.tma_events'))
     execute function bridge.check_user_event();
 
--- How many rows a user may have waiting.
+-- How many rows a user may have open. What counts is the table after the statement; a row that is
+-- scheduled for in a second is a row that waits in a second, so both limits hold at every insert.
 create or replace function bridge.check_user_quota() returns trigger
-language plpgsql security definer set search_path = '' as $$
+language plpgsql security definer set search_path = ''
+set enable_seqscan = off set enable_bitmapscan = off set jit = off
+as $$
 declare
     v_limits bridge.settings;
     v_user record;
 begin
     select * into v_limits from bridge.settings;
     for v_user in
-        select telegram_id, bool_or(deliver_after <= now()) as sends,
-            bool_or(deliver_after > now()) as schedules
+        select telegram_id, bool_or(deliver_after > now()) as schedules
         from inserted
         group by telegram_id
         order by telegram_id
@@ -122,30 +214,20 @@ begin
         perform pg_advisory_xact_lock(
             'bridge.settings'::regclass::oid::integer, hashint8(v_user.telegram_id)
         );
-        if v_user.sends and v_limits.max_pending_per_user < (
-            select count(*) from public.tma_events e
-            where e.telegram_id = v_user.telegram_id
-                and e.settled_at is null and e.deliver_after <= now()
-        ) then
-            raise exception 'too many events wait to be sent to this user'
-                using errcode = 'check_violation',
-                hint = format('Up to %s. Try again when some have been delivered.',
-                    v_limits.max_pending_per_user);
-        end if;
-        if v_user.schedules and v_limits.max_scheduled_per_user < (
-            select count(*) from public.tma_events e
-            where e.telegram_id = v_user.telegram_id
-                and e.settled_at is null and e.deliver_after > now()
-        ) then
-            raise exception 'too many events are scheduled for this user'
-                using errcode = 'check_violation',
-                hint = format('Up to %s.', v_limits.max_scheduled_per_user);
+        perform bridge.check_waiting(
+            v_limits, bridge.count_due(v_user.telegram_id, v_limits.max_pending_per_user)
+        );
+        if v_user.schedules then
+            perform bridge.check_scheduled(
+                v_limits,
+                bridge.count_scheduled(v_user.telegram_id, v_limits.max_scheduled_per_user)
+            );
         end if;
     end loop;
     return null;
 end $$;
 comment on function bridge.check_user_quota() is
-    'Refuses a statement after which a user would have too many rows waiting or scheduled.';
+    'Refuses a statement after which a user has too many rows waiting or scheduled.';
 revoke execute on function bridge.check_user_quota() from public, anon, authenticated;
 
 create or replace trigger check_user_quota after insert on public.tma_events

@@ -12,14 +12,53 @@ alter table bridge.settings
 comment on column bridge.settings.max_requests_per_user is
     'Rows of one user that may wait in one request table when the user inserts more.';
 
-create or replace function bridge.claim_requests(p_table regclass, p_limit integer)
-returns setof jsonb
-language plpgsql set search_path = '' as $$
+create or replace function bridge.request_text(
+    p_request json, p_lead_id bigint, p_lead_visible boolean, p_waited_seconds double precision
+)
+returns text
+language plpgsql stable set search_path = '' as $$
+declare
+    c_bytes constant integer := 1048576;
+    v_lead_id constant bigint := case when p_lead_visible then p_lead_id end;
+    v_payload jsonb;
 begin
-    if p_limit is null or p_limit not between 1 and 1000 then
-        raise exception 'p_limit must be between 1 and 1000, not %', p_limit
-            using errcode = 'invalid_parameter_value';
-    end if;
+    begin
+        v_payload := p_request -> 'payload';
+    exception
+        -- A column of type json holds what jsonb does not take.
+        when others then null;
+    end;
+    -- In the text, not as JSON: what a column holds is for the reader to read. The last word counts.
+    return left(left(p_request::text, -1) || ',"lead_visible":' || coalesce(p_lead_visible, false)
+        || ',"lead_name":' || to_json(bridge.lead_name(v_lead_id, v_payload))
+        || ',"lead":' || bridge.lead_context(v_lead_id)
+        || ',"waited_seconds":' || p_waited_seconds || '}', c_bytes);
+exception
+    when others then
+        return sqlerrm;
+end $$;
+comment on function bridge.request_text(json, bigint, boolean, double precision) is
+    'A request as the text of a JSON object: its columns, lead_name, lead and waited_seconds. Never fails: what cannot be handed over becomes a text that is no JSON.';
+revoke execute on function bridge.request_text(json, bigint, boolean, double precision)
+    from public, anon, authenticated;
+
+do $$
+begin
+    create type bridge.taken_request as (
+        id bigint, attempt integer, lead_id bigint, lead_visible boolean, created_at timestamptz,
+        request json
+    );
+exception
+    when duplicate_object then null;
+end $$;
+
+create or replace function bridge.take_requests(p_table regclass, p_limit integer)
+returns setof bridge.taken_request
+language plpgsql set search_path = ''
+-- Planned at each call, for the table as it is.
+set enable_seqscan = off set enable_bitmapscan = off set enable_sort = off set jit = off
+as $$
+begin
     return query execute format($query$
         with due as materialized (
             select r.id
@@ -30,25 +69,39 @@ begin
             order by coalesce(r.retry_at, r.created_at), r.id
             limit $1
             for update skip locked
-        ),
-        claimed as (
-            update %1$s r
-            set status = 'processing', claimed_at = now(), attempt = r.attempt + 1, retry_at = null
-            from due
-            where r.id = due.id
-            returning r.*
         )
-        select to_jsonb(c) || jsonb_build_object(
-            'lead_name', bridge.lead_name(c.lead_id, to_jsonb(c) -> 'payload'),
-            'waited_seconds', extract(epoch from now() - c.created_at)
-        )
-        from claimed c
-        order by c.created_at, c.id
+        update %1$s r
+        set status = 'processing', claimed_at = now(), attempt = r.attempt + 1, retry_at = null
+        from due
+        where r.id = due.id
+        returning r.id::bigint, r.attempt, r.lead_id, r.lead_visible, r.created_at, to_json(r)
     $query$, p_table)
     using p_limit;
 end $$;
+comment on function bridge.take_requests(regclass, integer) is
+    'The requests that bridge.claim_requests() takes, in no order.';
+revoke execute on function bridge.take_requests(regclass, integer)
+    from public, anon, authenticated;
+
+-- Apart from the claim itself, so that the users' functions are planned as usual.
+create or replace function bridge.claim_requests(p_table regclass, p_limit integer)
+returns table (id bigint, attempt integer, request text)
+language plpgsql set search_path = '' as $$
+begin
+    if p_limit is null or p_limit not between 1 and 1000 then
+        raise exception 'p_limit must be between 1 and 1000, not %', p_limit
+            using errcode = 'invalid_parameter_value';
+    end if;
+    return query
+    select t.id, t.attempt, bridge.request_text(
+        t.request, t.lead_id, t.lead_visible,
+        extract(epoch from now() - t.created_at)::double precision
+    )
+    from bridge.take_requests(p_table, p_limit) t
+    order by t.created_at, t.id;
+end $$;
 comment on function bridge.claim_requests(regclass, integer) is
-    'Takes up to p_limit waiting requests, oldest first: each row with all its columns, lead_name and waited_seconds. Its attempt is the token for settle and release.';
+    'Takes up to p_limit waiting requests, oldest first: each as the text of a JSON object with all its columns, lead_visible, lead_name, lead (see tma_lead_context) and waited_seconds, so that one that cannot be read spoils no other. The attempt is the token for settle and release.';
 revoke execute on function bridge.claim_requests(regclass, integer)
     from public, anon, authenticated;
 
@@ -135,6 +188,7 @@ declare
     v_id bigint;
     v_telegram_id bigint;
     v_lead_id bigint;
+    v_lead_visible boolean;
     v_locale text;
 begin
     for v_outcome in
@@ -153,9 +207,9 @@ begin
                 end,
                 retries = r.retries + ($3 = 'pending' and $7)::integer
             where r.id = $1 and r.attempt = $2 and r.status = 'processing'
-            returning r.id, r.telegram_id, r.lead_id, r.locale
+            returning r.id, r.telegram_id, r.lead_id, coalesce(r.lead_visible, false), r.locale
         $query$, p_table)
-        into v_id, v_telegram_id, v_lead_id, v_locale
+        into v_id, v_telegram_id, v_lead_id, v_lead_visible, v_locale
         using v_outcome.id, v_outcome.attempt, v_outcome.status, v_outcome.result,
             v_outcome.error, v_outcome.retry_in, v_outcome.counted;
 
@@ -165,9 +219,10 @@ begin
                 perform bridge.withdraw_events(v_telegram_id, v_lead_id, v_outcome.withdraw);
             end if;
             insert into public.tma_events as e (
-                telegram_id, lead_id, locale, event_type, payload, deliver_after, dedupe_key
+                telegram_id, lead_id, lead_visible, locale,
+                event_type, payload, deliver_after, dedupe_key
             )
-            select v_telegram_id, v_lead_id, v_locale,
+            select v_telegram_id, v_lead_id, v_lead_visible, v_locale,
                 event.event_type, coalesce(event.payload, '{}'),
                 coalesce(event.deliver_after, now()), event.dedupe_key
             from jsonb_to_recordset(v_outcome.events) as event (
@@ -225,7 +280,8 @@ begin
     execute format($query$
         with stale as materialized (
             select r.id from %1$s r
-            where r.settled_at is null and r.status = 'processing' and r.claimed_at < now() - $1
+            where r.settled_at is null and r.status = 'processing'
+                and (r.claimed_at < now() - $1 or r.claimed_at > now() + interval '1 minute')
             for update skip locked
         ),
         back as (
@@ -286,6 +342,42 @@ comment on function bridge.ring_for_requests() is
     'Rings once per statement that inserted requests.';
 revoke execute on function bridge.ring_for_requests() from public, anon, authenticated;
 
+-- Before the row is stored, so that a statement of ten thousand is refused at the first that is wrong
+-- or one too many; what counts in the end is the table after the statement.
+create or replace function bridge.check_user_request() returns trigger
+language plpgsql security definer set search_path = '' as $$
+declare
+    v_limits bridge.settings;
+    v_rows bigint := nullif(current_setting('bridge.due_rows', true), '')::bigint;
+begin
+    select * into v_limits from bridge.settings;
+    -- One level more than a payload has: the row around it.
+    perform bridge.check_json('the request', to_jsonb(new), v_limits.max_payload_bytes, 33);
+    v_rows := coalesce(v_rows, 0) + 1;
+    perform bridge.check_requests_waiting(v_limits, v_rows);
+    perform set_config('bridge.due_rows', v_rows::text, true);
+    return new;
+end $$;
+comment on function bridge.check_user_request() is
+    'Refuses a request that is too large or nested too deep, and the first that is one too many.';
+revoke execute on function bridge.check_user_request() from public, anon, authenticated;
+
+create or replace function bridge.check_requests_waiting(p_limits bridge.settings, p_rows bigint)
+returns void
+language plpgsql immutable set search_path = '' as $$
+begin
+    if p_rows > p_limits.max_requests_per_user then
+        raise exception 'too many requests of this user wait to be answered'
+            using errcode = 'check_violation',
+            hint = format('Up to %s. Try again when some have been answered.',
+                p_limits.max_requests_per_user);
+    end if;
+end $$;
+comment on function bridge.check_requests_waiting(bridge.settings, bigint) is
+    'Raises check_violation where a user has so many requests waiting.';
+revoke execute on function bridge.check_requests_waiting(bridge.settings, bigint)
+    from public, anon, authenticated;
+
 create or replace function bridge.check_user_requests() returns trigger
 language plpgsql security definer set search_path = '' as $$
 declare
@@ -294,35 +386,22 @@ declare
     v_waiting bigint;
 begin
     select * into v_limits from bridge.settings;
-    if exists (
-        select from inserted
-        where octet_length(to_jsonb(inserted)::text) > v_limits.max_payload_bytes
-    ) then
-        raise exception 'the request is too large'
-            using errcode = 'check_violation',
-            hint = format('Up to %s bytes of JSON.', v_limits.max_payload_bytes);
-    end if;
     for v_user in
         select distinct telegram_id from inserted order by telegram_id
     loop
         perform pg_advisory_xact_lock(tg_relid::integer, hashint8(v_user.telegram_id));
         execute format(
-            'select count(*) from %s where telegram_id = $1 and settled_at is null',
+            'select count(*) from (select from %s where telegram_id = $1 and settled_at is null limit $2) waiting',
             tg_relid::regclass
         )
         into v_waiting
-        using v_user.telegram_id;
-        if v_waiting > v_limits.max_requests_per_user then
-            raise exception 'too many requests of this user wait to be answered'
-                using errcode = 'check_violation',
-                hint = format('Up to %s. Try again when some have been answered.',
-                    v_limits.max_requests_per_user);
-        end if;
+        using v_user.telegram_id, v_limits.max_requests_per_user + 1;
+        perform bridge.check_requests_waiting(v_limits, v_waiting);
     end loop;
     return null;
 end $$;
 comment on function bridge.check_user_requests() is
-    'Refuses a statement that inserts too large a request, or after which a user would have too many waiting.';
+    'Refuses a statement after which a user would have too many requests waiting.';
 revoke execute on function bridge.check_user_requests() from public, anon, authenticated;
 
 create or replace function bridge.make_request_table(p_table regclass, p_user_columns text[])
@@ -356,7 +435,8 @@ begin
             add column if not exists retries integer not null default 0,
             add column if not exists retry_at timestamptz,
             add column if not exists claimed_at timestamptz,
-            add column if not exists settled_at timestamptz
+            add column if not exists settled_at timestamptz,
+            add column if not exists lead_visible boolean
     $ddl$, p_table);
 
     -- Rows of an older table. Answering again is harmless, so what was in work is to be done.
@@ -386,12 +466,13 @@ begin
     execute format($ddl$
         alter table %s
             alter column telegram_id set not null,
-            alter column telegram_id set default public.tma_user_id(),
+            alter column telegram_id set default bridge.statement_user_id(),
             alter column status set not null,
             alter column status set default 'pending',
             alter column created_at set not null,
             alter column created_at set default now(),
-            alter column locale set default bridge.user_locale(),
+            alter column locale set default bridge.statement_user_locale(),
+            replica identity default,
             set (
                 autovacuum_vacuum_scale_factor = 0.02,
                 autovacuum_vacuum_threshold = 1000
@@ -403,7 +484,8 @@ begin
             ('status_is_known',
                 'check (status in (''pending'', ''processing'', ''completed'', ''failed''))'),
             ('pending_is_unclaimed', 'check (status <> ''pending'' or claimed_at is null)'),
-            ('processing_is_claimed', 'check (status <> ''processing'' or claimed_at is not null)'),
+            ('processing_is_claimed',
+                'check (status <> ''processing'' or (claimed_at is not null and retries < attempt))'),
             ('terminal_is_settled',
                 'check ((status in (''completed'', ''failed'')) = (settled_at is not null))'),
             ('completed_has_time',
@@ -411,6 +493,10 @@ begin
             ('failed_has_error', 'check (status <> ''failed'' or error is not null)'),
             ('retry_is_pending', 'check (retry_at is null or status = ''pending'')'),
             ('retries_within_attempts', 'check (retries between 0 and attempt)'),
+            ('attempt_can_grow', 'check (attempt < 2000000000)'),
+            ('times_are_finite',
+                'check (isfinite(created_at) and isfinite(retry_at) and isfinite(claimed_at)'
+                ' and isfinite(settled_at) and isfinite(completed_at))'),
             ('dedupe_key_is_short', 'check (char_length(dedupe_key) between 1 and 200)'),
             ('locale_is_short', 'check (char_length(locale) between 1 and 35)'),
             ('dedupe_key', 'unique (telegram_id, dedupe_key)')
@@ -425,6 +511,10 @@ begin
     execute format(
         'create index if not exists %I on %s ((coalesce(retry_at, created_at)), id) where settled_at is null',
         v_name || '_due', p_table
+    );
+    execute format(
+        'create index if not exists %I on %s (telegram_id) where settled_at is null',
+        v_name || '_waiting', p_table
     );
 
     perform bridge.use_identity(p_table);
@@ -459,6 +549,20 @@ begin
         create policy "the bridge hears of every row" on %s for select to tma_bridge using (true)
     $ddl$, p_table);
     execute format($ddl$
+        create or replace trigger begin_insert before insert on %s
+            for each statement execute function bridge.begin_insert()
+    $ddl$, p_table);
+    execute format($ddl$
+        create or replace trigger check_user_request before insert on %s
+            for each row when (row_security_active(%L))
+            execute function bridge.check_user_request()
+    $ddl$, p_table, p_table);
+    execute format($ddl$
+        create or replace trigger remember_lead before insert on %s
+            for each row when (new.lead_id is not null and new.lead_visible is null)
+            execute function bridge.remember_lead()
+    $ddl$, p_table);
+    execute format($ddl$
         create or replace trigger check_user_requests after insert on %s
             referencing new table as inserted
             for each statement when (row_security_active(%L))
@@ -472,13 +576,13 @@ begin
             referencing new table as inserted
             for each statement execute function bridge.ring_for_requests()
     $ddl$, p_table);
-    perform bridge.publish(p_table);
 
     -- What the bridge calls
 
     for v_function in
         select * from (values
-            ('claim', 'p_limit integer', ', p_limit', 'returns setof jsonb'),
+            ('claim', 'p_limit integer', ', p_limit',
+                'returns table (id bigint, attempt integer, request text)'),
             ('settle', 'p_outcomes jsonb', ', p_outcomes', 'returns setof bigint'),
             ('release', 'p_claims jsonb', ', p_claims', 'returns setof bigint'),
             ('recover',

@@ -47,15 +47,3 @@ end $$;
 comment on function bridge.lead_context(bigint) is
     'tma_lead_context(), or an empty object. Never fails.';
 revoke execute on function bridge.lead_context(bigint) from public, anon, authenticated;
-
--- In place of the thin one that bridge.make_request_table() made: if it is run on this table again,
--- this has to follow.
-create or replace function public.claim_plan_requests(p_limit integer) returns setof jsonb
-language sql security definer set search_path = '' as $$
-    select r || jsonb_build_object('lead', bridge.lead_context((r ->> 'lead_id')::bigint))
-    from bridge.claim_requests('public.plan_requests', p_limit) r
-$$;
-comment on function public.claim_plan_requests(integer) is
-    'bridge.claim_requests() of plan_requests, and what tma_lead_context() tells of each lead.';
-revoke execute on function public.claim_plan_requests(integer) from public, anon, authenticated;
-grant execute on function public.claim_plan_requests(integer) to service_role, tma_bridge;

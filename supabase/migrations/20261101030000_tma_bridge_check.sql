@@ -16,11 +16,6 @@ begin
 
     -- Our tables are those that ring the bell.
     select jsonb_object_agg(c.relname, jsonb_build_object(
-        'published', exists (
-            select from pg_publication_tables p
-            where p.pubname = 'supabase_realtime'
-                and p.schemaname = 'public' and p.tablename = c.relname
-        ),
         'row_security', c.relrowsecurity,
         'rings', t.tgenabled in ('O', 'A')
     ))
@@ -78,7 +73,8 @@ begin
                 or p.pronamespace = 'bridge'::regnamespace
             )
             and p.oid::regprocedure::text not in (
-                'bridge.user_id()', 'bridge.user_locale()', 'bridge.must_be_own(bigint,bigint)'
+                'bridge.user_id()', 'bridge.must_be_own(bigint,bigint)',
+                'bridge.statement_user_id()', 'bridge.statement_user_locale()'
             )
             and (
                 has_function_privilege('anon', p.oid, 'execute')
@@ -93,6 +89,18 @@ begin
         'role', v_role,
         'tables', v_tables,
         'publication', exists (select from pg_publication where pubname = 'supabase_realtime'),
+        'bells_published', exists (
+            select from pg_publication_tables p
+            where p.pubname = 'supabase_realtime'
+                and p.schemaname = 'bridge' and p.tablename = 'bells'
+        ),
+        -- Published by somebody else: what the bridge writes into them goes through Realtime too.
+        'tables_published', (
+            select coalesce(jsonb_agg(p.tablename order by p.tablename), '[]')
+            from pg_publication_tables p
+            where p.pubname = 'supabase_realtime'
+                and p.schemaname = 'public' and v_tables ? p.tablename
+        ),
         'realtime_send', to_regprocedure('realtime.send(jsonb, text, text, boolean)') is not null,
         'tma_bridge', jsonb_build_object(
             'api', pg_has_role('authenticator', 'tma_bridge', 'member'),
@@ -120,6 +128,16 @@ begin
             where a.attrelid = to_regclass('public.leads') and a.attnum > 0
                 and not a.attisdropped and a.atttypid in ('text'::regtype, 'varchar'::regtype)
         ),
+        -- Whether any user could see a lead by his own rights, or somebody has decided it otherwise.
+        'lead_rights', case
+            when (
+                select p.prosrc not like '%The default of realtime-bridge%'
+                from pg_proc p where p.oid = to_regprocedure('public.tma_may_see_lead(bigint, bigint)')
+            ) then 'public.tma_may_see_lead'
+            when has_table_privilege('anon', to_regclass('public.leads'), 'select')
+                or has_table_privilege('authenticated', to_regclass('public.leads'), 'select')
+            then 'public.leads'
+        end,
         'bots', (select coalesce(jsonb_agg(k.bot_id order by k.bot_id), '[]')
             from bridge.bot_keys k),
         'allow_unverified', v_settings.allow_unverified,
@@ -130,6 +148,6 @@ begin
     );
 end $$;
 comment on function public.tma_bridge_check() is
-    'The state of this database as the bridge sees it: schema_version, now, the caller''s role; per table whether Realtime publishes it, row security is on, and inserts ring the bell; the role tma_bridge''s ways in; where lead names come from (null: the payload); bots registered; functions of ours that are not there for the caller; policies and functions of ours that are open to anon or authenticated and should not be.';
+    'The state of this database as the bridge sees it: schema_version, now, the caller''s role; per table whether row security is on, and inserts ring the bell; whether Realtime publishes the changes bell, and which of the tables it publishes besides; the role tma_bridge''s ways in; where lead names come from (null: the payload), and what says who may see them (null: nothing, so no user does); bots registered; functions of ours that are not there for the caller; policies and functions of ours that are open to anon or authenticated and should not be.';
 revoke execute on function public.tma_bridge_check() from public, anon, authenticated;
 grant execute on function public.tma_bridge_check() to service_role, tma_bridge;

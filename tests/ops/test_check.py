@@ -63,9 +63,9 @@ async def test_a_check_leaves_nothing_behind(patient):
     ("injury", "named", "says"),
     [
         (
-            "alter publication supabase_realtime drop table tma_events",
+            "alter publication supabase_realtime drop table bridge.bells",
             "publication",
-            "lacks tma_events",
+            "lacks bridge.bells",
         ),
         ("alter table tma_events disable row level security", "access", "security is off"),
         ("alter table plan_requests disable row level security", "access", "plan_requests"),
@@ -350,6 +350,16 @@ async def test_a_bot_that_is_not_registered_yet(patient):
 
     assert "once `realtime-bridge run` has registered it" in before["telegram"]["detail"]
     assert "registered" not in after["telegram"]["detail"]
+
+
+async def test_a_bot_that_somebody_else_registered(patient):
+    """Whoever had the bridge's key may speak for any user since; its owner sees by whom."""
+    await patient.world.sql("select register_tma_bot(666, %s)", "ab" * 32)
+
+    code, findings = await patient.check()
+
+    assert code == 0  # two bots may share a database
+    assert "users of other bots write too, by id: 666" in findings["telegram"]["detail"]
 
 
 async def test_an_env_file_that_is_not_there(tmp_path):

@@ -4,6 +4,7 @@ import asyncio
 
 import aiohttp
 import pytest
+import pytest_asyncio
 from aiohttp.test_utils import TestClient, TestServer
 from prometheus_client import CollectorRegistry
 from prometheus_client.parser import text_string_to_metric_families
@@ -71,6 +72,122 @@ async def test_a_port_that_is_taken_costs_the_endpoints_only(unused_tcp_port):
         session.get(f"http://127.0.0.1:{unused_tcp_port}/livez") as response,
     ):
         assert response.status == 200
+
+
+HEAD = b"GET /livez HTTP/1.1\r\nHost: x\r\n"
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def dial(unused_tcp_port):
+    """Open a connection to the port of the test, send something, and keep it open."""
+    writers = []
+
+    async def dial(data=b""):
+        reader, writer = await asyncio.open_connection("127.0.0.1", unused_tcp_port)
+        writers.append(writer)
+        writer.write(data)
+        return reader
+
+    yield dial
+    for writer in writers:
+        writer.close()
+
+
+async def ended(reader):
+    """Read to the end of a connection, which must come; return what was read."""
+    async with asyncio.timeout(10):
+        try:
+            return await reader.read()
+        except ConnectionError:
+            return b""
+
+
+async def test_who_holds_connections_keeps_nobody_out(dial, unused_tcp_port):
+    """Each is a file descriptor that the deliveries lack: the oldest go when too many come."""
+    app = health.create_app(lambda: (True, {}), CollectorRegistry())
+    crowd = 5 * health.MOST_CONNECTIONS
+
+    async with health.serve(app, "127.0.0.1", unused_tcp_port):
+        held = [await dial(HEAD) for _ in range(crowd)]
+        probe = await dial(HEAD + b"Connection: close\r\n\r\n")
+
+        assert b" 200 OK" in await ended(probe)
+        for reader in held[: crowd - health.MOST_CONNECTIONS + 1]:
+            assert await ended(reader) == b""
+
+
+async def test_who_sends_slowly_is_not_waited_for(dial, unused_tcp_port):
+    """A head that does not come to its end, however it drips; nor a second request."""
+    app = health.create_app(lambda: (True, {}), CollectorRegistry())
+
+    async with health.serve(app, "127.0.0.1", unused_tcp_port, patience=0.2):
+        silent, half, idle = await dial(), await dial(HEAD), await dial(HEAD + b"\r\n")
+
+        assert await ended(silent) == await ended(half) == b""
+        assert b" 200 OK" in await ended(idle)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        HEAD + b"Content-Length: 1000000\r\n\r\n",  # and no body
+        HEAD + b"Transfer-Encoding: chunked\r\n\r\n5\r\n",
+        HEAD + b"Expect: 100-continue\r\nContent-Length: 9\r\n\r\n",
+        (HEAD + b"\r\n") * 20_000,  # and nobody reads the answers
+        HEAD,
+    ],
+)
+async def test_a_stop_waits_for_no_client(dial, unused_tcp_port, data):
+    """Systemd and Kubernetes kill what has not stopped after 15 s."""
+    app = health.create_app(lambda: (True, {}), CollectorRegistry())
+    loop = asyncio.get_running_loop()
+
+    async with health.serve(app, "127.0.0.1", unused_tcp_port):
+        await dial(data)
+        async with aiohttp.ClientSession(f"http://127.0.0.1:{unused_tcp_port}") as http:
+            assert (await http.get("/livez")).status == 200
+        before = loop.time()
+
+    assert loop.time() - before < 3
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        HEAD + b"Authorization: " + b"SECRET" * 20_000 + b"\r\n\r\n",
+        HEAD + b"SECRET: x\r\n" * 1000 + b"\r\n",
+        HEAD + b"Content-Length: 5\r\nTransfer-Encoding: SECRET, chunked\r\n\r\n0\r\n\r\n",
+        HEAD + b"SECRET\r\n\r\n",
+        b"GET /SECRET\x00 HTTP/1.1\r\n\r\n",
+        b"\x16\x03\x01SECRET\r\n\r\n",
+    ],
+)
+async def test_what_is_no_request_is_refused_and_not_logged(dial, unused_tcp_port, caplog, data):
+    """Nobody fills the log, or writes into it, who only reaches the port."""
+    app = health.create_app(lambda: (True, {}), CollectorRegistry())
+
+    async with health.serve(app, "127.0.0.1", unused_tcp_port):
+        answer = await ended(await dial(data))
+
+    assert b" 400 " in answer.splitlines()[0]
+    assert caplog.records == []
+
+
+async def test_a_failure_of_ours_is_logged(unused_tcp_port, caplog):
+    """As ever: the answer is 500, and the log says why."""
+
+    def broken():
+        raise RuntimeError("no state")
+
+    app = health.create_app(broken, CollectorRegistry())
+    async with (
+        health.serve(app, "127.0.0.1", unused_tcp_port),
+        aiohttp.ClientSession(f"http://127.0.0.1:{unused_tcp_port}") as http,
+        http.get("/readyz") as answer,
+    ):
+        assert answer.status == 500
+
+    assert "no state" in caplog.text
 
 
 async def test_the_backlog_is_asked_for_when_somebody_looks():

@@ -46,6 +46,28 @@ def expressions():
             yield panel["title"], target["expr"]
 
 
+def kubernetes(kind):
+    """The one object of this kind."""
+    (found,) = [one for one in yaml(DEPLOY / "kubernetes.yaml") if one["kind"] == kind]
+    return found
+
+
+def pod():
+    """What runs there: the pod's specification, and its containers by name."""
+    spec = kubernetes("Deployment")["spec"]["template"]["spec"]
+    return spec, {container["name"]: container for container in spec["containers"]}
+
+
+def secrets(container):
+    """The secrets that a container is given, by variable; none may come wholesale."""
+    assert "envFrom" not in container
+    return {
+        entry["name"]: tuple(entry["valueFrom"]["secretKeyRef"].values())
+        for entry in container.get("env", ())
+        if "valueFrom" in entry
+    }
+
+
 @pytest.fixture(scope="module")
 def series():
     """The series that a bridge serves, each with its labels."""
@@ -135,24 +157,90 @@ def test_every_alert_has_its_page_in_the_runbook():
 def test_settings_are_called_by_their_names():
     """In what configures containers; each is one of ours or of Python's."""
     (compose,) = yaml(DEPLOY / "compose.yaml")
-    (kubernetes,) = yaml(DEPLOY / "kubernetes.yaml")
-    containers = kubernetes["spec"]["template"]["spec"]["containers"]
+    _, containers = pod()
 
     named = set(compose["services"]["realtime-bridge"]["environment"])
-    named |= {entry["name"] for container in containers for entry in container.get("env", ())}
+    named |= {entry["name"] for one in containers.values() for entry in one.get("env", ())}
 
     assert named <= SETTINGS | FILES
 
 
 def test_probes_ask_what_is_served():
     """The paths of /livez and /readyz, on the port that the image listens on."""
-    (kubernetes,) = yaml(DEPLOY / "kubernetes.yaml")
-    bridge = kubernetes["spec"]["template"]["spec"]["containers"][1]
+    bridge = pod()[1]["realtime-bridge"]
 
     assert bridge["ports"] == [{"name": "metrics", "containerPort": 9464}]
     assert bridge["livenessProbe"]["httpGet"] == {"path": "/livez", "port": "metrics"}
     assert bridge["readinessProbe"]["httpGet"] == {"path": "/readyz", "port": "metrics"}
-    assert bridge["securityContext"]["runAsNonRoot"] is True
+
+
+def test_the_bot_does_not_get_the_bridges_key():
+    """Nor anything by the way: each gets what it is given by name."""
+    _, containers = pod()
+    (compose,) = yaml(DEPLOY / "compose.yaml")
+
+    assert secrets(containers["bot"]) == {"BOT_TOKEN": ("bot", "BOT_TOKEN")}
+    assert secrets(containers["realtime-bridge"]) == {
+        "BOT_TOKEN": ("bot", "BOT_TOKEN"),
+        "SUPABASE_KEY": ("realtime-bridge", "SUPABASE_KEY"),
+    }
+    assert compose["services"]["bot"]["secrets"] == ["bot_token"]
+    assert "env_file" not in compose["services"]["bot"]
+
+
+@pytest.mark.parametrize("name", ["bot", "realtime-bridge"])
+def test_containers_can_do_next_to_nothing(name):
+    """As the strictest of Kubernetes' Pod Security Standards has it, and with nothing to write."""
+    spec, containers = pod()
+    context = dict(containers[name]["securityContext"])
+    (compose,) = yaml(DEPLOY / "compose.yaml")
+    service = compose["services"][name]
+
+    assert context.pop("runAsUser") > 10_000  # images that say root would not start otherwise
+    assert context == {
+        "allowPrivilegeEscalation": False,
+        "readOnlyRootFilesystem": True,
+        "runAsNonRoot": True,
+        "capabilities": {"drop": ["ALL"]},
+        "seccompProfile": {"type": "RuntimeDefault"},
+    }
+    assert spec["automountServiceAccountToken"] is False
+    assert spec["enableServiceLinks"] is False
+    assert not {"hostNetwork", "hostPID", "hostIPC", "volumes"} & spec.keys()
+    assert service["read_only"] is True
+    assert service["cap_drop"] == ["ALL"]
+    assert service["security_opt"] == ["no-new-privileges:true"]
+
+
+def test_the_image_says_who_it_is():
+    """So compose needs to say it for the bot only, whose image is root's."""
+    (compose,) = yaml(DEPLOY / "compose.yaml")
+    (user,) = re.findall(r"^USER (\d+)$", (DEPLOY / "Dockerfile").read_text(), re.MULTILINE)
+
+    assert pod()[1]["realtime-bridge"]["securityContext"]["runAsUser"] == int(user)
+    assert compose["services"]["bot"]["user"] == user
+
+
+def test_only_the_monitoring_may_scrape():
+    """The policy is the pod's, lets in one namespace to one port, and nobody else to any."""
+    policy = kubernetes("NetworkPolicy")["spec"]
+    labels = kubernetes("Deployment")["spec"]["template"]["metadata"]["labels"]
+    (rule,) = policy["ingress"]
+
+    assert policy["podSelector"]["matchLabels"] == labels
+    assert policy["policyTypes"] == ["Ingress"]
+    assert rule["ports"] == [{"protocol": "TCP", "port": 9464}]
+    assert rule["from"] == [
+        {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "monitoring"}}}
+    ]
+
+
+def test_ports_are_published_on_this_machine_only():
+    """Docker's port rules go past the machine's firewall."""
+    (compose,) = yaml(DEPLOY / "compose.yaml")
+
+    for service in compose["services"].values():
+        assert all(port.startswith("127.0.0.1:") for port in service.get("ports", ()))
 
 
 def test_the_unit_uses_what_the_bridge_tells_systemd(tmp_path):
@@ -180,4 +268,24 @@ def test_the_workflow_runs_what_a_developer_runs():
 
     assert [step["run"] for step in steps if "run" in step] == [".ci/run"]
     assert {"make lint", "make test"} <= set((REPOSITORY / ".ci" / "run").read_text().splitlines())
+
+
+def test_the_workflow_trusts_nobody_it_need_not():
+    """Actions by commit, since a tag can be moved; a token that reads, and is not left lying about.
+
+    Pull requests of strangers run this: never with secrets.
+    """
+    (workflow,) = yaml(WORKFLOW)
+    steps = [step for job in workflow["jobs"].values() for step in job["steps"]]
+    actions = [step for step in steps if "uses" in step]
+
     assert workflow["permissions"] == {"contents": "read"}
+    assert not any("permissions" in job for job in workflow["jobs"].values())
+    assert set(workflow["on"]) == {"push", "pull_request"}
+    assert "secrets." not in WORKFLOW.read_text()
+    assert actions
+    for step in actions:
+        assert re.fullmatch(r"[\w-]+/[\w/-]+@[0-9a-f]{40}", step["uses"])
+        assert re.search(rf"{step['uses']} # v\d+\.\d+\.\d+\n", WORKFLOW.read_text())
+        if step["uses"].startswith("actions/checkout@"):
+            assert step["with"]["persist-credentials"] is False

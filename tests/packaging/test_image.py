@@ -1,8 +1,10 @@
 """The image: linted, and its steps carried out."""
 
 import asyncio
+import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -29,7 +31,60 @@ def test_the_linter_finds_nothing():
 def image(tmp_path_factory, clean):
     """What the Dockerfile's steps leave, carried out in a folder of this machine."""
     root = tmp_path_factory.mktemp("image")
-    return Builder(REPOSITORY, root, clean).build(read(DOCKERFILE))
+    # Nobody tells pip not to isolate the build here: the Dockerfile does, or pip finds no builder.
+    environment = {name: clean[name] for name in clean if name != "PIP_NO_BUILD_ISOLATION"}
+    return Builder(REPOSITORY, root, environment).build(read(DOCKERFILE))
+
+
+def installs():
+    """The words of every command of the build that may ask a registry."""
+    for one in read(DOCKERFILE):
+        for command in one.text.split("&&") if one.word == "RUN" else ():
+            if {"install", "wheel", "download"} & set(words := command.split()):
+                yield words
+
+
+def test_nothing_is_installed_that_is_not_named_by_its_hash():
+    """Nor does the build fetch its own tools: what builds the package is pinned as well."""
+    assert list(installs())
+    for words in installs():
+        own = "--no-deps" in words and {"--no-index", "--no-build-isolation"} & set(words)
+        assert own or "--require-hashes" in words
+
+
+def pins(name):
+    """What a requirements file names, with its version; each must have a hash."""
+    text = (REPOSITORY / "requirements" / name).read_text().replace("\\\n", " ")
+    for line in text.splitlines():
+        assert "--hash=sha256:" in line
+        assert "://" not in line  # no registry's address
+        yield line.split()[0]
+
+
+def test_the_builder_is_the_one_that_the_tests_use():
+    """The pins of `build-system`, as developers have them."""
+    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())
+    built_with = set(pins("build.txt"))
+
+    assert project["dependency-groups"]["build"] == project["build-system"]["requires"]
+    assert {re.split(r"\W", wanted)[0] for wanted in project["build-system"]["requires"]} <= {
+        pin.partition("==")[0] for pin in built_with
+    }
+    assert built_with <= set(pins("dev.txt"))
+
+
+def test_the_context_has_what_is_copied_from_it():
+    """And .dockerignore lets nothing else in, such as a .env."""
+    lines = (REPOSITORY / ".dockerignore").read_text().split()
+    copied = {
+        word
+        for one in read(DOCKERFILE)
+        if one.word == "COPY" and "--from=" not in one.text
+        for word in one.text.split()[:-1]
+    }
+
+    assert lines[0] == "*"
+    assert {line[1:] for line in lines if line.startswith("!")} == copied
 
 
 def test_it_runs_as_nobody_in_particular_and_without_a_shell(image):

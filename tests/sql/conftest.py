@@ -1,9 +1,11 @@
 """One database for all tests that leave its schema alone, emptied before each of them."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
+from realtime_bridge.local import migrations
 from realtime_bridge.local.postgres import Postgres
 from tests.sql.signing import BOT, web_app_key
 from tests.sql.support import Connection, Worker, connect
@@ -18,6 +20,31 @@ _EMPTY = """
     delete from bridge.settings;
     insert into bridge.settings default values;
 """
+
+
+DEBIAN = Path("/usr/lib/postgresql/15")
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    """The cluster of these tests: one that compiles what it takes for dear, where there is one.
+
+    Debian's is also the oldest that Supabase has. PostgreSQL from the wheel, which the other tests
+    use, cannot compile.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        if (DEBIAN / "lib" / "llvmjit.so").exists():
+            patch.setenv("REALTIME_BRIDGE_PG_BIN", str(DEBIAN / "bin"))
+        with Postgres() as cluster:
+            yield cluster
+
+
+@pytest.fixture(scope="session")
+def template(postgres: Postgres) -> str:
+    """The name of a migrated database of that cluster."""
+    name = "template_sql"
+    migrations.apply(postgres.create_database(name))
+    return name
 
 
 @pytest.fixture(scope="session")

@@ -1,5 +1,6 @@
 """What the tests of the SQL contract share: rows, workers, and time that passes at once."""
 
+import json
 from collections.abc import Iterable, Mapping
 from typing import Any, Self
 
@@ -126,7 +127,9 @@ class Worker:
     def claim(self, limit: int = 100) -> list[Row]:
         """The rows claimed."""
         rows = self.call(f"claim_{self.lane}", limit)
-        return rows if self.lane == "tma_events" else [row["answer"] for row in rows]
+        if self.lane == "tma_events":
+            return [row | {"payload": json.loads(row["payload"])} for row in rows]
+        return [json.loads(row["request"]) for row in rows]
 
     def start(self, *claims: Mapping[str, Any]) -> set[int]:
         """The ids that may be sent."""

@@ -302,6 +302,65 @@ def test_inserts_at_the_same_time_share_the_limit(
         send(user, rows=4)
 
 
+def test_rows_of_the_near_future_are_rows_that_wait(user: Connection, database: Connection) -> None:
+    """Scheduling a little ahead passes no limit: what has come due meanwhile counts."""
+    database.execute(
+        "update bridge.settings set max_pending_per_user = 5, max_scheduled_per_user = 20"
+    )
+    send(user, rows=20, deliver_after="tomorrow")
+    database.execute("update tma_events set deliver_after = now()")
+
+    with pytest.raises(psycopg.errors.CheckViolation, match="too many events wait"):
+        send(user, deliver_after="tomorrow")
+    with pytest.raises(psycopg.errors.CheckViolation, match="too many events wait"):
+        send(user)
+
+
+@pytest.mark.parametrize(
+    ("when", "expected"), [(None, "too many events wait"), ("tomorrow", "are scheduled")]
+)
+def test_a_large_insert_is_refused_at_the_first_row_too_many(
+    user: Connection, database: Connection, when: str | None, expected: str
+) -> None:
+    """Not after all of them: the rows behind it are not even looked at."""
+    database.execute(
+        "update bridge.settings set max_pending_per_user = 5, max_scheduled_per_user = 5"
+    )
+    send(user, rows=3, deliver_after=when)
+    user.execute("create temporary sequence if not exists looked_at")
+    user.execute("alter sequence looked_at restart")
+
+    with pytest.raises(psycopg.errors.CheckViolation, match=expected):
+        user.execute(
+            "insert into tma_events (event_type, deliver_after)"
+            " select 'x' || nextval('looked_at'), %s::timestamptz from generate_series(1, 10000)",
+            [when],
+        )
+
+    assert user.execute("select last_value from looked_at").fetchall() == [{"last_value": 3}]
+
+
+def test_who_asks_is_found_out_once_for_all_rows(
+    postgres: Postgres, sql_dsn: str, user: Connection
+) -> None:
+    """However many rows: the signature is looked at as often as for one."""
+    admin_dsn = postgres.dsn(sql_dsn.rpartition("/")[2], "supabase_admin")
+
+    def looks(rows: int) -> int:
+        with connect(admin_dsn) as session, session.transaction(force_rollback=True):
+            session.execute("set local track_functions = 'all'; set local role anon")
+            become(session, init_data())
+            send(session, rows=rows)
+            row = session.execute(
+                "select pg_stat_get_xact_function_calls(oid) as calls from pg_proc"
+                " where proname = 'verified_user'"
+            ).fetchone()
+        assert row
+        return int(row["calls"])
+
+    assert looks(50) == looks(1)
+
+
 def test_trusted_roles_have_no_limits(database: Connection, worker: Worker) -> None:
     """A backend with the service key writes to whom and what it wants."""
     database.execute("update bridge.settings set max_pending_per_user = 1")

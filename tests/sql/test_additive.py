@@ -263,6 +263,6 @@ def test_a_publication_of_somebody_else_is_a_warning(postgres: Postgres, platfor
             connection.execute(path.read_bytes())
 
     assert any(
-        'run "alter publication supabase_realtime add table public.tma_events"' in warning
+        'run "alter publication supabase_realtime add table bridge.bells"' in warning
         for warning in warnings
     )

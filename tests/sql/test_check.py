@@ -20,7 +20,7 @@ def test_of_a_fresh_project(worker: Worker) -> None:
     """Everything is there, nothing is open."""
     answer = check(worker.connection)
 
-    fine = {"published": True, "row_security": True, "rings": True}
+    fine = {"row_security": True, "rings": True}
     assert answer.pop("now")
     assert answer.pop("tma_bridge")["api"]
     assert answer == {
@@ -28,9 +28,12 @@ def test_of_a_fresh_project(worker: Worker) -> None:
         "role": "service_role",
         "tables": {"tma_events": fine, "plan_requests": fine},
         "publication": True,
+        "bells_published": True,
+        "tables_published": [],
         "realtime_send": True,
         "lead_names": None,
         "lead_columns": None,
+        "lead_rights": None,
         "bots": [],
         "allow_unverified": False,
         "auth_max_age_seconds": 86400,
@@ -57,7 +60,6 @@ def test_says_which_bots_are_known(worker: Worker) -> None:
 @pytest.mark.parametrize(
     ("spoil", "table", "finding"),
     [
-        ("alter publication supabase_realtime drop table tma_events", "tma_events", "published"),
         ("alter table plan_requests disable row level security", "plan_requests", "row_security"),
         ("alter table tma_events disable trigger tma_bell", "tma_events", "rings"),
     ],
@@ -70,6 +72,18 @@ def test_finds_what_is_missing(own: Connection, spoil: str, table: str, finding:
 
     assert not tables[table].pop(finding)
     assert all(value for found in tables.values() for value in found.values())
+
+
+def test_knows_what_realtime_publishes(own: Connection) -> None:
+    """The changes bell, and what others want to hear of."""
+    own.execute(
+        "alter publication supabase_realtime drop table bridge.bells;"
+        " alter publication supabase_realtime add table tma_events"
+    )
+
+    found = check(own)
+
+    assert (found["bells_published"], found["tables_published"]) == (False, ["tma_events"])
 
 
 @pytest.mark.parametrize(

@@ -243,8 +243,8 @@ MUTANTS = {
         "release_tma_events",
         [("p_started => false", "p_started => true")],
     ),
-    "claim out of order": ("claim_tma_events", [("and e.id = (", "and 0 < (")]),
-    "claim with an old token": ("claim_tma_events", [("attempt = e.attempt + 1", "attempt = 1")]),
+    "claim out of order": ("claim_events", [("and e.id = (", "and 0 < (")]),
+    "claim with an old token": ("claim_events", [("attempt = e.attempt + 1", "attempt = 1")]),
     "recover what was started": (
         "recover_tma_events",
         [

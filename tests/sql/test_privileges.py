@@ -39,7 +39,9 @@ FUNCTIONS = {
     "tma_lead_name(bigint)": {"service_role"},
     "tma_user_id()": USERS | BRIDGES,
     "bridge.user_id()": USERS | BRIDGES,
-    "bridge.user_locale()": USERS | BRIDGES,
+    "bridge.statement_user_id()": USERS | BRIDGES,
+    "bridge.statement_user_locale()": USERS | BRIDGES,
+    "tma_may_see_lead(bigint,bigint)": USERS | {"service_role"},
     "bridge.must_be_own(bigint,bigint)": USERS,
 }
 """Who may execute a function; what is not here, nobody may."""
@@ -110,7 +112,8 @@ def test_columns(database: Connection, table: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "table", ["tma_events", "plan_requests", "bridge.settings", "bridge.bot_keys"]
+    "table",
+    ["tma_events", "plan_requests", "bridge.settings", "bridge.bot_keys", "bridge.bells"],
 )
 def test_tables(database: Connection, table: str) -> None:
     """Whole tables are for the service key; the bridge's own are for their owner alone."""
@@ -122,7 +125,9 @@ def test_tables(database: Connection, table: str) -> None:
     )
 
     expected = {}
-    if not table.startswith("bridge."):
+    if table == "bridge.bells":
+        expected = {role: ["select"] for role in sorted(BRIDGES)}
+    elif not table.startswith("bridge."):
         expected = {role: ["select"] for role in USERS}
         expected["service_role"] = ["delete", "insert", "select", "update"]
     assert {row["role"]: row["verbs"] for row in rows} == expected

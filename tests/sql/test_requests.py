@@ -405,7 +405,7 @@ def test_any_table_can_be_a_request_table(db: str) -> None:
     assert answered["result"] == {"text": "Dear ..."}
     assert told == [{"event_type": "ready", "telegram_id": 1}]
     assert check
-    assert check["answer"]["tables"]["draft_requests"]["published"]
+    assert check["answer"]["tables"]["draft_requests"]["rings"]
     assert check["answer"]["open_functions"] == []
 
 

@@ -6,7 +6,7 @@ import pytest
 from tests.sql.support import Connection, Row, insert, read
 
 TIME = "2026-01-01"
-PROCESSING = {"status": "processing", "claimed_at": TIME}
+PROCESSING = {"status": "processing", "claimed_at": TIME, "attempt": 1}
 DELIVERED = {"status": "delivered", "delivered_at": TIME, "settled_at": TIME}
 FAILED = {"status": "failed", "failure": "blocked", "settled_at": TIME}
 
@@ -35,7 +35,8 @@ def test_accepts(database: Connection, columns: Row) -> None:
         ("status_check", {"status": "sent"}),
         ("pending_is_unclaimed", {"claimed_at": TIME}),
         ("started_is_claimed", DELIVERED | {"send_started_at": TIME}),
-        ("processing_is_claimed", {"status": "processing"}),
+        ("processing_is_claimed", {"status": "processing", "attempt": 1}),
+        ("processing_is_claimed", {"status": "processing", "claimed_at": TIME}),
         ("terminal_is_settled", {"settled_at": TIME}),
         ("terminal_is_settled", DELIVERED | {"settled_at": None}),
         ("terminal_is_settled", FAILED | {"settled_at": None}),

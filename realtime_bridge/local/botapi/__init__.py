@@ -4,6 +4,7 @@ from aiohttp import web
 
 from realtime_bridge.local.botapi.api import BotApi
 from realtime_bridge.local.botapi.limits import Rates
+from realtime_bridge.local.visitors import known_visitors
 
 __all__ = ["BotApi", "Rates", "create_app"]
 
@@ -11,7 +12,7 @@ __all__ = ["BotApi", "Rates", "create_app"]
 def create_app(api: BotApi | None = None) -> web.Application:
     """A Bot API server of its own, for whoever needs one without the rest of the stack."""
     api = api or BotApi()
-    app = web.Application()
+    app = web.Application(middlewares=[known_visitors])
     app.add_routes(api.routes())
     app.on_shutdown.append(api.close)
     return app

@@ -60,7 +60,7 @@ class BotApi:
         those that wait, `DELETE` drops them and lets hanging requests go. `POST /_limits` enforces
         Telegram's limits (an object of Rates, may be empty), `GET` shows them and how many
         messages they refused, `DELETE` switches them off. `POST /_sign` makes a Mini App's
-        initData for `{"user": {"id": ...}}`.
+        initData for `{"user": {"id": ...}}`. No other origin may read an answer (see visitors).
         """
         return [
             web.route("*", "/bot{token}/{method}", self._bot_method),
@@ -298,8 +298,7 @@ def _error(status: int, description: str) -> Answer:
 def _json(value: Any) -> web.Response:
     status = value.get("error_code", 200) if isinstance(value, dict) else 200
     text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
-    headers = {"Access-Control-Allow-Origin": "*"}
-    return web.Response(status=status, text=text, content_type="application/json", headers=headers)
+    return web.Response(status=status, text=text, content_type="application/json")
 
 
 def _complaint(text: str) -> web.Response:

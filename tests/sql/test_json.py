@@ -1,0 +1,157 @@
+"""JSON that readers elsewhere break on is refused at the door, and told apart behind it."""
+
+import json
+
+import psycopg
+import pytest
+
+from tests.sql.signing import init_data
+from tests.sql.support import Connection, Worker, insert
+from tests.sql.test_access import become
+
+TABLES = ("tma_events", "plan_requests")
+
+
+def nested(levels: int) -> str:
+    """Arrays within arrays."""
+    return "[" * levels + "]" * levels
+
+
+POISON = {
+    "an array in an array, without end": nested(6000),
+    "one level too many": nested(33),
+    "an object too deep": '{"a":' * 40 + "1" + "}" * 40,
+    "a number of too many digits": "9" * 4301,
+    "the same in five characters": "1e16000",
+    "a negative one": "[-1e401]",
+    "many that are small to send": json.dumps([1])[:-1] + ",1e131071" * 1500 + "]",
+    "a fraction without end": '{"a": 1e-16000}',
+    "a zero without end": '{"a": 0e-16000}',
+    "more text than a message needs": json.dumps("x" * 17_000),
+}
+FINE = {
+    "null": "null",
+    "text": '"x"',
+    "the largest double": "1.7976931348623157e308",
+    "the smallest double": "5e-324",
+    "as deep as it may be": nested(32),
+    "nearly as long as it may be": json.dumps("x" * 15_500),
+}
+
+
+@pytest.fixture
+def user(anon: Connection) -> Connection:
+    """A Mini App's session of a verified user."""
+    become(anon, init_data())
+    return anon
+
+
+def send(user: Connection, table: str, payload: str) -> None:
+    """Insert a row with this JSON, as it came over the wire."""
+    column = "event_type, " if table == "tma_events" else ""
+    value = "'step_completed', " if table == "tma_events" else ""
+    user.execute(f"insert into {table} ({column}payload) values ({value}%s::jsonb)", [payload])
+
+
+@pytest.mark.parametrize("table", TABLES)
+@pytest.mark.parametrize("payload", POISON.values(), ids=POISON.keys())
+def test_poison_is_refused(user: Connection, table: str, payload: str) -> None:
+    """With an error that PostgREST answers as 400, and a hint that says what is allowed."""
+    with pytest.raises(psycopg.errors.CheckViolation) as refused:
+        send(user, table, payload)
+
+    assert "levels, numbers of 400 digits" in str(refused.value.diag.message_hint)
+
+
+@pytest.mark.parametrize("table", TABLES)
+@pytest.mark.parametrize("payload", FINE.values(), ids=FINE.keys())
+def test_what_fits_is_taken(user: Connection, table: str, payload: str) -> None:
+    """Whatever a browser may have in a message."""
+    send(user, table, payload)
+
+    assert user.execute(f"select from {table}").fetchall()
+
+
+@pytest.mark.parametrize("payload", POISON.values(), ids=POISON.keys())
+def test_poison_that_is_there_spoils_no_other(
+    database: Connection, worker: Worker, payload: str
+) -> None:
+    """A claim hands every row over; what cannot be handed over as it is comes as other text."""
+    database.execute(
+        "insert into tma_events (telegram_id, event_type, payload) values (1, 'x', %s::jsonb)",
+        [payload],
+    )
+    insert(database, telegram_id=2, payload={"fine": True})
+
+    rows = {row["telegram_id"]: row for row in worker.call("claim_tma_events", 10)}
+
+    assert rows[2]["payload"] == '{"fine": true}'
+    assert len(rows[1]["payload"]) <= 1024 * 1024
+
+
+@pytest.mark.parametrize("payload", POISON.values(), ids=POISON.keys())
+def test_poison_in_a_request_spoils_no_other(
+    database: Connection, planner: Worker, payload: str
+) -> None:
+    """The same for requests."""
+    database.execute(
+        "insert into plan_requests (telegram_id, payload) values (1, %s::jsonb)", [payload]
+    )
+    fine = insert(database, "plan_requests", telegram_id=2)
+
+    rows = {row["id"]: row for row in planner.call("claim_plan_requests", 10)}
+
+    assert json.loads(rows.pop(fine)["request"])["telegram_id"] == 2
+    (poisoned,) = rows.values()
+    assert poisoned["attempt"] == 1
+    assert len(poisoned["request"]) <= 1024 * 1024
+
+
+def test_a_column_of_raw_json_spoils_no_other(own: Connection, db: str) -> None:
+    """A column of type json keeps what jsonb does not take."""
+    own.execute(
+        "create table drafts (id bigint primary key, payload json);"
+        " select bridge.make_request_table('drafts', array['payload']);"
+        " insert into drafts (id, telegram_id, payload) values"
+        ' (1, 1, \'{"lead_name": "\\u0000"}\'), (2, 2, \'{"a": 1e999999}\'),'
+        ' (3, 3, \'{"lead_name": "Ann"}\')'
+    )
+
+    with Worker(db, "drafts") as worker:
+        rows = worker.call("claim_drafts", 10)
+
+    assert [row["id"] for row in rows] == [1, 2, 3]
+    assert json.loads(rows[2]["request"])["lead_name"] == "Ann"
+
+
+@pytest.mark.parametrize(
+    "columns",
+    [
+        {"created_at": "infinity"},
+        {"created_at": "-infinity"},
+        {"retry_at": "infinity"},
+        {"attempt": 2**31 - 1},
+        {"status": "processing", "claimed_at": "infinity", "attempt": 1},
+        {"status": "processing", "claimed_at": "2026-01-01"},
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("table", TABLES)
+def test_times_and_counts_that_a_claim_cannot_reckon_with_are_refused(
+    database: Connection, table: str, columns: dict[str, object]
+) -> None:
+    """Also from the service: one such row would spoil the claim of all."""
+    with pytest.raises(psycopg.errors.CheckViolation):
+        insert(database, table, **columns)
+
+
+@pytest.mark.parametrize("table", TABLES)
+def test_a_claim_from_the_future_is_nobodys(
+    database: Connection, worker: Worker, planner: Worker, table: str
+) -> None:
+    """Its lease would never end."""
+    insert(database, table, status="processing", claimed_at="9999-01-01", attempt=1)
+
+    swept = (worker if table == "tma_events" else planner).recover()
+
+    assert swept["returned"] == 1

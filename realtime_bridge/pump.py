@@ -84,11 +84,11 @@ class Observer(Protocol[RowIn, ResultIn]):
     def woken(self, lane: str, source: str) -> None:
         """Something rang: changes, broadcast or ready."""
 
-    def claimed(self, lane: str, rows: Sequence[RowIn], source: str) -> None:
-        """These rows are ours now; `source` is what led to the claim.
+    def claimed(self, lane: str, rows: Sequence[RowIn], source: str, begun: float) -> None:
+        """These rows are ours now; `source` is what led to the claim, which was `begun` then.
 
-        It is "sweep" for rows that a sweep found although the lane had nothing to do: if they
-        had waited, nobody had rung for them.
+        `begun` is a moment of the pump's clock. The source is "sweep" for rows that a sweep found
+        although the lane had nothing to do.
         """
 
     def settled(self, lane: str, row: RowIn, outcome: ResultIn, laps: Laps, *, held: bool) -> None:
@@ -285,6 +285,7 @@ class Pump(Generic[Row, Result]):
         if wanted <= 0:
             self._more = True  # the next row that finishes asks again
             return False
+        begun = self._clock()
         try:
             rows = await self._queue.claim(wanted)
         except BaseException:
@@ -294,7 +295,7 @@ class Pump(Generic[Row, Result]):
             await self._hand_back(rows)
             return True
         if rows:
-            self._observer.claimed(self.lane, rows, source)
+            self._observer.claimed(self.lane, rows, source, begun)
         elif self._rang:
             self._look_ahead()
         for row in rows:

@@ -42,8 +42,6 @@ EVENTS = "tma_events"
 PURGE_EVERY_SECONDS = 3600.0
 PURGE_PAUSE_SECONDS = 1.0
 PURGE_BATCH = 1000
-# A row that waited less may have been inserted while its bell was still on the way.
-MISSED_SECONDS = 2.0
 
 
 class _StoppedEarly(Exception):  # noqa: N818 - not an error: stop() came during the start
@@ -330,20 +328,15 @@ class Bridge:
         healthy = self._doorbell is not None and self._doorbell.status.healthy
         return self.settings.sweep_interval if healthy else self.settings.fallback_poll_interval
 
-    def missed(self, lane: str, rows: Sequence[TmaEvent | Request]) -> None:
-        """A sweep found rows that the doorbell should have rung for: tell it."""
-        doorbell = self._doorbell
-        if doorbell is None or not doorbell.status.healthy:
-            return
-        unheard = [
-            row
-            for row in rows
-            if row.attempt == 1
-            and (isinstance(row, Request) or row.deliver_after <= row.created_at)
-            and row.waited_seconds >= MISSED_SECONDS
-        ]
-        if unheard:
-            doorbell.missed(lane, len(unheard))
+    def expect_rings(self, lane: str, rows: Sequence[TmaEvent | Request], begun: float) -> None:
+        """Tell the doorbell which of these rows, whose claim was `begun` then, rang it.
+
+        Their age is the database's word of a moment after `begun`, so none was inserted earlier
+        than this says.
+        """
+        inserted = [begun - row.waited_seconds for row in rows if rang_at_insert(row)]
+        if self._doorbell is not None and inserted:
+            self._doorbell.expect(lane, inserted)
 
     @asynccontextmanager
     async def _the_bot(self) -> "AsyncIterator[Bot]":
@@ -465,10 +458,19 @@ class _Watch(Telemetry):
         super().__init__(metrics, failure_of)
         self._bridge = bridge
 
-    def claimed(self, lane: str, rows: Any, source: str) -> None:
-        super().claimed(lane, rows, source)
-        if source == "sweep":
-            self._bridge.missed(lane, rows)
+    def claimed(self, lane: str, rows: Any, source: str, begun: float) -> None:
+        super().claimed(lane, rows, source, begun)
+        self._bridge.expect_rings(lane, rows, begun)
+
+
+def rang_at_insert(row: TmaEvent | Request) -> bool:
+    """Whether this row, now claimed, must have rung the bells when it was inserted.
+
+    Not one that was scheduled, nor one that comes back: its bell is another one, or none. A row
+    that says it is of the future is no witness.
+    """
+    due = isinstance(row, Request) or row.deliver_after <= row.created_at
+    return due and row.attempt == 1 and row.retries == 0 and row.waited_seconds >= 0
 
 
 class _DoorbellWatch:

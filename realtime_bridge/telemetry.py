@@ -159,7 +159,13 @@ class Telemetry:
         """Count a ring."""
         self._metrics.wakeups.labels(lane, source).inc()
 
-    def claimed(self, lane: str, rows: Sequence[Any], source: str) -> None:
+    def claimed(
+        self,
+        lane: str,
+        rows: Sequence[Any],
+        source: str,
+        begun: float,  # noqa: ARG002 - for those who listen to bells
+    ) -> None:
         """Count claimed rows and how long they waited."""
         self._metrics.claims.labels(lane, source).inc(len(rows))
         for row in rows:

@@ -31,14 +31,14 @@ class MarkingWatch(service._Watch):  # noqa: SLF001 - a look inside
             self.rang, self.source = time.time(), source
         super().woken(lane, source)
 
-    def claimed(self, lane: str, rows: Any, source: str) -> None:
+    def claimed(self, lane: str, rows: Any, source: str, begun: float) -> None:
         """Note when rows were ours."""
         now = time.time()
         if rows:
             for row in rows:
                 marks[row.telegram_id] = {"rang": self.rang, "claimed": now, "by": source}
             self.rang = 0.0
-        super().claimed(lane, rows, source)
+        super().claimed(lane, rows, source, begun)
 
     def settled(self, lane: str, row: Any, outcome: Any, laps: Any, *, held: bool) -> None:
         """Note how long each stage took."""

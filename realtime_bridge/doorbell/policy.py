@@ -1,7 +1,7 @@
 """What the doorbell decides: values in, a decision out, nothing touched."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from math import inf
 from typing import Any, Literal
@@ -12,8 +12,8 @@ Mode = Literal["both", "changes", "broadcast"]
 class Bell(StrEnum):
     """The two ways in which the server can say that there is work."""
 
-    CHANGES = "changes"  # Postgres Changes: a frame a row, from the WAL; works everywhere
-    BROADCAST = "broadcast"  # sent by the table's trigger: a frame a statement, at once
+    CHANGES = "changes"  # Postgres Changes of bridge.bells, read from the WAL; works everywhere
+    BROADCAST = "broadcast"  # sent by the same trigger at the same time, and there at once
 
 
 class BellState(StrEnum):
@@ -22,6 +22,7 @@ class BellState(StrEnum):
     OFF = "off"  # not asked for
     DOWN = "down"  # not connected, or not ready yet
     READY = "ready"  # the server says that it will ring, and nothing speaks against it
+    AWAY = "away"  # the server says so, but the database that it listens to is or was away
     DEAF = "deaf"  # the server says so, but it kept silent twice; until it rings it does not count
     REFUSED = "refused"  # the server will not ring this one; it is asked again from time to time
 
@@ -37,8 +38,9 @@ class Reason(StrEnum):
     CLOSED = "closed"  # the channel was closed while the connection stayed
     FROZEN = "frozen"  # a ping was not answered
     STUCK = "stuck"  # the library stopped reading or beating while the connection stayed
-    DEAF = "deaf"  # rows were found for which nothing had rung
-    SILENT = "silent"  # one bell kept silent while the other rang
+    DEAF = "deaf"  # rows were claimed for which a bell had not rung
+    AWAY = "away"  # the database was away: what listens to it for us may have given up
+    SLOW = "slow"  # no answer yet: perhaps another connection gets one sooner
     RETRY = "retry"  # time to ask again for a bell that was refused or deaf
     REFRESH = "refresh"  # old enough: an idle connection may have gone deaf unnoticed
     INTERNAL = "internal"  # a bug of ours
@@ -54,23 +56,30 @@ class Refusal(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How patient the doorbell is; seconds, unless a name says rows or rings."""
+    """How patient the doorbell is, in seconds."""
 
     reply: float = 10.0  # for the connection, and for the join (errors are held back for 5 s)
     ready: float = 30.0  # from dialling until a bell is ready (a cold server needs 3 more)
+    hedge: float = 2.5  # for the reply to the join, before another connection is tried as well
     steady: float = 5.0  # of being ready, after which the pauses between failures start anew
+    longest_pause: float = 3.0  # between two tries while the server is away
+    refused_pause: float = 20.0  # the same where the server is there and says no
     look_every: float = 1.0  # between looks at what the library keeps to itself
+    nap: float = 0.5  # a look that comes so much too late: we slept, and rings wait to be read
     ping_every: float = 10.0
     pong: float = 10.0
     close: float = 1.0  # for a polite goodbye to a server that may be gone
-    deaf_rows: int = 3  # found by the sweep, with no ring since
-    deaf_grace: float = 2.0  # a ring may come this much later than the sweep that found the row
-    silent_rings: int = 10  # of the other bell
-    ring_gap: float = 1.0  # rings closer together than this count as one
+    skew: float = 5.0  # a row may say that it is so much younger than it is (a clock that was set)
+    patience: float = 1.5  # after its claim a row's ring may still come (changes are polled)
+    late: float = 5.0  # the same for one bell, while another one rings
+    deaf_after: float = 10.0  # a bell that was renewed for its silence gets this long
     token_margin: float = 60.0  # before a key expires, look for another one
     token_warning: float = 86_400.0  # say so when a key has less left than this
     token_pause: float = 10.0  # between two tries to change to another key
-    ask_again: float = 300.0  # for a bell that was refused or is deaf
+    ask_first: float = 5.0  # before a refused bell is asked for again; then twice as long, ...
+    ask_again: float = 60.0  # ... but never longer than this
+    back: float = 5.0  # after the database came back, for the server to find it again
+    away_long: float = 60.0  # without a database the server gives up listening after about 80
     refresh: float = 3600.0  # age at which a connection is replaced
 
 
@@ -92,23 +101,40 @@ class Trouble:
 
 
 @dataclass(frozen=True, slots=True)
+class Request:
+    """Somebody asked for a connection newer than this one."""
+
+    reason: Reason
+    age: float  # seconds
+    pause: float  # between two tries
+
+
+@dataclass(frozen=True, slots=True)
 class View:
     """One connection as it looks at one moment."""
 
     age: float  # seconds since it was begun
     wish: Wish
     wanted: frozenset[Bell]  # what the user asked for; the wish may have been narrowed
+    joined: bool = False  # the server has answered
     ready: frozenset[Bell] = frozenset()
     refused: frozenset[Bell] = frozenset()
     deaf: frozenset[Bell] = frozenset()
-    suspect: frozenset[Bell] = frozenset()  # rebuilt for their sake, and not heard since
-    silent: frozenset[Bell] = frozenset()  # while the other one rang
+    unheard: Mapping[Bell, float] = field(default_factory=dict)  # seconds since the claim of a row
+    suspect: frozenset[Bell] = frozenset()  # were renewed for this silence, and are silent still
+    doubted: float = inf  # seconds since a successor was last begun because of silence
     trouble: Trouble | None = None
-    missed_rows: int = 0
     better_key: bool = False  # the key in use expires soon, and there is another one
+    requested: Request | None = None
     asked: float = 0.0  # seconds since everything wanted was last asked for
+    ask_after: float = inf  # seconds after which to do so again
     tried: float = inf  # seconds since a successor was last begun
     renewing: bool = False  # a successor is on its way
+
+    @property
+    def trusted(self) -> frozenset[Bell]:
+        """The bells that count."""
+        return self.ready - self.deaf
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,6 +236,18 @@ def trouble_of(error: Mapping[str, Any]) -> Trouble:
     return Trouble(Reason.CLOSED, text)
 
 
+def longest_pause(trouble: Trouble, limits: Limits) -> float:
+    """Say how long the pause after this trouble may grow.
+
+    A server that is away is tried often: to find it the moment it is back costs little. One that
+    is there and says no is not: what helps is a key, a right or a quota, and those who change
+    them can tell (see Doorbell.renew).
+    """
+    limited = "RateLimitReached" in trouble.text
+    no = trouble.reason is Reason.TOKEN or trouble.refusal is not None or limited
+    return limits.refused_pause if no else limits.longest_pause
+
+
 def decide(view: View, limits: Limits) -> Action:
     """Say what to do with a connection; the first line that holds counts.
 
@@ -217,9 +255,11 @@ def decide(view: View, limits: Limits) -> Action:
     |---|---|
     | something went wrong | Replace |
     | nothing is ready in time | Replace |
+    | the join is not answered soon | Renew: perhaps another connection is quicker |
     | one bell is ready and the other has not been in time | GiveUp on that one |
-    | the sweep found rows that nothing rang for | Replace; the second time running Distrust |
-    | one bell is silent while the other rings | Renew; the second time running Distrust |
+    | a row was claimed, and a bell has not rung since its insert | Renew |
+    | the same again, soon after that, for longer | Distrust |
+    | somebody asked for a new connection | Renew, asking for all |
     | the key expires soon and there is another | Renew |
     | a wanted bell is refused or deaf, and it is time to ask again | Renew, asking for all |
     | the connection is old | Renew |
@@ -227,38 +267,47 @@ def decide(view: View, limits: Limits) -> Action:
     if view.trouble:
         return Replace(view.trouble)
     if not view.ready:
-        late = view.age >= limits.ready
-        text = f"not ready after {limits.ready:g} s"
-        return Replace(Trouble(Reason.NOT_READY, text)) if late else Keep()
+        return _unready(view, limits)
     unanswered = view.wish.bells - view.ready - view.refused
     if unanswered and view.age >= limits.ready:
         return GiveUp(unanswered)
-    return _distrust(view, limits) or _renewal(view, limits) or Keep()
+    if view.renewing:
+        return Keep()
+    return _deafness(view, limits) or _renewal(view, limits) or Keep()
 
 
-def _distrust(view: View, limits: Limits) -> Action | None:
-    trusted = view.ready - view.deaf
-    if view.missed_rows >= limits.deaf_rows and trusted:
-        if trusted <= view.suspect:
-            return Distrust(trusted)
-        text = f"{view.missed_rows} rows were there and nothing rang"
-        return Replace(Trouble(Reason.DEAF, text))
-    silent = view.silent & trusted & view.suspect
-    return Distrust(silent) if silent else None
+def _unready(view: View, limits: Limits) -> Action:
+    if view.age >= limits.ready:
+        return Replace(Trouble(Reason.NOT_READY, f"not ready after {limits.ready:g} s"))
+    slow = not view.joined and min(view.age, view.tried) >= limits.hedge
+    return Renew(Reason.SLOW) if slow and not view.renewing else Keep()
+
+
+def _deafness(view: View, limits: Limits) -> Action | None:
+    """Judge bells that should have rung.
+
+    Silence of all bells delays rows, and is believed sooner than that of one bell, which may just
+    be late. A renewal that is a minute old has been paid off: it may be tried again.
+    """
+    silent = {bell: view.unheard[bell] for bell in view.trusted & view.unheard.keys()}
+    renewed = view.suspect if view.doubted >= limits.ask_again else frozenset(silent)
+    deaf = frozenset(b for b, s in silent.items() if s >= limits.deaf_after and b in renewed)
+    if deaf:
+        return Distrust(deaf)
+    patience = limits.patience if silent.keys() == view.trusted else limits.late
+    missed = frozenset(b for b, s in silent.items() if s >= patience and b not in renewed)
+    return Renew(Reason.DEAF, suspect=missed) if missed else None
 
 
 def _renewal(view: View, limits: Limits) -> Renew | None:
-    if view.renewing:
-        return None
+    request = view.requested
+    if request and (view.tried > request.age or view.tried >= request.pause):
+        return Renew(request.reason, everything=True)
     if view.better_key and view.tried >= limits.token_pause:
         return Renew(Reason.TOKEN)
-    rested = view.tried >= limits.ask_again
-    silent = view.silent & (view.ready - view.deaf)
-    if silent and rested:
-        return Renew(Reason.SILENT, suspect=silent)
-    lacking = view.wanted - (view.ready - view.deaf)
-    if lacking and view.asked >= limits.ask_again:
+    on_its_way = view.wish.bells - view.ready - view.refused
+    if view.wanted - view.trusted - on_its_way and view.asked >= view.ask_after:
         return Renew(Reason.RETRY, everything=True)
-    if view.age >= limits.refresh and rested:
+    if view.age >= limits.refresh and view.tried >= limits.ask_again:
         return Renew(Reason.REFRESH)
     return None

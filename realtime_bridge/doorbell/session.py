@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import quote_plus
 
@@ -17,10 +17,10 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.protocol import State
 
 from realtime_bridge.doorbell.policy import Bell, Limits, Reason, Trouble, Wish, trouble_of
-from realtime_bridge.doorbell.trust import Hearing
 from realtime_bridge.tokens import claims_of
 
-EVENT = "rows"  # the broadcast event that the tables' triggers send
+EVENT = "rows"  # the broadcast event that bridge.ring() sends
+BELLS = ("bridge", "bells")  # the schema and table into which it inserts a row
 UNAUTHORIZED = frozenset({401, 403})
 TEXT_LIMIT = 300  # characters of a server's error that are worth keeping
 
@@ -39,7 +39,6 @@ class Session:
         *,
         url: str,
         topic: str,
-        tables: Sequence[str],
         key: Callable[[], str],
         api_key: str | None,
         limits: Limits,
@@ -52,12 +51,11 @@ class Session:
         self.begun = clock()
         self.key: str | None = None  # the key in use, once it was read
         self.ready: frozenset[Bell] = frozenset()
-        self.hearing = Hearing(limits.ring_gap)
+        self.joined = False
         self._ready_since: float | None = None
         self._trouble: Trouble | None = None
         self._url = url
         self._topic = topic
-        self._tables = tables
         self._read_key = key
         self._api_key = api_key
         self._limits = limits
@@ -131,13 +129,14 @@ class Session:
         )
         if Bell.CHANGES in self.wish.bells:
             channel.on_system(lambda message: self._on_system(message.extension))
-            for table in self._tables:
-                channel.on_postgres_changes(
-                    RealtimePostgresChangesListenEvent.Insert,
-                    self._on_change,
-                    table=table,
-                    select=["id"],  # a doorbell needs no more, and large rows lose columns anyway
-                )
+            schema, table = BELLS
+            channel.on_postgres_changes(
+                RealtimePostgresChangesListenEvent.Insert,
+                self._on_change,
+                schema=schema,
+                table=table,
+                select=["table_name"],
+            )
         if Bell.BROADCAST in self.wish.bells:
             channel.on_broadcast(EVENT, self._on_broadcast)
         return _Library(client, channel)
@@ -147,18 +146,20 @@ class Session:
         socket = library.socket
         while socket:
             await asyncio.sleep(self._limits.ping_every)
-            try:
-                async with asyncio.timeout(self._limits.pong):
-                    await (await socket.ping())
-            except TimeoutError:
+            pong = asyncio.ensure_future(await socket.ping())
+            # Not a timeout, which would win over a pong that came while we slept ourselves.
+            await asyncio.wait({pong}, timeout=self._limits.pong)
+            if not pong.done():
                 text = f"a ping was not answered within {self._limits.pong:g} s"
                 self._note(Trouble(Reason.FROZEN, text))
                 return
+            await pong
 
     def _on_state(self, state: RealtimeSubscribeStates, error: Exception | None) -> None:
         match state:
             case RealtimeSubscribeStates.SUBSCRIBED:
                 # The reply to the join: broadcasts come from now on. Changes need one more word.
+                self.joined = True
                 self._now_ready(Bell.BROADCAST)
             case RealtimeSubscribeStates.TIMED_OUT:
                 text = f"no reply to the join within {self._limits.reply:g} s"
@@ -173,21 +174,16 @@ class Session:
             self._now_ready(Bell.CHANGES)
 
     def _on_change(self, payload: Mapping[str, Any]) -> None:
-        self._hear(Bell.CHANGES, payload["data"]["table"])
+        self._rang(Bell.CHANGES, _text_in(payload["data"].get("record"), "table_name"))
 
     def _on_broadcast(self, payload: Mapping[str, Any]) -> None:
-        table = payload["payload"].get("table")
-        self._hear(Bell.BROADCAST, table if isinstance(table, str) else None)
+        self._rang(Bell.BROADCAST, _text_in(payload["payload"], "table"))
 
     def _now_ready(self, bell: Bell) -> None:
         self.ready |= {bell} & self.wish.bells
         if self.ready and self._ready_since is None:
             self._ready_since = self._clock()
         self._stir()
-
-    def _hear(self, bell: Bell, table: str | None) -> None:
-        self.hearing.rang(bell, self._clock())
-        self._rang(bell, table)
 
     def _note(self, trouble: Trouble | None) -> None:
         if trouble and not self._trouble:
@@ -286,6 +282,12 @@ class _Library:
             )
             if task
         ]
+
+
+def _text_in(record: object, name: str) -> str | None:
+    """Read one text out of what a ring carries; a ring that carries anything else is one, too."""
+    value = record.get(name) if isinstance(record, Mapping) else None
+    return value if isinstance(value, str) else None
 
 
 def _object(text: str) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from websockets.http11 import Request, Response
 
 UNABLE = (
     "Unable to subscribe to changes with given parameters. Please check Realtime is enabled for "
-    "the given connect parameters: [event: INSERT, schema: public, table: tma_events, "
+    "the given connect parameters: [event: INSERT, schema: bridge, table: bells, "
     "filters: [], select: nil]"
 )
 UNAUTHORIZED = "Unauthorized: You do not have permissions to read from this Channel topic: tma_bell"
@@ -73,15 +73,18 @@ class Channel:
         await self.send("phx_error", {}, self.ref)
 
     async def change(self, table: str = "tma_events") -> None:
-        """Ring as Postgres Changes do: one frame for one inserted row."""
-        ids = [42112121 + n for n, b in enumerate(self.bindings) if b["table"] == table]
-        data = {
-            "table": table,
+        """Ring as Postgres Changes do: one frame for the row that one ring inserts."""
+        await self.change_of({"id": 1, "table_name": table})
+
+    async def change_of(self, record: Any) -> None:
+        """Tell of a row of bridge.bells that may look like anything."""
+        bells = {"schema": "bridge", "table": "bells"}
+        ids = [42112121 + n for n, b in enumerate(self.bindings) if b | bells == b]
+        data = bells | {
             "type": "INSERT",
-            "record": {"id": 1},
-            "columns": [{"name": "id", "type": "int8"}],
+            "record": record,
+            "columns": [{"name": "id", "type": "int8"}, {"name": "table_name", "type": "text"}],
             "errors": None,
-            "schema": "public",
             "commit_timestamp": "2026-11-22T04:13:24.137Z",
         }
         if ids:

@@ -59,8 +59,12 @@ async def test_the_subscription_is_one_private_channel(
             "presence": {"key": "", "enabled": False},
             "private": True,
             "postgres_changes": [
-                {"event": "INSERT", "schema": "public", "table": table, "select": ["id"]}
-                for table in ("tma_events", "plan_requests")
+                {
+                    "event": "INSERT",
+                    "schema": "bridge",
+                    "table": "bells",
+                    "select": ["table_name"],
+                }
             ],
         },
         "access_token": JWT,

@@ -1,195 +1,248 @@
-"""Joined, heartbeats answered, and no ring: the sweep or the other bell tells."""
+"""Joined, heartbeats answered, and no ring: the rows that are claimed tell. In virtual time."""
 
-from collections.abc import Callable
+import asyncio
+from math import inf
 
-from structlog.testing import capture_logs
+import pytest
 
 from realtime_bridge.doorbell import Bell, Reason
-from tests.doorbell.scripted import ScriptedRealtime
-from tests.doorbell.visitor import Visitor, until
+from tests.doorbell.town import LIMITS, SWEEP, Town, live, now, until
 
-Visit = Callable[..., Visitor]
-
-
-async def test_rows_that_nothing_rang_for_rebuild_the_client(
-    server: ScriptedRealtime, visit: Visit
-) -> None:
-    """Past the threshold, rows that the sweep found first are taken for deafness."""
-    visitor = visit()
-    await visitor.ready()
-
-    visitor.doorbell.missed("tma_events", 1)
-    visitor.doorbell.missed("tma_events", 2)
-    await visitor.rebuilt(Reason.DEAF)
-    await visitor.ready()
-
-    assert ("down", Reason.DEAF) in visitor.told.all
-    assert visitor.doorbell.status.last_error == "3 rows were there and nothing rang"
-    assert visitor.rings.count("ready") == 4
-    await until(lambda: len(server.sockets) == 1)
+BROKEN = ("doorbell_silent", "doorbell_renewing", "doorbell_deaf")
+TRAFFIC = pytest.mark.parametrize(
+    ("every", "busy"),
+    [(60.0, False), (1.0, False), (1.0, True), (0.01, True)],
+    ids=["1/min", "1/s", "1/s, all claimed as backlog", "100/s"],
+)
+# Long enough for a few rows, and no longer: a hundred rows a second are work for the tests, too.
+BEFORE, AFTER = 1.1, 4.0
+# A row is known when it is claimed; then its ring has its time, and the doorbell looks once.
+SOON = SWEEP + LIMITS.patience + LIMITS.look_every + 0.1
 
 
-async def test_a_doorbell_deaf_again_is_not_called_healthy(
-    server: ScriptedRealtime, visit: Visit
-) -> None:
-    """If building anew did not help, nothing counts as ready until it rings."""
-    visitor = visit()
-    await visitor.ready()
+@TRAFFIC
+def test_a_poller_that_died_is_noticed_and_healed(*, every: float, busy: bool) -> None:
+    """The changes bell alone, dead on its connection only: renewed beside it, and it rings."""
 
-    visitor.doorbell.missed("tma_events", 3)
-    await visitor.rebuilt(Reason.DEAF)
-    await visitor.ready()
-    visitor.doorbell.missed("tma_events", 3)
-    await until(lambda: not visitor.doorbell.healthy)
-    deaf = [visitor.state(bell) for bell in Bell]
-    visitor.doorbell.missed("tma_events", 100)  # nobody claims to hear: no news
-    await server.channel.broadcast()
-    await visitor.ready(Bell.BROADCAST)
+    async def story(town: Town) -> None:
+        await town.insert_every(every, seconds=max(12.0, BEFORE * every))
+        town.deafen(Bell.CHANGES)
+        first_row = now()
+        inserting = asyncio.create_task(town.insert_every(every, seconds=max(60.0, AFTER * every)))
+        noticed = await until(lambda: town.reasons, within=40.0)
+        await inserting
 
-    assert deaf == ["deaf", "deaf"]
-    assert visitor.told.all.count(("down", Reason.DEAF)) == 2
-    assert {("deaf", bell) for bell in Bell} <= set(visitor.told.all)
-    assert visitor.reasons == [Reason.DEAF], "a second rebuild at once would not help either"
-    assert visitor.told.all[-1] == ("ready", Bell.BROADCAST)
-    assert visitor.state(Bell.CHANGES) == "deaf"
+        assert noticed - first_row <= (10.0 if busy else SOON)
+        assert town.state(Bell.CHANGES) == "ready"
+
+    town = live(story, mode="changes", busy=busy)
+
+    assert town.reasons == [Reason.DEAF]
+    assert [line["event"] for line in town.lines(*BROKEN)] == list(BROKEN[:2])
+    assert not [told for told in town.told.all if told[0] in {"down", "deaf"}]
+    (line,) = town.lines("doorbell_silent")
+    assert (line["bell"], line["table"], line["other_bell"]) == (
+        "changes",
+        "tma_events",
+        "not there",
+    )
+    assert line["rows"] >= 1
+    assert line["last_ring_s_ago"] <= line["first_row_s_ago"] + LIMITS.skew + max(every, 1.0)
 
 
-async def test_a_deaf_doorbell_is_rebuilt_from_time_to_time(
-    server: ScriptedRealtime, visit: Visit
-) -> None:
+@TRAFFIC
+@pytest.mark.parametrize("dead", Bell)
+def test_a_bell_that_stays_dead_does_not_count(*, every: float, busy: bool, dead: Bell) -> None:
+    """One of two bells dead for good: noticed in time, then deaf until it rings."""
+
+    async def story(town: Town) -> None:
+        await town.insert_every(every, seconds=max(12.0, BEFORE * every))
+        town.latency[dead] = inf
+        first_row = now()
+        inserting = asyncio.create_task(town.insert_every(every, seconds=max(60.0, AFTER * every)))
+        noticed = await until(lambda: town.lines("doorbell_silent"), within=60.0)
+        await until(lambda: town.state(dead) == "deaf", within=200.0)
+        deaf = now()
+        await inserting
+        healthy = town.doorbell.healthy
+        town.latency[dead] = 0.1
+        await town.insert_every(1.0, seconds=3.0)
+
+        assert noticed - first_row <= 12.5
+        assert deaf - first_row <= (2.5 if every > 1 else 0.5) * 60.0
+        assert healthy, "the other bell rings"
+        assert town.state(dead) == "ready"
+
+    town = live(story, busy=busy)
+
+    (line,) = town.lines("doorbell_deaf")
+    assert (line["log_level"], line["bell"], line["other_bell"]) == ("error", dead.value, "rang")
+    assert "the other bell rang" in line["hint"]
+    assert ("deaf", dead) in town.told.all
+    assert town.told.all[-1] == ("ready", dead)
+    assert not [told for told in town.told.all if told[0] == "down"]
+    assert max(town.pickups) < 1.5
+
+
+def test_a_table_that_rings_nothing_makes_the_bridge_poll() -> None:
+    """No trigger on the table: both bells are renewed once, then neither counts."""
+
+    async def story(town: Town) -> None:
+        for _ in range(4):
+            town.insert(rings=False)
+            await asyncio.sleep(SWEEP)
+        polled = town.doorbell.healthy
+        town.ring()
+        await asyncio.sleep(1.0)
+
+        assert not polled
+        assert town.doorbell.healthy
+
+    town = live(story)
+
+    assert ("down", Reason.DEAF) in town.told.all
+    assert town.reasons[0] is Reason.DEAF
+    assert {line["bell"] for line in town.lines("doorbell_deaf")} == set(Bell)
+    for line in town.lines("doorbell_deaf"):
+        assert line["other_bell"] == "silent"
+        assert "trigger of tma_events" in line["hint"]
+
+
+def test_a_table_without_a_trigger_is_told_from_one_with() -> None:
+    """Rings for one table say nothing for another; the hint names the one that is silent."""
+
+    async def story(town: Town) -> None:
+        for _ in range(130):
+            town.ring()
+            town.doorbell.expect("plan_requests", [now()])
+            await asyncio.sleep(1.0)
+
+    town = live(story, tables=("tma_events", "plan_requests"))
+
+    lines = town.lines("doorbell_deaf")
+    assert {line["table"] for line in lines} == {"plan_requests"}
+    assert all("rang for another table" in line["hint"] for line in lines)
+    assert len(lines) == 2, "once for each bell"
+
+
+async def thousand_scheduled(town: Town) -> None:
+    """Rows due in more than a minute ring nothing; those due sooner ring."""
+    for number in range(1000):
+        town.insert(due=False, rings=number % 20 == 0)
+        await asyncio.sleep(0.05)
+
+
+async def flood(town: Town) -> None:
+    """One statement of 10,000 rows rings once; the changes are late by some seconds."""
+    town.latency[Bell.CHANGES] = 7.0
+    for _ in range(10_000):
+        town.insert(rings=False)
+    town.ring()
+    await town.insert_every(1.0, seconds=30.0)
+    town.latency[Bell.CHANGES] = 0.5
+    await town.insert_every(1.0, seconds=30.0)
+
+
+async def rings_without_rows(town: Town) -> None:
+    """Releases, retries of an operator and probes of `check` ring for nothing that is fresh."""
+    for _ in range(100):
+        town.ring()
+        await asyncio.sleep(0.5)
+
+
+async def long_transactions(town: Town) -> None:
+    """A row of an old transaction is committed right before a sweep finds it."""
+    for _ in range(8):
+        await asyncio.sleep(40.3)
+        town.insert(age=20.0)
+        town.sweep()
+
+
+async def clock_ahead(town: Town) -> None:
+    """Rows whose writer set `created_at` by a clock of its own, two seconds ahead."""
+    for _ in range(5):
+        town.ring()
+        await asyncio.sleep(3.0)
+        town.insert(age=1.0, rings=False)
+        town.sweep()
+        await asyncio.sleep(12.0)
+
+
+async def frozen_replica(town: Town) -> None:
+    """The process sleeps for 20 s (SIGSTOP) while rings are on their way to it."""
+    for _ in range(5):
+        await asyncio.sleep(40.3)
+        town.insert()
+        town.sweep()
+        await asyncio.sleep(0.1)
+        asyncio.get_running_loop()._now += 20.0
+
+
+async def nobody_was_ready(town: Town) -> None:
+    """Rows inserted while the server was away are found by others than the bells."""
+    await town.server.kill()
+    await town.insert_every(1.0, seconds=20.0)
+    await town.server.start()
+    await town.ready()
+    town.sweep()
+    await asyncio.sleep(20.0)
+    town.logs[:] = [line for line in town.logs if line["event"] != "doorbell_lost"]
+
+
+async def steady(town: Town) -> None:
+    """A hundred rows a second, all of them heard."""
+    await town.insert_every(0.01, seconds=10.0)
+
+
+@pytest.mark.parametrize("mode", ["both", "changes"])
+@pytest.mark.parametrize(
+    "story",
+    [
+        thousand_scheduled,
+        flood,
+        rings_without_rows,
+        long_transactions,
+        clock_ahead,
+        frozen_replica,
+        nobody_was_ready,
+        steady,
+    ],
+    ids=lambda story: story.__name__,
+)
+def test_no_false_alarm(story, mode) -> None:
+    """What looks like silence and is none is not taken for it."""
+    town = live(story, mode=mode)
+
+    assert town.alarms == []
+    assert Reason.DEAF not in town.reasons
+    assert town.doorbell.status.last_error is None or story is nobody_was_ready
+
+
+def test_rings_that_are_seconds_late_are_rings() -> None:
+    """The changes bell alone, late by eighteen seconds: renewed perhaps, never called deaf."""
+
+    async def story(town: Town) -> None:
+        await town.insert_every(1.0, seconds=10.0)
+        town.latency[Bell.CHANGES] = 18.0
+        await town.insert_every(1.0, seconds=120.0)
+
+    town = live(story, mode="changes", busy=True)
+
+    assert not town.lines("doorbell_deaf")
+    assert len(town.lines("doorbell_silent")) <= 1
+
+
+def test_a_deaf_bell_is_asked_for_again_every_minute() -> None:
     """What did not help at once may help later; it is ready again only when it has rung."""
-    visitor = visit(limits={"ask_again": 0.2})
-    visitor.expected_reads = 2  # one more may be on its way in the end
-    await visitor.ready()
-    visitor.doorbell.missed("tma_events", 3)
-    await visitor.rebuilt(Reason.DEAF)
-    await visitor.ready()
-    visitor.doorbell.missed("tma_events", 3)
 
-    await visitor.rebuilt(Reason.RETRY, times=2)
-    unproven = visitor.doorbell.healthy
-    announced = [what for what in visitor.told.all if what[0] == "ready"]
-    await server.channel.change()
-    await server.channel.broadcast()
-    await visitor.ready()
+    async def story(town: Town) -> None:
+        town.latency[Bell.CHANGES] = inf
+        await town.insert_every(1.0, seconds=60.0)
+        joins = len(town.server.joins)
+        await asyncio.sleep(600.0)
+        again = len(town.server.joins) - joins
 
-    assert not unproven
-    assert len(announced) == 4, "two bells, twice: not again until they rang"
+        assert town.state(Bell.CHANGES) == "deaf"
+        assert 10 <= again <= 13
 
-
-async def test_rows_found_while_nothing_is_ready_are_no_misses(
-    server: ScriptedRealtime, visit: Visit
-) -> None:
-    """Who does not call itself healthy is not deaf when it does not ring."""
-    visitor = visit()
-    visitor.doorbell.missed("tma_events", 100)
-    await visitor.ready()
-
-    looks = await look_often(visitor, seconds=0.2)
-
-    assert looks
-    assert visitor.reasons == []
-
-
-async def test_a_late_ring_takes_the_report_back(server: ScriptedRealtime, visit: Visit) -> None:
-    """A sweep that was a moment faster than the bell is not taken for deafness."""
-    visitor = visit(limits={"deaf_grace": 0.3})
-    await visitor.ready()
-
-    visitor.doorbell.missed("tma_events", 3)
-    await server.channel.change()
-    await until(lambda: "changes" in visitor.rings)
-    visitor.doorbell.missed("tma_events", 2)
-    looks = await look_often(visitor, seconds=0.5)
-
-    assert looks
-    assert visitor.reasons == []
-
-
-async def test_a_ring_for_one_table_says_nothing_about_another(
-    server: ScriptedRealtime, visit: Visit
-) -> None:
-    """Rows missed in one table are not excused by a ring for the other."""
-    visitor = visit(tables=["tma_events", "plan_requests"], limits={"deaf_grace": 0.3})
-    await visitor.ready()
-
-    visitor.doorbell.missed("plan_requests", 3)
-    await server.channel.change("tma_events")
-    await server.channel.broadcast("tma_events")
-
-    await visitor.rebuilt(Reason.DEAF)
-
-
-async def test_a_silent_bell_is_rebuilt_beside_the_one_that_rings(
-    server: ScriptedRealtime, visit: Visit
-) -> None:
-    """One bell silent while the other rings: rebuilt without a gap, then no longer counted."""
-    visitor = visit(limits={"silent_rings": 5})
-    await visitor.ready()
-    with capture_logs() as logs:
-        await ring(server, visitor, Bell.BROADCAST, times=5)
-        await visitor.rebuilt(Reason.SILENT)
-        again = [visitor.state(bell) for bell in Bell]
-        await ring(server, visitor, Bell.BROADCAST, times=5)
-        await until(lambda: visitor.state(Bell.CHANGES) == "deaf")
-
-    assert again == ["ready", "ready"], "it gets a second chance"
-    assert not [what for what in visitor.told.all if what[0] == "down"]
-    assert ("deaf", Bell.CHANGES) in visitor.told.all
-    assert visitor.state(Bell.BROADCAST) == "ready"
-    assert [line["log_level"] for line in logs if line["event"] == "doorbell_deaf"] == ["error"]
-
-
-async def test_a_silent_broadcast_is_noticed_as_well(
-    server: ScriptedRealtime, visit: Visit
-) -> None:
-    """A database without the trigger: the broadcast joins and never rings."""
-    visitor = visit(limits={"silent_rings": 5})
-    await visitor.ready()
-
-    await ring(server, visitor, Bell.CHANGES, times=5)
-    await visitor.rebuilt(Reason.SILENT)
-    await ring(server, visitor, Bell.CHANGES, times=5)
-    await until(lambda: visitor.state(Bell.BROADCAST) == "deaf")
-    await server.channel.broadcast()
-    await visitor.ready()
-
-    assert visitor.told.all[-1] == ("ready", Bell.BROADCAST)
-
-
-async def test_a_bulk_insert_is_one_occasion(server: ScriptedRealtime, visit: Visit) -> None:
-    """Many frames of one statement on one bell do not make the other one look silent."""
-    visitor = visit(limits={"silent_rings": 5, "ring_gap": 60.0})
-    await visitor.ready()
-
-    await ring(server, visitor, Bell.CHANGES, times=50)
-    looks = await look_often(visitor, seconds=0.1)
-
-    assert looks
-    assert visitor.reasons == []
-
-
-async def ring(server: ScriptedRealtime, visitor: Visitor, bell: Bell, times: int) -> None:
-    """Ring so many times, and wait until it was heard."""
-    before = visitor.rings.count(bell.value)
-    channel = server.channel
-    for _ in range(times):
-        await (channel.change() if bell is Bell.CHANGES else channel.broadcast())
-    await until(lambda: visitor.rings.count(bell.value) >= before + times)
-
-
-async def look_often(visitor: Visitor, seconds: float) -> int:
-    """Let the supervisor look many times; return how often it did."""
-    looks = 0
-    (session,) = visitor.doorbell._sessions
-    look = session.look
-
-    def counted() -> object:
-        nonlocal looks
-        looks += 1
-        return look()
-
-    session.look = counted
-    wanted = int(seconds / 0.02) // 2
-    await until(lambda: looks >= wanted)
-    return looks
+    live(story)

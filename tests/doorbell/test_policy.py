@@ -2,13 +2,14 @@
 
 import doctest
 from dataclasses import replace
+from types import ModuleType
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from realtime_bridge.doorbell import policy
+from realtime_bridge.doorbell import doorbell, journal, policy
 from realtime_bridge.doorbell.policy import (
     Action,
     Bell,
@@ -20,11 +21,13 @@ from realtime_bridge.doorbell.policy import (
     Refusal,
     Renew,
     Replace,
+    Request,
     Trouble,
     View,
     Wish,
     decide,
     first_wish,
+    longest_pause,
     narrowed,
     trouble_of,
     wanted,
@@ -36,14 +39,20 @@ BOTH = wanted("both")
 CHANGES, BROADCAST = wanted("changes"), wanted("broadcast")
 NONE: frozenset[Bell] = frozenset()
 WELL = View(age=60.0, wish=first_wish(BOTH), wanted=BOTH, ready=BOTH, asked=60.0)
-YOUNG = View(age=1.0, wish=first_wish(BOTH), wanted=BOTH, asked=1.0)
+YOUNG = View(age=1.0, wish=first_wish(BOTH), wanted=BOTH, joined=True, asked=1.0)
+REQUEST = Request(Reason.TOKEN, age=0.5, pause=3.0)
+DIALLING = replace(YOUNG, joined=False)
 LOST = Trouble(Reason.LOST, "gone")
-SHUT = replace(WELL, wish=first_wish(CHANGES), ready=CHANGES, refused=BROADCAST)
+SHUT = replace(WELL, wish=first_wish(CHANGES), ready=CHANGES, refused=BROADCAST, ask_after=60.0)
+# The changes bell has not rung for a row that was claimed so long ago; or neither has.
+LATE, SILENT = {Bell.CHANGES: 5.0}, dict.fromkeys(Bell, 1.5)
+LONG = {Bell.CHANGES: 10.0}
 
 
-def test_the_examples_in_the_docstrings_hold() -> None:
+@pytest.mark.parametrize("module", [policy, journal, doorbell])
+def test_the_examples_in_the_docstrings_hold(module: ModuleType) -> None:
     """What the docstrings show is what the functions return."""
-    result = doctest.testmod(policy)
+    result = doctest.testmod(module)
 
     assert result.attempted
     assert not result.failed
@@ -61,42 +70,61 @@ def test_the_examples_in_the_docstrings_hold() -> None:
         (replace(YOUNG, ready=BROADCAST, age=30.0, refused=CHANGES), Keep()),
         # Broken.
         (WELL, Keep()),
-        (replace(WELL, trouble=LOST, missed_rows=9, better_key=True), Replace(LOST)),
+        (replace(WELL, trouble=LOST, unheard=SILENT, better_key=True), Replace(LOST)),
+        # Slow to answer.
+        (DIALLING, Keep()),
+        (replace(DIALLING, age=2.4), Keep()),
+        (replace(DIALLING, age=2.5), Renew(Reason.SLOW)),
+        (replace(DIALLING, age=2.5, renewing=True), Keep()),
+        (replace(DIALLING, age=2.5, tried=1.0), Keep()),
+        (replace(YOUNG, age=29.0), Keep()),
         # Deaf.
-        (replace(WELL, missed_rows=2), Keep()),
+        (replace(WELL, unheard={Bell.CHANGES: 4.9}), Keep()),
+        (replace(WELL, unheard=LATE), Renew(Reason.DEAF, suspect=CHANGES)),
+        (replace(WELL, unheard=LATE, renewing=True), Keep()),
+        (replace(WELL, unheard=LATE, deaf=CHANGES), Keep()),
+        (replace(WELL, unheard=LATE, doubted=60.0), Renew(Reason.DEAF, suspect=CHANGES)),
+        (replace(WELL, unheard=LATE, doubted=59.0), Keep()),
+        (replace(WELL, unheard=LATE, suspect=CHANGES, doubted=60.0), Keep()),
+        (replace(WELL, unheard=LONG, suspect=CHANGES, doubted=60.0), Distrust(CHANGES)),
+        (replace(WELL, unheard=LONG, suspect=CHANGES, renewing=True), Keep()),
+        (replace(WELL, unheard=LONG, doubted=59.0), Distrust(CHANGES)),
+        (replace(WELL, unheard=LONG, doubted=60.0), Renew(Reason.DEAF, suspect=CHANGES)),
+        (replace(WELL, unheard=dict.fromkeys(Bell, 1.4)), Keep()),
+        (replace(WELL, unheard=SILENT), Renew(Reason.DEAF, suspect=BOTH)),
+        (replace(WELL, unheard=SILENT, suspect=CHANGES), Renew(Reason.DEAF, suspect=BROADCAST)),
+        (replace(WELL, unheard=SILENT, deaf=BROADCAST), Renew(Reason.DEAF, suspect=CHANGES)),
+        (replace(WELL, unheard=dict.fromkeys(Bell, 10.0), doubted=12.0), Distrust(BOTH)),
+        (replace(WELL, unheard=SILENT, deaf=BOTH), Keep()),
+        (replace(SHUT, unheard={Bell.CHANGES: 1.5}), Renew(Reason.DEAF, suspect=CHANGES)),
+        # Asked to.
+        (replace(WELL, requested=REQUEST), Renew(Reason.TOKEN, everything=True)),
+        (replace(WELL, requested=REQUEST, tried=1.0), Renew(Reason.TOKEN, everything=True)),
+        (replace(WELL, requested=REQUEST, tried=0.4), Keep()),
         (
-            replace(WELL, missed_rows=3),
-            Replace(Trouble(Reason.DEAF, "3 rows were there and nothing rang")),
+            replace(WELL, requested=replace(REQUEST, age=9.0), tried=3.0),
+            Renew(Reason.TOKEN, everything=True),
         ),
-        (replace(WELL, missed_rows=3, suspect=BOTH), Distrust(BOTH)),
-        (
-            replace(WELL, missed_rows=3, suspect=CHANGES),
-            Replace(Trouble(Reason.DEAF, "3 rows were there and nothing rang")),
-        ),
-        (replace(WELL, missed_rows=3, suspect=BOTH, deaf=CHANGES), Distrust(BROADCAST)),
-        (replace(WELL, missed_rows=3, suspect=BOTH, deaf=BOTH), Keep()),
-        # Silent.
-        (replace(WELL, silent=CHANGES), Renew(Reason.SILENT, suspect=CHANGES)),
-        (replace(WELL, silent=CHANGES, suspect=CHANGES), Distrust(CHANGES)),
-        (replace(WELL, silent=CHANGES, deaf=CHANGES), Keep()),
-        (replace(WELL, silent=CHANGES, renewing=True), Keep()),
-        (replace(WELL, silent=CHANGES, tried=299.0), Keep()),
-        (replace(WELL, silent=CHANGES, wish=first_wish(BROADCAST), ready=BROADCAST), Keep()),
+        (replace(WELL, requested=REQUEST, renewing=True), Keep()),
         # The key.
         (replace(WELL, better_key=True), Renew(Reason.TOKEN)),
         (replace(WELL, better_key=True, renewing=True), Keep()),
         (replace(WELL, better_key=True, tried=9.0), Keep()),
         (replace(WELL, better_key=True, tried=10.0), Renew(Reason.TOKEN)),
         # Asking again.
-        (replace(SHUT, asked=299.0), Keep()),
-        (replace(SHUT, asked=300.0), Renew(Reason.RETRY, everything=True)),
-        (replace(SHUT, asked=300.0, renewing=True), Keep()),
-        (replace(WELL, deaf=CHANGES, asked=300.0), Renew(Reason.RETRY, everything=True)),
-        (replace(WELL, asked=300.0), Keep()),
+        (replace(SHUT, asked=59.0), Keep()),
+        (replace(SHUT, asked=60.0), Renew(Reason.RETRY, everything=True)),
+        (replace(SHUT, asked=60.0, renewing=True), Keep()),
+        (
+            replace(WELL, deaf=CHANGES, asked=60.0, ask_after=60.0),
+            Renew(Reason.RETRY, everything=True),
+        ),
+        (replace(WELL, asked=60.0), Keep()),
+        (replace(WELL, age=20.0, ready=BROADCAST, asked=60.0, ask_after=5.0), Keep()),
         # Old.
         (replace(WELL, age=3599.0), Keep()),
         (replace(WELL, age=3600.0), Renew(Reason.REFRESH)),
-        (replace(WELL, age=3600.0, tried=299.0), Keep()),
+        (replace(WELL, age=3600.0, tried=59.0), Keep()),
     ],
 )
 def test_the_first_line_that_holds_decides(view: View, action: Action) -> None:
@@ -132,6 +160,22 @@ def test_what_the_server_says_is_understood(
     assert trouble.text
 
 
+@pytest.mark.parametrize(
+    ("trouble", "longest"),
+    [
+        (Trouble(Reason.CONNECT, "HTTP 502"), 3.0),
+        (LOST, 3.0),
+        (trouble_of({"reason": "InitializingProjectConnection: Realtime is initializing"}), 3.0),
+        (trouble_of({"reason": "ClientJoinRateLimitReached: Too many joins"}), 20.0),
+        (trouble_of({"reason": "InvalidJWTToken: Token has expired 4 seconds ago"}), 20.0),
+        (trouble_of({"reason": UNAUTHORIZED}), 20.0),
+    ],
+)
+def test_a_server_that_says_no_is_asked_less_often(trouble: Trouble, longest: float) -> None:
+    """Who is away is tried every few seconds; a key, a right or a quota takes longer to mend."""
+    assert longest_pause(trouble, LIMITS) == longest
+
+
 @given(st.sampled_from(["both", "changes", "broadcast"]), st.lists(st.sampled_from(Refusal)))
 def test_refusals_never_go_in_circles(mode: Any, refusals: list[Refusal]) -> None:
     """However a server refuses, there is soon nothing left to ask for, or a wish that is new."""
@@ -157,8 +201,11 @@ def test_refusals_never_go_in_circles(mode: Any, refusals: list[Refusal]) -> Non
         ready=st.sampled_from([NONE, CHANGES, BROADCAST, BOTH]),
         deaf=st.sampled_from([NONE, CHANGES, BROADCAST, BOTH]),
         suspect=st.sampled_from([NONE, CHANGES, BROADCAST, BOTH]),
-        silent=st.sampled_from([NONE, CHANGES, BROADCAST, BOTH]),
-        missed_rows=st.integers(0, 10),
+        unheard=st.dictionaries(st.sampled_from(Bell), st.floats(0, 1e3)),
+        doubted=st.floats(0, 1e5),
+        joined=st.booleans(),
+        requested=st.none()
+        | st.builds(Request, st.just(Reason.AWAY), st.floats(0, 1e5), st.just(3.0)),
         better_key=st.booleans(),
         asked=st.floats(0, 1e5),
         tried=st.floats(0, 1e5),
@@ -166,12 +213,12 @@ def test_refusals_never_go_in_circles(mode: Any, refusals: list[Refusal]) -> Non
     ).filter(lambda view: view.ready <= view.wish.bells)
 )
 def test_a_working_connection_is_never_renewed_twice_at_a_time(view: View) -> None:
-    """At most one successor is begun, never for a connection that is not ready itself."""
+    """At most one successor is begun, and before anything is ready only where nothing answers."""
     action = decide(view, LIMITS)
 
     if isinstance(action, Renew):
         assert not view.renewing
-        assert view.ready
+        assert view.ready or (action.reason is Reason.SLOW and not view.joined)
     if isinstance(action, Distrust):
         assert action.bells
         assert action.bells <= view.ready - view.deaf

@@ -231,14 +231,33 @@ async def test_a_frame_that_does_not_parse_changes_nothing(
 async def test_rings_without_a_table_or_with_a_strange_one_are_rings(
     server: ScriptedRealtime, visit: Visit
 ) -> None:
-    """A broadcast is a ring whatever its payload says."""
+    """A ring is a ring whatever it carries."""
     visitor = visit()
     await visitor.ready()
 
     await server.channel.broadcast(table=None)
     await server.channel.broadcast(table={"no": "name"})
+    for record in (None, {}, {"table_name": 5}, {"table_name": None}, {"id": "x" * 1000}):
+        await server.channel.change_of(record)
 
     await until(lambda: visitor.rings.count("broadcast") == 2)
+    await until(lambda: visitor.rings.count("changes") == 5)
+    assert visitor.reasons == []
+
+
+async def test_rings_for_the_tables_of_others_wake_nobody(
+    server: ScriptedRealtime, visit: Visit
+) -> None:
+    """All tables of a project ring the same bells; each bridge works for its own."""
+    visitor = visit()
+    await visitor.ready()
+
+    for table in ("plan_requests", "x" * 10_000, "tma_events"):
+        await server.channel.change(table)
+        await server.channel.broadcast(table)
+
+    await until(lambda: len(visitor.rings) == 4)
+    assert sorted(visitor.rings) == ["broadcast", "changes", "ready", "ready"]
 
 
 @pytest.mark.parametrize("listener", ["wake", "observer"])

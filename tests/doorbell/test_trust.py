@@ -1,93 +1,121 @@
-"""Which bells are believed: silence is counted, and a ring makes up for it."""
+"""Which bells are believed: rows claimed without a ring are remembered, and a ring makes up."""
 
 from realtime_bridge.doorbell import Bell
-from realtime_bridge.doorbell.trust import Hearing, Trust
+from realtime_bridge.doorbell.trust import Trust
 
-BOTH = frozenset(Bell)
-CHANGES = frozenset({Bell.CHANGES})
-
-
-def test_silence_is_counted_in_rings_of_the_other_bell() -> None:
-    """A bell is silent once the other one rang so often without it."""
-    hearing = Hearing(gap=1.0)
-
-    for second in range(3):
-        hearing.rang(Bell.BROADCAST, float(second))
-
-    assert hearing.silent(3) == CHANGES
-    assert hearing.silent(4) == frozenset()
+CHANGES, BROADCAST = Bell.CHANGES, Bell.BROADCAST
+TABLES = ("tma_events", "plan_requests")
+READY = dict.fromkeys(Bell, 0.0)  # both, since the clock began
 
 
-def test_a_ring_ends_the_silence() -> None:
-    """One ring starts the count anew, for that bell only."""
-    hearing = Hearing(gap=1.0)
-    for second in range(3):
-        hearing.rang(Bell.BROADCAST, float(second))
-
-    hearing.rang(Bell.CHANGES, 3.5)
-
-    assert hearing.silent(1) == {Bell.BROADCAST}
+def believing(*rows: float, at: float = 100.0) -> Trust:
+    """Return a Trust that was told, at that time, of rows of tma_events inserted then."""
+    trust = Trust(TABLES)
+    trust.expect("tma_events", rows, READY, at)
+    return trust
 
 
-def test_rings_close_together_are_one_occasion() -> None:
-    """A thousand frames within a second are no more evidence than one."""
-    hearing = Hearing(gap=1.0)
+def test_a_row_without_a_ring_since_its_insert_is_a_silence() -> None:
+    """Each bell that was ready owes a ring; the first claim says since when."""
+    trust = believing(98.0, 99.0)
 
-    for frame in range(1000):
-        hearing.rang(Bell.CHANGES, frame / 1000)
+    trust.expect("tma_events", [101.0], READY, 102.0)
 
-    assert hearing.silent(1) == {Bell.BROADCAST}
-    assert hearing.silent(2) == frozenset()
-
-
-def test_a_steady_stream_counts_once_a_gap() -> None:
-    """Rings that never pause still count, one for every gap that has passed."""
-    hearing = Hearing(gap=1.0)
-
-    for tenth in range(31):
-        hearing.rang(Bell.CHANGES, tenth / 10)
-
-    assert hearing.silent(4) == {Bell.BROADCAST}
-    assert hearing.silent(5) == frozenset()
+    silence = trust.silence(CHANGES)
+    assert silence == trust.silence(BROADCAST)
+    assert (silence.table, silence.rows, silence.inserted, silence.since) == (
+        "tma_events",
+        3,
+        98.0,
+        100.0,
+    )
 
 
-def test_missed_rows_count_after_the_grace_only() -> None:
-    """Reports are added up a table, and count when a late ring had its time."""
-    trust = Trust()
-    trust.missed("tma_events", 2, at=10.0)
-    trust.missed("tma_events", 1, at=11.0)
-    trust.missed("plan_requests", 2, at=10.0)
+def test_a_ring_since_the_insert_is_enough() -> None:
+    """One ring stands for all rows that were there by then, and for none that came later."""
+    trust = Trust(TABLES)
+    trust.rang(CHANGES, "tma_events", 50.0)
 
-    assert trust.missed_rows(now=11.9, grace=2.0) == 0
-    assert trust.missed_rows(now=12.0, grace=2.0) == 3
+    trust.expect("tma_events", [10.0, 50.0], {CHANGES: 0.0}, 51.0)
+    answered = trust.silence(CHANGES)
+    trust.expect("tma_events", [10.0, 50.1], {CHANGES: 0.0}, 52.0)
 
-
-def test_a_ring_clears_the_reports_of_its_table() -> None:
-    """A ring that names a table clears that one; a ring that names none clears all."""
-    trust = Trust()
-    for table, rows in (("tma_events", 3), ("plan_requests", 2)):
-        trust.missed(table, rows, at=0.0)
-
-    trust.rang(Bell.CHANGES, "tma_events")
-    one_left = trust.missed_rows(now=9.0, grace=1.0)
-    trust.rang(Bell.BROADCAST, None)
-
-    assert one_left == 2
-    assert trust.missed_rows(now=9.0, grace=1.0) == 0
+    assert answered is None
+    assert trust.silence(CHANGES).rows == 1
 
 
-def test_a_bell_is_forgiven_when_it_rings() -> None:
-    """Suspicion and deafness last across connections until the bell itself rings."""
-    trust = Trust()
-    trust.missed("tma_events", 3, at=0.0)
+def test_a_late_ring_ends_the_silence_of_its_table_only() -> None:
+    """A ring that names a table answers for that one; one that names none answers for all."""
+    trust = believing(99.0)
+    trust.expect("plan_requests", [99.0], READY, 100.5)
 
-    trust.rebuilt_for(BOTH)
-    after_rebuild = (trust.suspect, trust.missed_rows(now=9.0, grace=1.0))
-    trust.lose(CHANGES)
-    trust.rang(Bell.BROADCAST, None)
-    still = (trust.suspect, trust.deaf)
-    trust.rang(Bell.CHANGES, None)
+    trust.rang(CHANGES, "tma_events", 101.0)
+    left = trust.silence(CHANGES)
+    trust.rang(CHANGES, None, 102.0)
 
-    assert after_rebuild == (BOTH, 0)
-    assert still == (CHANGES, CHANGES)
-    assert not trust.suspect | trust.deaf
+    assert left.table == "plan_requests"
+    assert trust.silence(CHANGES) is None
+    assert trust.silence(BROADCAST).table == "tma_events"
+
+
+def test_what_was_inserted_before_a_bell_was_ready_is_no_evidence() -> None:
+    """A bell owes nothing for rows of the time before it was ready."""
+    trust = Trust(TABLES)
+
+    trust.expect("tma_events", [10.0], {CHANGES: 5.0, BROADCAST: 10.0}, 11.0)
+
+    assert trust.silence(CHANGES)
+    assert trust.silence(BROADCAST) is None
+
+
+def test_tables_that_are_not_ours_leave_nothing_behind() -> None:
+    """Whatever names rings and rows carry, the memory does not grow by them."""
+    trust = Trust(TABLES)
+
+    for number in range(100):
+        trust.rang(CHANGES, f"table {number}", 1.0)
+        trust.expect(f"table {number}", [2.0], READY, 3.0)
+
+    assert trust.silence(CHANGES) is None
+    assert trust.heard_at_all(CHANGES) < 0
+    assert not trust._heard
+
+
+def test_sleep_is_no_silence() -> None:
+    """Who slept has not listened: patience starts when we wake up."""
+    trust = believing(99.0)
+
+    trust.woke(120.0)
+
+    assert trust.silence(CHANGES).since == 120.0
+    assert trust.silence(CHANGES).inserted == 99.0
+
+
+def test_a_bell_is_forgiven_when_it_rings_for_what_it_missed() -> None:
+    """Suspicion and deafness last across connections until a ring for that very table."""
+    trust = believing(99.0)
+    trust.renewed_for(frozenset({CHANGES}))
+    fresh = (trust.silence(CHANGES), trust.suspect)
+    trust.expect("tma_events", [110.0], READY, 111.0)
+    again = trust.suspect
+    trust.lose(again)
+    trust.expect("tma_events", [112.0], {CHANGES: 0.0}, 113.0)
+    trust.rang(CHANGES, "plan_requests", 114.0)
+    still = (trust.deaf, trust.silence(CHANGES))
+    trust.rang(CHANGES, "tma_events", 115.0)
+
+    assert fresh == (None, frozenset()), "nothing is held against a new connection"
+    assert again == {CHANGES}
+    assert still == ({CHANGES}, None), "nothing more is expected of a deaf bell"
+    assert trust.deaf == frozenset()
+
+
+def test_an_excuse_forgets_what_is_missing_and_not_who_is_deaf() -> None:
+    """A connection that was lost, or a database that was away, explains the silence so far."""
+    trust = believing(99.0)
+    trust.lose(frozenset({CHANGES}))
+
+    trust.excuse()
+
+    assert trust.silence(BROADCAST) is None
+    assert trust.deaf == {CHANGES}

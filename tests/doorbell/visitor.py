@@ -1,10 +1,9 @@
 """A doorbell at work in a test, and everything that it did to the world around it."""
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
-from itertools import count
 from typing import Any
 
 from realtime_bridge.doorbell import Bell, Doorbell, Limits, Reason, Unobserved
@@ -18,12 +17,13 @@ FAST = Limits(
     ping_every=0.1,
     pong=5.0,
     close=0.5,
-    deaf_grace=0.05,
-    ring_gap=0.0,
+    hedge=60.0,
+    skew=0.0,
 )
 PAUSE = 0.02  # seconds between two failing connections
 KEY = "sb_secret_not_a_real_key"
-BESIDE = {Reason.SILENT, Reason.RETRY, Reason.REFRESH}  # built without a pause, beside the old one
+# Built without a pause, beside the old one.
+BESIDE = {Reason.DEAF, Reason.RETRY, Reason.REFRESH, Reason.AWAY, Reason.SLOW}
 
 
 async def until(condition: Callable[[], Any], within: float = 10.0) -> None:
@@ -62,7 +62,8 @@ class Visitor:
         self.key: str | Exception = options.pop("key", KEY)
         self.rings: list[str] = []
         self.told = Told()
-        self.pauses: list[int] = []  # the place of each in its row of growing ones
+        self.pauses: list[int] = []  # the number of failures before each
+        self.longest: list[float] = []  # how long it might have been
         self.key_reads = 0  # one for each connection that was tried
         self.expected_reads = 1  # that follow no pause
         self.left = False
@@ -70,7 +71,7 @@ class Visitor:
         self.doorbell = Doorbell(
             url=url,
             key=self._read_key,
-            delays=self._delays,
+            pause=self._pause,
             limits=replace(FAST, **(limits or {})),
             **own | options,
         )
@@ -112,10 +113,10 @@ class Visitor:
             raise self.key
         return self.key
 
-    def _delays(self) -> Iterator[float]:
-        for place in count():
-            self.pauses.append(place)
-            yield PAUSE
+    def _pause(self, failures: int, longest: float) -> float:
+        self.pauses.append(failures)
+        self.longest.append(longest)
+        return PAUSE
 
 
 class Clock:

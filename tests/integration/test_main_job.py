@@ -279,6 +279,23 @@ async def test_both_bells_ring(world, bridge):
     await until(rung(bridge, "changes"))
 
 
+async def test_rows_that_ring_nothing_are_noticed(world):
+    """Both bells are joined and the trigger is off: the claims tell, and they are renewed."""
+    await world.sql("alter table tma_events disable trigger tma_bell")
+    try:
+        async with world.running_bridge(SWEEP_INTERVAL="1", FALLBACK_POLL_INTERVAL="1") as bridge:
+            rebuilds = bridge.metrics.doorbell_rebuilds.labels("deaf")._value
+            async with asyncio.timeout(30):
+                while not rebuilds.get():
+                    await world.insert(1)
+                    await asyncio.sleep(1)
+
+            await world.settled()
+            assert bridge.readiness()[1]["doorbell"]["changes"] == "ready"
+    finally:
+        await world.sql("alter table tma_events enable trigger tma_bell")
+
+
 async def test_without_a_websocket_the_fallback_poll_delivers_everything(world):
     """Realtime refuses every connection: latency, not loss, and it is said aloud."""
     realtime = world.stack.realtime

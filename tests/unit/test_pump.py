@@ -65,11 +65,13 @@ class Quiet:
 
     def __init__(self):
         self.sources, self.downs, self.halts = [], 0, []
+        self.begun = []  # when the claims were that brought rows
 
     def woken(self, lane, source): ...
 
-    def claimed(self, lane, rows, source):
+    def claimed(self, lane, rows, source, begun):
         self.sources.append(source)
+        self.begun.append(begun)
 
     def settled(self, lane, row, outcome, laps, *, held): ...
 
@@ -152,6 +154,30 @@ def test_rows_that_were_there_before_the_start_are_handled_at_once(lived):
         await until(lambda: len(queue.settled) == 2, seconds=0.5)
 
     lived(scenario, queue)
+
+
+def test_a_claim_says_when_it_was_begun(lived):
+    """An answer that is late says how old its rows were at some moment after that."""
+    queue, observer = MemoryQueue(), Quiet()
+
+    async def scenario(pump):
+        await asyncio.sleep(5)
+        queue.rows.append(Row(1))
+        claim = queue.claim
+
+        async def slow_claim(limit):
+            rows = await claim(limit)
+            await asyncio.sleep(3)
+            return rows
+
+        queue.claim = slow_claim
+        pump.wake("broadcast")
+        await until(lambda: queue.settled, seconds=4)
+
+    lived(scenario, queue, observer=observer)
+
+    (begun,) = observer.begun
+    assert 5 <= begun < 5.1
 
 
 def test_a_wake_leads_to_a_claim_at_once(lived):

@@ -69,6 +69,12 @@ def report_findings(
     yield _bells(report)
 
 
+def nonsense_finding(fixes: Fixes) -> Finding:
+    """What answers to the name of tma_bridge_check() is something else, or another version."""
+    text = "tma_bridge_check() answered something that the bridge cannot use"
+    return failed("migrations", text, fixes.migrations())
+
+
 def with_registration(telegram: Finding, report: Report, token: str) -> Finding:
     """Say so where the bot is known to Telegram but not yet to the database."""
     if telegram.status is not Status.OK or int(token.partition(":")[0]) in report["bots"]:

@@ -172,12 +172,11 @@ class Session:
         if extension == "postgres_changes":
             self._now_ready(Bell.CHANGES)
 
-    def _on_change(self, payload: Mapping[str, Any]) -> None:
-        self._hear(Bell.CHANGES, payload["data"]["table"])
+    def _on_change(self, payload: Any) -> None:
+        self._hear(Bell.CHANGES, _text_at(payload, "data", "table"))
 
-    def _on_broadcast(self, payload: Mapping[str, Any]) -> None:
-        table = payload["payload"].get("table")
-        self._hear(Bell.BROADCAST, table if isinstance(table, str) else None)
+    def _on_broadcast(self, payload: Any) -> None:
+        self._hear(Bell.BROADCAST, _text_at(payload, "payload", "table"))
 
     def _now_ready(self, bell: Bell) -> None:
         self.ready |= {bell} & self.wish.bells
@@ -288,11 +287,18 @@ class _Library:
         ]
 
 
+def _text_at(value: Any, *path: str) -> str | None:
+    """Find a text in what a server sent, which may be anything."""
+    for name in path:
+        value = value.get(name) if isinstance(value, Mapping) else None
+    return value if isinstance(value, str) else None
+
+
 def _object(text: str) -> dict[str, Any]:
     """Read the JSON that the library put into an exception; its own words stay as they are."""
     try:
         value = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         value = None
     return value if isinstance(value, dict) else {"message": text}
 

@@ -15,9 +15,12 @@ import structlog
 from realtime_bridge.backoff import backoff
 from realtime_bridge.laps import Laps
 from realtime_bridge.model import Retry
+from realtime_bridge.redaction import Redactor
 from realtime_bridge.requests import Completed, Failed, NewEvent, Request, RequestOutcome, storable
 
 log = structlog.get_logger()
+
+_UNREDACTED = Redactor()
 
 # What a user reads when the function did not say it in words of its own.
 BROKE = "something went wrong"
@@ -106,9 +109,11 @@ class Answerer:
         table: RequestTable,
         *,
         max_attempts: int,
+        redact: Redactor = _UNREDACTED,
         wait: Callable[[int], float] = backoff,
     ) -> None:
         """`wait(retries)`: seconds until the next try where the function does not say."""
+        self._redact = redact
         self._table = table
         self._max_attempts = max_attempts
         self._wait = wait
@@ -137,7 +142,7 @@ class Answerer:
         if request.retries + 1 >= self._max_attempts:
             return self._fail(request, GAVE_UP.format(self._max_attempts), str(later))
         seconds = self._wait(request.retries) if later.seconds is None else later.seconds
-        return Retry(_readable(str(later)), after=min(max(float(seconds), 0.0), LONGEST_WAIT))
+        return Retry(_readable(str(later)), after=min(max(0.0, float(seconds)), LONGEST_WAIT))
 
     def _fail(
         self, request: Request, text: str, why: str, error: Exception | None = None
@@ -145,7 +150,7 @@ class Answerer:
         log.warning(
             "not_answered", lane=self._table.name, id=request.id, why=why, exc_info=error or False
         )
-        reason = _readable(text)
+        reason = _readable(self._redact.public(text))
         kind = self._table.failed_event
         event = kind and NewEvent(kind, storable(request.about) | {"reason": reason})
         return Failed(reason, (event,) if event else ())

@@ -5,11 +5,23 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 
-from realtime_bridge.rpc import Refused, Rpc, Unavailable
+from pydantic import BaseModel, FiniteFloat, TypeAdapter
+
+from realtime_bridge.rpc import Refused, Rpc, Unavailable, shaped
 from realtime_bridge.telemetry import Metrics
 
 KEEP_SECONDS = 15.0
 PATIENCE_SECONDS = 3.0  # a scrape must not wait for a database that is away
+
+
+class Waiting(BaseModel):
+    """What waits in a lane."""
+
+    pending: FiniteFloat
+    oldest_pending_seconds: FiniteFloat
+
+
+_BACKLOG = TypeAdapter(dict[str, Waiting])  # by lane
 
 
 class Backlog:
@@ -43,9 +55,10 @@ class Backlog:
             self._asked_at = self._clock()
             with suppress(Unavailable, Refused, TimeoutError):
                 async with asyncio.timeout(PATIENCE_SECONDS):
-                    self._show(await self._rpc.call("tma_backlog"))
+                    answer = await self._rpc.call("tma_backlog")
+                    self._show(shaped(_BACKLOG, "tma_backlog", answer))
 
-    def _show(self, backlog: dict[str, dict[str, float]]) -> None:
-        for lane, counts in backlog.items():
-            self._metrics.pending.labels(lane).set(counts["pending"])
-            self._metrics.oldest_pending.labels(lane).set(counts["oldest_pending_seconds"])
+    def _show(self, backlog: dict[str, Waiting]) -> None:
+        for lane, waiting in backlog.items():
+            self._metrics.pending.labels(lane).set(waiting.pending)
+            self._metrics.oldest_pending.labels(lane).set(waiting.oldest_pending_seconds)

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Coroutine
 
     from realtime_bridge.doctor import Status
+    from realtime_bridge.redaction import Redactor
     from realtime_bridge.settings import Settings
 
 EXIT_FAILURE = 1
@@ -30,7 +31,11 @@ FAILURES = ["blocked", "chat_not_found", "rejected", "uncertain", "exhausted", "
 
 def main() -> None:
     """Entry point of `realtime-bridge` and `python -m realtime_bridge`."""
-    cli(prog_name="realtime-bridge")
+    try:
+        cli(prog_name="realtime-bridge")
+    except Exception:  # noqa: BLE001 - a bug, whose text may quote anything
+        _tell_crash()
+        sys.exit(EXIT_FAILURE)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -51,11 +56,11 @@ def run(env_file: Path | None) -> None:
     from realtime_bridge.service import run_until_signal
     from realtime_bridge.settings import ConfigurationError
 
-    logs.configure(settings.log_level, settings.log_format, secrets=settings.secrets)
+    logs.configure(settings.log_level, settings.log_format, redact=settings.redact)
     try:
         asyncio.run(run_until_signal(settings))
     except ConfigurationError as error:
-        _fail_configuration(error)
+        _fail_configuration(error, settings.redact)
     except Exception:
         logging.getLogger(__name__).critical("crashed", exc_info=True)
         sys.exit(EXIT_FAILURE)
@@ -289,9 +294,22 @@ def _need_local() -> None:
         sys.exit(EXIT_CONFIGURATION)
 
 
-def _fail_configuration(error: Exception) -> NoReturn:
+def _tell_crash() -> None:
+    import traceback
+
+    from realtime_bridge.redaction import Redactor
+    from realtime_bridge.settings import ConfigurationError, given, redactor
+
+    try:
+        redact = redactor(given())
+    except ConfigurationError:
+        redact = Redactor()
+    click.echo(redact(traceback.format_exc()), err=True)
+
+
+def _fail_configuration(error: Exception, redact: "Redactor | None" = None) -> NoReturn:
     problems = getattr(error, "problems", [str(error)])
     click.echo("realtime-bridge cannot start with this configuration:", err=True)
     for problem in problems:
-        click.echo(f"  - {problem}", err=True)
+        click.echo(f"  - {redact(problem) if redact else problem}", err=True)
     sys.exit(EXIT_CONFIGURATION)

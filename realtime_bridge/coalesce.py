@@ -37,12 +37,13 @@ class Coalescer(Generic[Item, Answer]):
             batch, self._waiting = self._waiting[: self._most], self._waiting[self._most :]
             try:
                 answers = await self._call([item for item, _ in batch])
+                told = list(zip(batch, answers, strict=True))
             except Exception as error:  # noqa: BLE001 - whatever it is, the askers must hear it
                 for _, future in batch:
                     if not future.done():
                         future.set_exception(error)
             else:
-                for (_, future), answer in zip(batch, answers, strict=True):
+                for (_, future), answer in told:
                     if not future.done():
                         future.set_result(answer)
         self._draining = None

@@ -1,21 +1,15 @@
 """Logging: for a person or for a machine, and never with a secret in it."""
 
 import logging
-import re
 import sys
-from collections.abc import Iterable
 from typing import Any, Literal, TextIO
-from urllib.parse import quote
 
 import structlog
 from structlog.typing import Processor
 
-HIDDEN = "[secret]"
+from realtime_bridge.redaction import Redactor
 
-# What a secret looks like when it is none of the configured ones: a JWT, an sb_ key, a bot token.
-_LOOKS_SECRET = re.compile(
-    r"eyJ[\w-]{10,}\.[\w-]{10,}\.[\w-]*|sb_secret_[\w-]+|\d{5,}(?::|%3[Aa])[A-Za-z0-9_-]{30,}"
-)
+_UNREDACTED = Redactor()
 
 # Without the local variables, which hold payloads and texts.
 _TRACEBACKS = structlog.processors.ExceptionRenderer(
@@ -23,22 +17,11 @@ _TRACEBACKS = structlog.processors.ExceptionRenderer(
 )
 
 
-def redact(text: str, secrets: Iterable[str] = ()) -> str:
-    """Hide the given secrets, and whatever looks like one.
-
-    >>> redact("GET /bot123456789:AAHdqTcvCH1vGWJxfSeofSAs0K5PALDsaw1/getMe")
-    'GET /bot[secret]/getMe'
-    """
-    for secret in secrets:
-        text = text.replace(secret, HIDDEN)
-    return _LOOKS_SECRET.sub(HIDDEN, text)
-
-
 def configure(
     level: str = "INFO",
     style: Literal["console", "json"] = "console",
     *,
-    secrets: Iterable[str] = (),
+    redact: Redactor = _UNREDACTED,
     stream: TextIO | None = None,
 ) -> None:
     """Send everything that is logged, also by other libraries, to one stream, redacted.
@@ -46,15 +29,9 @@ def configure(
     What is redacted is the finished line, so that tracebacks and others' texts are covered.
     """
     stream = stream or sys.stderr
-    hidden = [
-        written
-        for secret in secrets
-        if secret
-        for written in {secret, quote(secret, safe=""), repr(secret)[1:-1]}
-    ]
 
     def redacted(_logger: Any, _method: str, line: Any) -> str:
-        return redact(line, hidden)
+        return redact(line)
 
     stamped: list[Processor] = [
         structlog.contextvars.merge_contextvars,

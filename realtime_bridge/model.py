@@ -5,7 +5,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict
+from pydantic import BaseModel, BeforeValidator, ConfigDict, FiniteFloat
 
 
 def _object(value: Any) -> Any:
@@ -36,7 +36,7 @@ class TmaEvent(BaseModel):
     retries: int = 0
     created_at: datetime
     deliver_after: datetime
-    waited_seconds: float = 0.0
+    waited_seconds: FiniteFloat = 0.0
 
 
 class Recovered(BaseModel):
@@ -53,7 +53,7 @@ class Recovered(BaseModel):
     returned: int = 0
     resent: int = 0
     uncertain: int = 0
-    next_due_seconds: float | None = None
+    next_due_seconds: FiniteFloat | None = None
 
 
 class Failure(StrEnum):

@@ -13,7 +13,7 @@ import asyncio
 import time
 from collections.abc import Callable, Iterator, Sequence
 from math import inf
-from typing import Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 import structlog
 
@@ -79,7 +79,7 @@ class Handler(Protocol[RowIn, ResultOut]):
 
 
 class Observer(Protocol[RowIn, ResultIn]):
-    """Told what happens, for logs and metrics; must not raise."""
+    """Told what happens, for logs and metrics; what it raises is logged and goes no further."""
 
     def woken(self, lane: str, source: str) -> None:
         """Something rang: changes, broadcast or ready."""
@@ -176,7 +176,7 @@ class Pump(Generic[Row, Result]):
 
     def wake(self, source: str) -> None:
         """Say that there may be work; callable any number of times, from callbacks."""
-        self._observer.woken(self.lane, source)
+        self._tell(self._observer.woken, source)
         self._rang = self._rang or source in {"changes", "broadcast"}
         self._claim_by(self._clock(), source)
 
@@ -193,6 +193,10 @@ class Pump(Generic[Row, Result]):
                 asked = await self.step()
             except (Unavailable, Refused) as error:
                 self._down(error, next(waits))
+            except Exception as error:  # a bug, which must not end the lane
+                log.exception("lane_bug", lane=self.lane)
+                why = f"a bug of the bridge, see the log: {type(error).__name__}"
+                self._down(Unavailable(why), next(waits))
             else:
                 if asked:
                     self._up()
@@ -238,7 +242,7 @@ class Pump(Generic[Row, Result]):
         now = self._clock()
         self._down_since = min(self._down_since, now)
         self.problem = str(error)
-        self._observer.queue_down(self.lane, error)
+        self._tell(self._observer.queue_down, error)
         self._not_before = now + wait
         patience = min(self._not_before - self._down_since, SETTLE_FIRST_SECONDS)
         self._settle_until = self._not_before + patience
@@ -248,7 +252,14 @@ class Pump(Generic[Row, Result]):
         self._down_since = inf
         if self.problem is not None:
             self.problem = None
-            self._observer.queue_up(self.lane)
+            self._tell(self._observer.queue_up)
+
+    def _tell(self, observer: Callable[..., None], *what: Any, **more: Any) -> None:
+        """Tell the observer; what it raises must not cost a row."""
+        try:
+            observer(self.lane, *what, **more)
+        except Exception:
+            log.exception("observer_raised", lane=self.lane)
 
     async def _last_words(self, seconds: float) -> None:
         """Give outcomes that are known some time more to be written."""
@@ -263,7 +274,7 @@ class Pump(Generic[Row, Result]):
         self._swept_at = self._clock()
         self._sweep_at = self._swept_at + self._interval()
         if recovered.returned or recovered.resent or recovered.uncertain:
-            self._observer.recovered(self.lane, recovered)
+            self._tell(self._observer.recovered, recovered)
         self._due_at = inf
         match recovered.next_due_seconds:
             case None:
@@ -295,7 +306,7 @@ class Pump(Generic[Row, Result]):
             await self._hand_back(rows)
             return True
         if rows:
-            self._observer.claimed(self.lane, rows, source, begun)
+            self._tell(self._observer.claimed, rows, source, begun)
         elif self._rang:
             self._look_ahead()
         for row in rows:
@@ -374,16 +385,19 @@ class Pump(Generic[Row, Result]):
                 held = await self._queue.settle(row, outcome)
             except Unavailable as error:
                 # Kept beyond the lease: while the queue is away nobody else gets the row either.
-                self._observer.queue_down(self.lane, error)
+                self._tell(self._observer.queue_down, error)
                 await asyncio.sleep(wait)
-            except Refused as error:
-                log.error("settle_refused", lane=self.lane, error=str(error))
+            except Exception as error:
+                # Refused, or a bug: either may pass, with the next version of a function.
+                known = isinstance(error, Refused)
+                text = str(error) if known else type(error).__name__
+                log.error("settle_refused", lane=self.lane, error=text, exc_info=not known)
                 if self._clock() > until:
                     return
                 await asyncio.sleep(wait)
             else:
                 laps.lap("settle")
-                self._observer.settled(self.lane, row, outcome, laps, held=held)
+                self._tell(self._observer.settled, row, outcome, laps, held=held)
                 self._follow(outcome)
                 return
 
@@ -406,7 +420,7 @@ class Pump(Generic[Row, Result]):
     def _set_halted(self, why: str | None) -> None:
         if why != self.halted:
             self.halted = why
-            self._observer.halted(self.lane, why)
+            self._tell(self._observer.halted, why)
 
     async def _hand_back(self, rows: Sequence[Row]) -> None:
         if not rows:
@@ -416,3 +430,5 @@ class Pump(Generic[Row, Result]):
                 await self._queue.release(rows)
         except (Unavailable, Refused, TimeoutError) as error:
             log.warning("release_failed", lane=self.lane, rows=len(rows), error=str(error))
+        except Exception:
+            log.exception("release_failed", lane=self.lane, rows=len(rows))

@@ -1,16 +1,18 @@
 """The queue in the database: claim, start, settle, release, recover over PostgREST RPCs."""
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, Literal, assert_never
+from typing import Annotated, Any, Literal, assert_never
 
 import structlog
-from pydantic import ValidationError
+from pydantic import BeforeValidator, TypeAdapter, ValidationError
 
 from realtime_bridge.backoff import backoff
+from realtime_bridge.claims import ROWS, SWEPT, Token, token_of, wrong_fields
 from realtime_bridge.coalesce import Coalescer
+from realtime_bridge.decoding import Unreadable, decode
 from realtime_bridge.model import (
     Failed,
     Failure,
@@ -23,10 +25,22 @@ from realtime_bridge.model import (
     TmaEvent,
     Uncertain,
 )
-from realtime_bridge.rpc import Refused, Rpc, Unavailable
+from realtime_bridge.redaction import Redactor
+from realtime_bridge.rpc import Refused, Rpc, Unavailable, shaped
 from realtime_bridge.settings import Delivery
 
 log = structlog.get_logger()
+
+_UNREDACTED = Redactor()
+
+
+def _id(value: Any) -> Any:
+    """PostgREST gives a set of scalars as [1, 2], a set of rows as [{"id": 1}, ...]."""
+    return value.get("id") if isinstance(value, dict) else value
+
+
+_IDS: TypeAdapter[set[int]] = TypeAdapter(set[Annotated[int, BeforeValidator(_id)]])
+_COUNT = TypeAdapter(int)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,10 +64,11 @@ class Settlement:
     retry_in: float | None = None
     counted: bool = False
 
-    def told(self) -> dict[str, Any]:
-        """What is said about it: a null is as good as nothing."""
+    def told(self, redact: Redactor) -> dict[str, Any]:
+        """What is said about it: a null is as good as nothing. Users may read the error."""
         fields = ((name, getattr(self, name)) for name in self.__slots__)
-        return {name: value for name, value in fields if value is not None}
+        told = {name: value for name, value in fields if value is not None}
+        return told if self.error is None else told | {"error": redact.public(self.error)}
 
 
 def settlement(
@@ -116,9 +131,11 @@ class EventQueue:
         *,
         lease: float,
         policy: Policy,
+        redact: Redactor = _UNREDACTED,
         ended: Callable[[Failure], None] = lambda _: None,
     ) -> None:
         """`lease` is in seconds; `ended` is told of rows that failed without being handed out."""
+        self._redact = redact
         self._rpc = rpc
         self._lease = lease
         self._policy = policy
@@ -128,15 +145,17 @@ class EventQueue:
 
     async def claim(self, limit: int) -> Sequence[TmaEvent]:
         """Take up to `limit` due rows, oldest first, at most one of each chat."""
-        rows = await self._rpc.call("claim_tma_events", {"p_limit": limit})
+        answer = await self._rpc.call("claim_tma_events", {"p_limit": limit})
         events, ended = [], []
-        for row in rows:
+        for row in shaped(ROWS, "claim_tma_events", answer):
             match read(row, self._policy.max_attempts):
                 case TmaEvent() as event:
                     events.append(event)
                 case Settlement() as end:
                     log.error("row_ended", id=end.id, error=end.error)
                     ended.append(end)
+                case Unreadable(why):  # after its lease it is claimed again
+                    log.error("row_without_token", error=why)
         await self._end(ended)
         return events
 
@@ -163,20 +182,18 @@ class EventQueue:
                 "p_resend_uncertain": self._policy.delivery is Delivery.AT_LEAST_ONCE,
             },
         )
-        return Recovered.model_validate(answer[0] if isinstance(answer, list) else answer)
+        return shaped(SWEPT, "recover_tma_events", answer)
 
     async def purge(self, keep: timedelta, limit: int) -> int:
         """Delete up to `limit` terminal rows older than `keep`; return how many."""
-        return int(
-            await self._rpc.call(
-                "purge_tma_events",
-                {"p_keep": f"{keep.total_seconds()} seconds", "p_limit": limit},
-            )
+        answer = await self._rpc.call(
+            "purge_tma_events", {"p_keep": f"{keep.total_seconds()} seconds", "p_limit": limit}
         )
+        return shaped(_COUNT, "purge_tma_events", answer)
 
     async def _start_all(self, events: Sequence[TmaEvent]) -> Sequence[bool]:
         answer = await self._rpc.call("start_tma_events", {"p_claims": _claims(events)})
-        started = set(_ids(answer))
+        started = shaped(_IDS, "start_tma_events", answer or [])
         return [event.id in started for event in events]
 
     async def _settle_all(self, settlements: Sequence[Settlement]) -> Sequence[bool]:
@@ -197,40 +214,49 @@ class EventQueue:
 
     async def _settle_batch(self, settlements: Sequence[Settlement]) -> Sequence[bool]:
         answer = await self._rpc.call(
-            "settle_tma_events", {"p_outcomes": [one.told() for one in settlements]}
+            "settle_tma_events", {"p_outcomes": [one.told(self._redact) for one in settlements]}
         )
-        settled = set(_ids(answer))
+        settled = shaped(_IDS, "settle_tma_events", answer or [])
         return [one.id in settled for one in settlements]
 
     async def _end(self, settlements: Sequence[Settlement]) -> None:
         """Settle rows that are not to be sent; if that fails they come back after their lease."""
-        try:
-            await asyncio.gather(*(self._settles.ask(one) for one in settlements))
-        except (Unavailable, Refused) as error:
-            log.warning("end_failed", rows=len(settlements), error=str(error))
-            return
-        for one in settlements:
-            if one.failure:
+        asked = (self._settles.ask(one) for one in settlements)
+        for one, answer in zip(
+            settlements, await asyncio.gather(*asked, return_exceptions=True), strict=True
+        ):
+            if isinstance(answer, Unavailable | Refused):
+                log.warning("end_failed", id=one.id, error=str(answer))
+            elif isinstance(answer, BaseException):
+                log.error("end_failed", id=one.id, exc_info=answer)
+            elif one.failure:
                 self._ended(one.failure)
 
 
-def read(row: Mapping[str, Any], max_attempts: int) -> TmaEvent | Settlement:
-    """Read a claimed row; one that must not come back for ever ends here, with the reason."""
+def read(row: Any, max_attempts: int) -> TmaEvent | Settlement | Unreadable:
+    """Read a claimed row; one that must not come back for ever ends here, with the reason.
+
+    Unreadable is one of which not even that can be told.
+    """
+    token = token_of(row)
+    if isinstance(token, Unreadable):
+        return token
+    payload = decode(row.get("payload"))
+    if isinstance(payload, Unreadable):
+        return _invalid(token, f"payload ({payload.why})")
     try:
-        event = TmaEvent.model_validate(row)
+        event = TmaEvent.model_validate({**row, "payload": payload})
     except ValidationError as error:
-        fields = ", ".join(str(detail["loc"][0]) for detail in error.errors() if detail["loc"])
-        why = f"the bridge cannot read: {fields}"
-        return Settlement(row["id"], row["attempt"], "failed", failure=Failure.INVALID, error=why)
+        return _invalid(token, wrong_fields(error))
     if event.retries >= max_attempts:  # only recovering counts so far: workers died of it
         return _exhausted(event, max_attempts, "the worker that had claimed it went away")
     return event
 
 
+def _invalid(token: Token, what: str) -> Settlement:
+    why = f"the bridge cannot read: {what}"
+    return Settlement(token.id, token.attempt, "failed", failure=Failure.INVALID, error=why)
+
+
 def _claims(events: Sequence[TmaEvent]) -> list[dict[str, int]]:
     return [{"id": event.id, "attempt": event.attempt} for event in events]
-
-
-def _ids(answer: Any) -> list[int]:
-    """PostgREST gives a set of scalars as [1, 2], a set of rows as [{"id": 1}, ...]."""
-    return [row["id"] if isinstance(row, dict) else row for row in answer or []]

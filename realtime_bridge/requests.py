@@ -3,6 +3,7 @@
 `public.plan_requests` is one. Any table is, once `bridge.make_request_table()` has been over it.
 """
 
+import asyncio
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -10,13 +11,26 @@ from datetime import date, datetime, tzinfo
 from typing import Annotated, Any, TypeAlias, assert_never
 
 import structlog
-from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    FiniteFloat,
+    TypeAdapter,
+    ValidationError,
+)
 
+from realtime_bridge.claims import ROWS, SWEPT, Token, token_of, wrong_fields
 from realtime_bridge.dates import timezone
+from realtime_bridge.decoding import Unreadable, decode
 from realtime_bridge.model import Recovered, Retry
-from realtime_bridge.rpc import Rpc
+from realtime_bridge.redaction import Redactor
+from realtime_bridge.rpc import Refused, Rpc, Unavailable, shaped
 
 log = structlog.get_logger()
+
+_UNREDACTED = Redactor()
+_SETTLED: TypeAdapter[list[Any]] = TypeAdapter(list[Any])
 
 
 def _object(value: Any) -> Any:
@@ -47,7 +61,7 @@ class Request(BaseModel):
     retries: int = 0
     created_at: datetime
     claimed_at: datetime
-    waited_seconds: float = 0.0
+    waited_seconds: FiniteFloat = 0.0
 
     @property
     def columns(self) -> dict[str, Any]:
@@ -169,6 +183,34 @@ def _event(event: NewEvent) -> dict[str, Any]:
     }
 
 
+@dataclass(frozen=True, slots=True)
+class Invalid:
+    """A claimed row that is no request; `why` names what cannot be read, not what is in it."""
+
+    token: Token
+    why: str
+
+
+def read(row: Any) -> Request | Invalid | Unreadable:
+    """Read a claimed row: its token, and the request as JSON.
+
+    Unreadable is one that cannot even be settled.
+    """
+    token = token_of(row)
+    if isinstance(token, Unreadable):
+        return token
+    match decode(row.get("request")):
+        case Unreadable(why):
+            return Invalid(token, f"request ({why})")
+        case dict() as columns:
+            try:
+                return Request.model_validate({**columns, **token.model_dump()})
+            except ValidationError as error:
+                return Invalid(token, wrong_fields(error))
+        case _:
+            return Invalid(token, "request (it is no object)")
+
+
 class RequestQueue:
     """A request table as a queue over PostgREST.
 
@@ -176,25 +218,36 @@ class RequestQueue:
     refuses must not take others with it.
     """
 
-    def __init__(self, rpc: Rpc, table: str, *, lease: float) -> None:
+    def __init__(
+        self, rpc: Rpc, table: str, *, lease: float, redact: Redactor = _UNREDACTED
+    ) -> None:
         """`lease`: seconds after which a claim is somebody else's."""
+        self._redact = redact
         self._rpc = rpc
         self._table = table
         self._lease = lease
 
     async def claim(self, limit: int) -> Sequence[Request]:
         """Take up to `limit` waiting requests, oldest first."""
-        requests = []
-        for row in await self._rpc.call(f"claim_{self._table}", {"p_limit": limit}):
-            try:
-                requests.append(Request.model_validate(row))
-            except ValidationError as error:
-                await self._refuse_row(row, error)
+        function = f"claim_{self._table}"
+        answer = await self._rpc.call(function, {"p_limit": limit})
+        requests, invalid = [], []
+        for row in shaped(ROWS, function, answer):
+            match read(row):
+                case Request() as request:
+                    requests.append(request)
+                case Invalid() as end:
+                    log.error("row_invalid", lane=self._table, id=end.token.id, error=end.why)
+                    invalid.append(self._refuse_row(end))
+                case Unreadable(why):  # after its lease it is claimed again
+                    log.error("row_without_token", lane=self._table, error=why)
+        await asyncio.gather(*invalid)
         return requests
 
     async def settle(self, request: Request, outcome: RequestOutcome) -> bool:
         """Write an outcome, with its events in the same transaction; False if it came too late."""
-        return bool(await self._settle(settlement(request, outcome)))
+        function = f"settle_{self._table}"
+        return bool(shaped(_SETTLED, function, await self._settle(settlement(request, outcome))))
 
     async def release(self, requests: Sequence[Request]) -> None:
         """Hand claims back; whatever was computed for them is lost."""
@@ -204,19 +257,24 @@ class RequestQueue:
 
     async def recover(self) -> Recovered:
         """Take back requests whose lease is over, and tell when the next retry is due."""
-        answer = await self._rpc.call(
-            f"recover_{self._table}", {"p_lease": f"{self._lease} seconds"}
-        )
-        return Recovered.model_validate(answer[0] if isinstance(answer, list) else answer)
+        function = f"recover_{self._table}"
+        answer = await self._rpc.call(function, {"p_lease": f"{self._lease} seconds"})
+        return shaped(SWEPT, function, answer)
 
     async def _settle(self, outcome: Mapping[str, Any]) -> Any:
+        if "error" in outcome:  # which users may read
+            outcome = {**outcome, "error": self._redact.public(outcome["error"])}
         return await self._rpc.call(f"settle_{self._table}", {"p_outcomes": [outcome]})
 
-    async def _refuse_row(self, row: Mapping[str, Any], error: ValidationError) -> None:
-        """A row that cannot be read must not come back for ever: it ends here, with the reason."""
-        fields = ", ".join(str(detail["loc"][0]) for detail in error.errors() if detail["loc"])
-        log.error("row_invalid", lane=self._table, id=row.get("id"), fields=fields)
-        token = {"id": row["id"], "attempt": row["attempt"]}
-        await self._settle(
-            token | {"status": "failed", "error": f"the bridge cannot read: {fields}"}
-        )
+    async def _refuse_row(self, end: Invalid) -> None:
+        """A row that cannot be read must not come back for ever: it ends here, with the reason.
+
+        If that fails it comes back after its lease. Others were claimed with it: never raises.
+        """
+        error = f"the bridge cannot read: {end.why}"
+        try:
+            await self._settle({**end.token.model_dump(), "status": "failed", "error": error})
+        except (Unavailable, Refused) as failure:
+            log.warning("end_failed", lane=self._table, id=end.token.id, error=str(failure))
+        except Exception:
+            log.exception("end_failed", lane=self._table, id=end.token.id)

@@ -5,11 +5,15 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
+from pydantic import TypeAdapter
+
 from realtime_bridge.model import Failure
-from realtime_bridge.rpc import Refused, Rpc, Unavailable
+from realtime_bridge.rpc import Refused, Rpc, Unavailable, shaped
 from realtime_bridge.settings import Settings
 
 SHOWN_IDS = 20
+_COUNTS = TypeAdapter(dict[str, int])  # by failure
+_IDS = TypeAdapter(list[int])
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,10 +49,11 @@ async def run_retry(
     echo: Callable[[str], None],
 ) -> int:
     """Count, ask about rows that may have been sent, and retry; return the exit code."""
-    key = settings.supabase_key.get_secret_value()
-    async with Rpc(settings.supabase_url, key, settings.api_key) as rpc:
+    echo = settings.redact.before(echo)
+    async with Rpc.of(settings) as rpc:
         try:
-            counts = await rpc.call("count_failed_tma_events", filters.arguments())
+            answer = await rpc.call("count_failed_tma_events", filters.arguments())
+            counts = shaped(_COUNTS, "count_failed_tma_events", answer)
             if not counts:
                 echo("No failed row matches.")
                 return 0
@@ -79,7 +84,9 @@ async def _retry(rpc: Rpc, chosen: Sequence[Filters], limit: int) -> list[int]:
     retried: list[int] = []
     for filters in chosen:
         left = limit - len(retried)
-        retried += await rpc.call("retry_tma_events", {**filters.arguments(), "p_limit": left})
+        answer = await rpc.call("retry_tma_events", {**filters.arguments(), "p_limit": left})
+        ids = shaped(_IDS, "retry_tma_events", answer)
+        retried += ids
     return retried
 
 

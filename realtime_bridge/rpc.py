@@ -2,9 +2,16 @@
 
 import json
 from collections.abc import Mapping
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import aiohttp
+from pydantic import TypeAdapter, ValidationError
+
+from realtime_bridge import bodies
+from realtime_bridge.redaction import Redactor
+from realtime_bridge.settings import Settings
+
+T = TypeVar("T")
 
 TIMEOUT = aiohttp.ClientTimeout(total=15, sock_connect=5)
 
@@ -19,6 +26,11 @@ _OTHER_KEY = (
     "API Keys), or to a tma_bridge JWT with SUPABASE_ANON_KEY beside it"
 )
 _OTHER_URL = "Set SUPABASE_URL to the project's address, such as https://abcdefgh.supabase.co"
+# A claim of many rows with a mebibyte each is shorter; what never ends is not.
+ANSWER_LIMIT = 256 * 2**20
+_ERROR_LIMIT = 64 * 2**10  # of an error's body nobody needs more
+_UNREDACTED = Redactor()
+_HTTP_OK = range(200, 400)
 _HTTP_UNAUTHORIZED = (401, 403)
 _HTTP_NOT_FOUND = 404
 _HTTP_TOO_MANY = 429
@@ -60,13 +72,29 @@ class Rpc:
     import and two milliseconds a call, and all that is needed is one POST.
     """
 
-    def __init__(self, url: str, key: str, api_key: str | None = None) -> None:
-        """`key` says who asks; `api_key` is what the gateway knows, where that is another."""
+    def __init__(
+        self,
+        url: str,
+        key: str,
+        api_key: str | None = None,
+        redact: Redactor = _UNREDACTED,
+    ) -> None:
+        """`key` says who asks; `api_key` is what the gateway knows, where that is another.
+
+        `redact` is applied to whatever is raised: servers and proxies echo what they got.
+        """
         self._base = f"{url}/rest/v1/rpc/"
         self._headers = {"apikey": api_key or key, "Content-Type": "application/json"}
         if not key.startswith("sb_"):  # an sb_ key is no JWT: the gateway exchanges the apikey
             self._headers["Authorization"] = f"Bearer {key}"
+        self._redact = redact
         self._session: aiohttp.ClientSession | None = None
+
+    @classmethod
+    def of(cls, settings: Settings) -> Self:
+        """Build one for the project that the settings name."""
+        key = settings.supabase_key.get_secret_value()
+        return cls(settings.supabase_url, key, settings.api_key, settings.redact)
 
     async def __aenter__(self) -> Self:
         self._session = aiohttp.ClientSession(headers=self._headers, timeout=TIMEOUT)
@@ -88,28 +116,53 @@ class Rpc:
             async with self._session.post(
                 self._base + function, data=json.dumps(arguments or {})
             ) as response:
-                status, body = response.status, await response.text()
+                status = response.status
+                limit = ANSWER_LIMIT if status in _HTTP_OK else _ERROR_LIMIT
+                body, whole = await bodies.read(response, limit)
         except (aiohttp.ClientError, TimeoutError) as error:
-            raise Unavailable(f"{type(error).__name__}: {error}".rstrip(": ")) from error
-        return answer(function, status, body)
+            text = self._redact.line(f"{type(error).__name__}: {error}".rstrip(": "))
+            raise Unavailable(text) from None  # an error of aiohttp's may quote the headers
+        if status not in _HTTP_OK:
+            return answer(function, status, body.decode(errors="replace"), self._redact)
+        try:
+            if whole:
+                return answer(function, status, body.decode(), self._redact)
+        except UnicodeDecodeError:
+            pass
+        raise _unusable(function)
 
 
-def answer(function: str, status: int, body: str) -> Any:
+def answer(function: str, status: int, body: str, redact: Redactor = _UNREDACTED) -> Any:
     """Decode PostgREST's answer, or raise what its status means (see Rpc.call)."""
     if status >= _HTTP_SERVER or status == _HTTP_TOO_MANY:
-        raise Unavailable(f"HTTP {status} from {function}: {_message(body)}")
-    if status < _HTTP_UNAUTHORIZED[0] - 1:  # 2xx and 3xx
+        raise Unavailable(f"HTTP {status} from {function}: {_message(body, redact)}")
+    if status in _HTTP_OK:
         try:
             return json.loads(body) if body else None
-        except ValueError as error:
-            raise Unavailable(f"{function} answered something that is not JSON") from error
-    raise _refusal(function, status, body)
+        except (ValueError, RecursionError):
+            raise Unavailable(f"{function} answered something that is not JSON") from None
+    raise _refusal(function, status, body, redact)
 
 
-def _refusal(function: str, status: int, body: str) -> Refused:
-    details = _object(body)
-    code, message = details.get("code"), _message(body)
-    what, fix = _explanation(function, status, code, message)
+def shaped(shape: TypeAdapter[T], function: str, answered: Any) -> T:
+    """Take an answer for what the function promises. Raises Unavailable for anything else.
+
+    Somebody else answers in the function's place, or another version of it: either passes.
+    """
+    try:
+        return shape.validate_python(answered)
+    except (ValidationError, RecursionError):  # whose text would quote the answer
+        raise _unusable(function) from None
+
+
+def _unusable(function: str) -> Unavailable:
+    return Unavailable(f"{function} answered something that the bridge cannot use")
+
+
+def _refusal(function: str, status: int, body: str, redact: Redactor) -> Refused:
+    code = _object(body).get("code")
+    code = code if isinstance(code, str) else None
+    what, fix = _explanation(function, status, code, _message(body, redact))
     return Refused(what, fix, status=status, code=code)
 
 
@@ -128,12 +181,13 @@ def _explanation(function: str, status: int, code: str | None, message: str) -> 
 def _object(body: str) -> dict[str, Any]:
     try:
         decoded = json.loads(body)
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return decoded if isinstance(decoded, dict) else {}
 
 
-def _message(body: str) -> str:
+def _message(body: str, redact: Redactor) -> str:
     """The human part of an error body, short enough for a log line."""
     details = _object(body)
-    return str(details.get("message") or details.get("msg") or body)[:200].strip()
+    told = (details.get("message"), details.get("msg"))
+    return redact.line(next((text for text in told if text and isinstance(text, str)), body), 200)

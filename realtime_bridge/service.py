@@ -114,13 +114,7 @@ class Bridge:
                     await stack.enter_async_context(
                         health.serve(app, self.settings.http_host, self.settings.http_port)
                     )
-                rpc = await stack.enter_async_context(
-                    Rpc(
-                        self.settings.supabase_url,
-                        self.settings.supabase_key.get_secret_value(),
-                        self.settings.api_key,
-                    )
-                )
+                rpc = await stack.enter_async_context(Rpc.of(self.settings))
                 # Importing aiogram takes seconds: meanwhile the database is asked.
                 telegram = _importing("realtime_bridge.telegram")
                 await self._until_stopped(self._await_supabase(rpc))
@@ -137,7 +131,7 @@ class Bridge:
         """Whether messages flow; a doorbell that is down makes it degraded, not unready."""
         doorbell = self._doorbell
         reasons = [
-            reason
+            self.settings.redact.line(reason)
             for reason in (
                 self._waiting_for and f"waiting for {self._waiting_for}",
                 *(lane.problem for lane in self._lanes),
@@ -152,7 +146,7 @@ class Bridge:
             state["doorbell"] = {
                 "changes": str(status.changes),
                 "broadcast": str(status.broadcast),
-                "last_error": status.last_error,
+                "last_error": status.last_error and self.settings.redact.line(status.last_error),
             }
         return not reasons, state
 
@@ -201,6 +195,7 @@ class Bridge:
             rpc,
             lease=self.settings.lease_seconds,
             policy=self._policy,
+            redact=self.settings.redact,
             ended=lambda failure: self.metrics.events.labels(EVENTS, failure).inc(),
         )
 
@@ -256,7 +251,7 @@ class Bridge:
         self, rpc: Rpc, table: RequestTable, leader: Leader[TmaEvent, Outcome]
     ) -> Pump[Request, RequestOutcome]:
         follower = Follower(
-            RequestQueue(rpc, table.name, lease=table.lease),
+            RequestQueue(rpc, table.name, lease=table.lease, redact=self.settings.redact),
             wake=lambda: pump.wake("sweep"),
             keep=lambda: 1.5 * self._sweep_interval(),  # until the next sweep, and some more
         )
@@ -264,7 +259,7 @@ class Bridge:
         pump = Pump(
             table.name,
             follower,
-            Answerer(table, max_attempts=self.settings.max_attempts),
+            Answerer(table, max_attempts=self.settings.max_attempts, redact=self.settings.redact),
             _Watch(self.metrics, self),
             slots=table.concurrency,
             interval=self._sweep_interval,
@@ -305,6 +300,7 @@ class Bridge:
             turn_limit=settings.turn_limit,
             start_limit=settings.lease_seconds - 2 * settings.send_timeout,
             paid=settings.allow_paid_broadcast,
+            redact=settings.redact,
         )
 
     def _build_doorbell(self, lanes: Sequence[Lane]) -> Doorbell:
@@ -387,11 +383,7 @@ class Bridge:
 
     async def _await_telegram(self, bot: "Bot") -> None:
         """Wait until Telegram answers; an unknown token is a configuration error."""
-        from aiogram.exceptions import (
-            AiogramError,
-            TelegramNotFound,
-            TelegramUnauthorizedError,
-        )
+        from aiogram.exceptions import TelegramNotFound, TelegramUnauthorizedError
 
         self._waiting_for = "Telegram"
         for wait in delays(cap=15.0):
@@ -401,7 +393,7 @@ class Bridge:
                 raise ConfigurationError(
                     ["Telegram does not know BOT_TOKEN. Ask BotFather for the token: /mybots"]
                 ) from error
-            except AiogramError as error:
+            except Exception as error:  # noqa: BLE001 - aiogram's, and what a strange answer raises
                 log.warning(
                     "waiting_for_telegram",
                     url=self.settings.telegram_api_url,
@@ -433,6 +425,8 @@ class Bridge:
                 purged = await queue.purge(keep, PURGE_BATCH)
             except (Unavailable, Refused) as error:
                 log.warning("purge_failed", error=str(error))
+            except Exception:
+                log.exception("purge_failed")  # deliveries go on
             more = purged == PURGE_BATCH
             await asyncio.sleep(PURGE_PAUSE_SECONDS if more else PURGE_EVERY_SECONDS)
 

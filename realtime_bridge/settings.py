@@ -4,6 +4,7 @@ import os
 import re
 from collections.abc import Mapping
 from enum import StrEnum
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
@@ -14,18 +15,21 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
+    PrivateAttr,
     SecretStr,
     ValidationError,
     model_validator,
 )
 
 from realtime_bridge import tokens
+from realtime_bridge.redaction import Redactor
 from realtime_bridge.tokens import claims_of
 
 TELEGRAM = "https://api.telegram.org"
 PLANNER_OFF = "off"
 
 _OBJECT = re.compile(r"[\w.]+:[\w.]+")
+_PROXIES = frozenset({"http_proxy", "https_proxy", "all_proxy"})
 
 
 class Delivery(StrEnum):
@@ -140,6 +144,8 @@ class Settings(BaseModel):
     """
 
     model_config = ConfigDict(frozen=True, hide_input_in_errors=True, extra="ignore")
+
+    _proxies: tuple[str, ...] = PrivateAttr(())
 
     supabase_url: Annotated[str, AfterValidator(_supabase_url)] = Field(
         alias="SUPABASE_URL",
@@ -327,6 +333,11 @@ class Settings(BaseModel):
         token = self.bot_token.get_secret_value()
         return [self.supabase_key.get_secret_value(), token, tokens.web_app_key(token)]
 
+    @cached_property
+    def redact(self) -> Redactor:
+        """What every text passes on its way out; users are not told our addresses either."""
+        return Redactor(self.secrets, [self.supabase_url, self.telegram_api_url, *self._proxies])
+
     @property
     def turn_limit(self) -> float:
         """Seconds a claimed row may wait for the bot's turn: part of what the lease leaves.
@@ -393,7 +404,16 @@ def parse(values: Mapping[str, str | None]) -> Settings:
         problems += [_explain(detail) for detail in error.errors(include_input=False)]
     if problems:
         raise ConfigurationError(problems)
+    settings._proxies = tuple(known[name] for name in known if name.lower() in _PROXIES)  # noqa: SLF001
     return settings
+
+
+def redactor(values: Mapping[str, str | None]) -> Redactor:
+    """What hides the secrets among settings that may not be good enough to run with."""
+    try:
+        return parse(values).redact
+    except ConfigurationError:
+        return Redactor(filter(None, (values.get(name) for name in ("SUPABASE_KEY", "BOT_TOKEN"))))
 
 
 def _names() -> list[str]:

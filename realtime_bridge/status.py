@@ -4,11 +4,15 @@ import asyncio
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Annotated
 
 import aiohttp
+from pydantic import ConfigDict, Field, FiniteFloat, TypeAdapter, ValidationError
+from typing_extensions import TypedDict
 
-from realtime_bridge.rpc import Refused, Rpc, Unavailable
+from realtime_bridge import bodies
+from realtime_bridge.decoding import Unreadable, decode
+from realtime_bridge.rpc import Refused, Rpc, Unavailable, shaped
 from realtime_bridge.settings import Settings
 
 LOOK_AGAIN_SECONDS = 2.0
@@ -17,20 +21,65 @@ _BARS = "▁▂▃▄▅▆▇█"
 _CLEAR = "\x1b[H\x1b[2J"
 
 
+class Waiting(TypedDict):
+    """What waits in a lane, by tma_backlog()."""
+
+    pending: int
+    processing: int
+    oldest_pending_seconds: FiniteFloat
+
+
+class Stats(Waiting):
+    """What tma_event_stats() tells."""
+
+    scheduled: int
+    started: int
+    delivered_last_hour: int
+    failed_last_hour: dict[str, int]
+    delivered_per_minute: Annotated[list[int], Field(min_length=1)]
+
+
+class Bells(TypedDict):
+    """A doorbell at /readyz."""
+
+    __pydantic_config__ = ConfigDict(extra="allow")  # type: ignore[misc]
+
+    changes: str
+    broadcast: str
+    last_error: str | None
+
+
+class Readiness(TypedDict, total=False):
+    """What /readyz tells."""
+
+    __pydantic_config__ = ConfigDict(extra="allow")  # type: ignore[misc]
+
+    ready: bool
+    reasons: list[str]
+    degraded: bool
+    doorbell: Bells
+
+
+_STATS = TypeAdapter(Stats)
+_BACKLOG = TypeAdapter(dict[str, Waiting])  # by table
+_READINESS = TypeAdapter(Readiness)
+_REPLICA_LIMIT = 2**16  # bytes
+
+
 @dataclass(frozen=True, slots=True)
 class Replica:
     """What a running bridge says at /readyz; `details` is None where nobody answers."""
 
     url: str
-    details: Mapping[str, Any] | None
+    details: Readiness | None
 
 
 @dataclass(frozen=True, slots=True)
 class State:
     """Everything `status` shows: see tma_event_stats() and tma_backlog()."""
 
-    events: Mapping[str, Any]
-    requests: Mapping[str, Mapping[str, Any]]  # by table
+    events: Stats
+    requests: Mapping[str, Waiting]  # by table
     replicas: Sequence[Replica]
 
 
@@ -44,8 +93,8 @@ async def run_status(
 ) -> int:
     """Show the state once, or again and again; return the exit code."""
     urls = replicas or _own(settings)
-    key = settings.supabase_key.get_secret_value()
-    async with Rpc(settings.supabase_url, key, settings.api_key) as rpc:
+    echo = settings.redact.before(echo)
+    async with Rpc.of(settings) as rpc:
         while True:
             try:
                 shown, code = _shown(await look(rpc, urls), as_json=as_json, watch=watch), 0
@@ -66,7 +115,9 @@ def _own(settings: Settings) -> list[str]:
 async def look(rpc: Rpc, replicas: Sequence[str]) -> State:
     """Ask the database and the replicas, all at once. Raises Unavailable and Refused."""
     asking = [asyncio.create_task(_ask_replica(url)) for url in replicas]
-    events, backlog = await asyncio.gather(rpc.call("tma_event_stats"), rpc.call("tma_backlog"))
+    told = await asyncio.gather(rpc.call("tma_event_stats"), rpc.call("tma_backlog"))
+    events = shaped(_STATS, "tma_event_stats", told[0])
+    backlog = shaped(_BACKLOG, "tma_backlog", told[1])
     requests = {table: backlog[table] for table in sorted(backlog) if table != "tma_events"}
     return State(events, requests, await asyncio.gather(*asking))
 
@@ -77,8 +128,15 @@ async def _ask_replica(url: str) -> Replica:
             aiohttp.ClientSession(timeout=_REPLICA_TIMEOUT) as session,
             session.get(f"{url.rstrip('/')}/readyz") as response,
         ):
-            return Replica(url, await response.json())
+            body, _ = await bodies.read(response, _REPLICA_LIMIT)
     except (aiohttp.ClientError, TimeoutError, ValueError):
+        return Replica(url, None)
+    answered = decode(body.decode(errors="replace"))
+    if isinstance(answered, Unreadable):
+        return Replica(url, None)
+    try:
+        return Replica(url, _READINESS.validate_python(answered))
+    except ValidationError:
         return Replica(url, None)
 
 
@@ -97,7 +155,7 @@ def text_of(state: State) -> str:
     return "\n".join(lines)
 
 
-def _events(stats: Mapping[str, Any]) -> list[str]:
+def _events(stats: Stats) -> list[str]:
     failed = stats["failed_last_hour"]
     reasons = ", ".join(f"{count:,} {why}" for why, count in sorted(failed.items()))
     text = f"{stats['delivered_last_hour']:,} delivered, {sum(failed.values()):,} failed"
@@ -110,7 +168,7 @@ def _events(stats: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def _waiting(counts: Mapping[str, Any]) -> str:
+def _waiting(counts: Waiting) -> str:
     pending = f"{counts['pending']:,} pending"
     if counts["pending"]:
         pending += f" (oldest {_age(counts['oldest_pending_seconds'])})"

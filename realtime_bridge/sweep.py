@@ -1,16 +1,20 @@
 """One sweep for all lanes: while nothing happens, one call a period looks after everything."""
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
+from pydantic import TypeAdapter
+
 from realtime_bridge.model import Recovered
 from realtime_bridge.pump import Queue
-from realtime_bridge.rpc import Rpc
+from realtime_bridge.rpc import Rpc, Unavailable, shaped
 
 Row = TypeVar("Row")
 Result = TypeVar("Result")
+
+_SWEPT = TypeAdapter(dict[str, Recovered])  # by lane
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +138,7 @@ class Leader(Generic[Row, Result]):
         """Sweep all lanes, and tell the others what was said of them."""
         at = self._clock()
         moves = {lane: follower.moves for lane, follower in self._followers.items()}
-        answer: Mapping[str, Any] = await self._rpc.call(
+        answer = await self._rpc.call(
             "sweep_tma",
             {
                 "p_lease": f"{self._lease} seconds",
@@ -142,9 +146,12 @@ class Leader(Generic[Row, Result]):
                 "p_request_leases": self._leases,
             },
         )
+        swept = shaped(_SWEPT, "sweep_tma", answer)
+        if missing := {self._lane, *self._followers} - swept.keys():
+            raise Unavailable(f"sweep_tma says nothing of {', '.join(sorted(missing))}")
         for lane, follower in self._followers.items():
-            follower.tell(Recovered.model_validate(answer[lane]), at, moves[lane])
-        return Recovered.model_validate(answer[self._lane])
+            follower.tell(swept[lane], at, moves[lane])
+        return swept[self._lane]
 
 
 def _aged(recovered: Recovered, seconds: float) -> Recovered:

@@ -3,18 +3,42 @@
 import asyncio
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from datetime import datetime
-from typing import Any
+from typing import Annotated
 
-from realtime_bridge.rpc import Refused, Rpc, Unavailable
+from pydantic import AfterValidator, FiniteFloat, TypeAdapter
+from typing_extensions import TypedDict
+
+from realtime_bridge.rpc import Refused, Rpc, Unavailable, shaped
 from realtime_bridge.settings import Settings
+from realtime_bridge.values import one_line
 
 PAUSE_SECONDS = 1.0
 # A row is seen when its transaction ends, but carries the time at which that began.
 OVERLAP_SECONDS = 10.0
 
-Row = Mapping[str, Any]
+
+def _moment(text: str) -> str:
+    datetime.fromisoformat(text).astimezone()
+    return text
+
+
+class Row(TypedDict):
+    """A row that ended, by recent_tma_events()."""
+
+    id: int
+    attempt: int
+    event_type: str
+    status: str
+    failure: str | None
+    error: str | None
+    message_id: int | None
+    settled_at: Annotated[str, AfterValidator(_moment)]
+    took_seconds: FiniteFloat
+
+
+_ROWS = TypeAdapter(list[Row])
 
 
 class Window:
@@ -47,14 +71,15 @@ async def run_tail(
     Returns the exit code. A database that is away is waited for.
     """
     show = _json if as_json else text_of
-    key = settings.supabase_key.get_secret_value()
+    echo = settings.redact.before(echo)
     window = Window()
     looked_at = time.monotonic()
-    async with Rpc(settings.supabase_url, key, settings.api_key) as rpc:
+    async with Rpc.of(settings) as rpc:
         while True:
             asked_at = time.monotonic()
             try:
-                rows = await rpc.call("recent_tma_events", {"p_seconds": seconds})
+                answer = await rpc.call("recent_tma_events", {"p_seconds": seconds})
+                rows = shaped(_ROWS, "recent_tma_events", answer)
             except Refused as error:
                 echo(str(error))
                 return 1
@@ -78,7 +103,9 @@ def text_of(row: Row) -> str:
     attempts = "" if row["attempt"] == 1 else f", attempt {row['attempt']}"
     outcome = f"{row['status']} after {row['took_seconds']:.2f} s{attempts}"
     why = f": {row['failure']}, {row['error']}" if row["failure"] else ""
-    return f"{at:%H:%M:%S}  {row['id']}  {row['event_type']}  {outcome}{why}"
+    # Users write types, and servers errors: neither may steer the terminal.
+    told = one_line(f"{outcome}{why}")
+    return f"{at:%H:%M:%S}  {row['id']}  {one_line(row['event_type'])}  {told}"
 
 
 def _json(row: Row) -> str:

@@ -3,6 +3,7 @@
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from typing import assert_never
 
 import aiohttp
 import structlog
@@ -22,7 +23,12 @@ from aiogram.exceptions import (
     TelegramUnauthorizedError,
 )
 from aiogram.methods import GetMe
-from aiogram.types import InlineKeyboardButton, InlineKeyboardMarkup, WebAppInfo
+from aiogram.types import (
+    InlineKeyboardButton,
+    InlineKeyboardMarkup,
+    LinkPreviewOptions,
+    WebAppInfo,
+)
 from cachetools import LRUCache
 
 from realtime_bridge.botapi import Send
@@ -41,6 +47,7 @@ from realtime_bridge.model import (
     Uncertain,
 )
 from realtime_bridge.pacing import Pacing
+from realtime_bridge.redaction import Redactor
 from realtime_bridge.rpc import Refused, Unavailable
 
 log = structlog.get_logger()
@@ -48,6 +55,11 @@ log = structlog.get_logger()
 CONNECT_SECONDS = 10.0
 # After a 429 that does not say how long to wait.
 FLOOD_SECONDS = 1.0
+# A longer pause is told again when it is over, or it was nonsense.
+LONGEST_PAUSE = 86_400.0
+# A name may be an address, and what is behind it is not ours to show.
+_NO_PREVIEW = LinkPreviewOptions(is_disabled=True)
+_UNREDACTED = Redactor()
 
 
 def verdict(error: Exception) -> Outcome:  # noqa: C901 - one case for each kind of answer
@@ -69,20 +81,22 @@ def verdict(error: Exception) -> Outcome:  # noqa: C901 - one case for each kind
 
     Some 400s have a way out, which is tried before anybody asks for the verdict: see way_out().
     """
+    text = _description(error)
     match error:
-        case TelegramRetryAfter(retry_after=seconds):
-            return Retry(f"Telegram: retry after {seconds} s", after=float(seconds), counted=False)
-        case TelegramAPIError(message=text) if "too many requests" in text.lower():
+        case TelegramRetryAfter(retry_after=asked):
+            seconds = float(min(max(asked, FLOOD_SECONDS), LONGEST_PAUSE))
+            return Retry(f"Telegram: retry after {seconds:g} s", after=seconds, counted=False)
+        case TelegramAPIError() if "too many requests" in text.lower():
             return Retry(f"Telegram: {text}", after=FLOOD_SECONDS, counted=False)
-        case TelegramForbiddenError(message=text):
+        case TelegramForbiddenError():
             return Failed(Failure.BLOCKED, text)
-        case TelegramBadRequest(message=text) if "chat not found" in text.lower():
+        case TelegramBadRequest() if "chat not found" in text.lower():
             return Failed(Failure.CHAT_NOT_FOUND, text)
-        case TelegramBadRequest(message=text) | TelegramMigrateToChat(message=text):
+        case TelegramBadRequest() | TelegramMigrateToChat():
             return Failed(Failure.REJECTED, text)
-        case TelegramEntityTooLarge(message=text):  # aiogram files it under network errors
+        case TelegramEntityTooLarge():  # aiogram files it under network errors
             return Failed(Failure.REJECTED, text)
-        case TelegramUnauthorizedError(message=text) | TelegramNotFound(message=text):
+        case TelegramUnauthorizedError() | TelegramNotFound():
             return Halted(f"Telegram does not know this bot ({text}): check BOT_TOKEN")
         case TelegramNetworkError(__cause__=cause) if _never_connected(cause):
             return Retry(f"no connection to Telegram: {_kind(cause)}")
@@ -93,6 +107,12 @@ def verdict(error: Exception) -> Outcome:  # noqa: C901 - one case for each kind
         case _:
             log.error("unknown_error", error=type(error).__name__, exc_info=error)
             return Uncertain(f"unexpected {type(error).__name__}")
+
+
+def _description(error: Exception) -> str:
+    """What Telegram says; it may say nothing, whatever aiogram's types promise."""
+    text: str | None = getattr(error, "message", None)
+    return text or "Telegram gave no reason"
 
 
 def _never_connected(cause: BaseException | None) -> bool:
@@ -129,15 +149,23 @@ def way_out(refusal: Exception, letter: Letter) -> Letter | None:
     A refusal sent nothing, so another send is safe. Each way is taken once: a letter that has
     taken it cannot be refused for the same reason again.
     """
+    text = _description(refusal)
     match refusal:
-        case TelegramMigrateToChat(migrate_to_chat_id=chat_id) if not letter.moved:
+        case TelegramMigrateToChat(migrate_to_chat_id=chat_id) if (
+            not letter.moved and _is_a_supergroup(chat_id)
+        ):
             return replace(letter, chat_id=chat_id, moved=True)
-        case TelegramBadRequest(message=text) if not letter.plain and _is_about_html(text):
+        case TelegramBadRequest() if not letter.plain and _is_about_html(text):
             return replace(letter, plain=True)
-        case TelegramBadRequest(message=text) if letter.button and _is_about_a_button(text):
+        case TelegramBadRequest() if letter.button and _is_about_a_button(text):
             return replace(letter, button=False)
         case _:
             return None
+
+
+def _is_a_supergroup(chat_id: int) -> bool:
+    """Nobody else's private chat, and no more than the 52 bits that Telegram's ids have."""
+    return -(2**52) < chat_id < 0
 
 
 def _is_about_html(refusal: str) -> bool:
@@ -163,6 +191,7 @@ class Courier:
         turn_limit: float,
         start_limit: float,
         paid: bool = False,
+        redact: Redactor = _UNREDACTED,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         """Build a courier. `start` is the fence; the others are seconds.
@@ -183,6 +212,7 @@ class Courier:
         self._turn_limit = turn_limit
         self._start_limit = start_limit
         self._paid = paid
+        self._redact = redact
         self._now = now
         self._moved: LRUCache[int, int] = LRUCache(10_000)  # groups that became supergroups
         self._line = Line(self._probe)
@@ -201,8 +231,10 @@ class Courier:
         try:
             ours = await self._start(event)
         except (Unavailable, Refused) as error:
-            # The fence may have been written, but this worker knows that it did not send.
-            return Retry(f"not sent, the fence did not answer: {error}", after=0.0, counted=False)
+            # The fence may have been written, but this worker knows that it did not send. Why is
+            # for the log: users may read the row.
+            log.warning("fence_failed", id=event.id, error=str(error))
+            return Retry("not sent, the fence did not answer", after=0.0, counted=False)
         finally:
             laps.lap("fence")
         if not ours:
@@ -226,13 +258,13 @@ class Courier:
                 instead = way_out(error, letter)
                 if instead is None:
                     return self._judge(chat_id, error)
-                log.warning("refused_and_sent_otherwise", error=str(error))
+                log.warning("refused_and_sent_otherwise", error=self._redact.line(str(error)))
                 if instead.moved:
                     self._moved[chat_id] = instead.chat_id
                 letter = instead
 
     def _judge(self, chat_id: int, error: Exception) -> Outcome:
-        outcome = verdict(error)
+        outcome = redacted(verdict(error), self._redact)
         match outcome:
             case Retry(after=float(seconds), counted=False):  # a pause that Telegram asks for
                 self._pacing.pause(chat_id, seconds)
@@ -247,7 +279,7 @@ class Courier:
         try:
             await self._bot(GetMe(), request_timeout=self._timeout)  # type: ignore[arg-type]
         except Exception as error:  # noqa: BLE001 - verdict() has a line for every kind
-            match verdict(error):
+            match redacted(verdict(error), self._redact):
                 case Retry(why, after=None) | Uncertain(why):
                     return f"Telegram does not answer: {why}"
                 case _:
@@ -260,11 +292,25 @@ class Courier:
             text=letter.message.plain if letter.plain else letter.message.html,
             parse_mode=None if letter.plain else ParseMode.HTML,
             reply_markup=_keyboard(letter),
+            link_preview_options=_NO_PREVIEW,
             allow_paid_broadcast=self._paid or None,
         )
         # aiogram hands the timeout to aiohttp as it is, which takes more than its int.
         receipt = await self._bot(request, request_timeout=self._timeout)  # type: ignore[arg-type]
         return Sent(receipt.message_id)
+
+
+def redacted(outcome: Outcome, redact: Redactor) -> Outcome:
+    """Take out what Telegram, or who stands in its place, may have echoed of the token."""
+    match outcome:
+        case Failed(error=text):
+            return replace(outcome, error=redact.line(text))
+        case Retry(why=text) | Uncertain(why=text) | Halted(why=text):
+            return replace(outcome, why=redact.line(text))
+        case Sent() | Lost():
+            return outcome
+        case _:
+            assert_never(outcome)
 
 
 def _keyboard(letter: Letter) -> InlineKeyboardMarkup | None:

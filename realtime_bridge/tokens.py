@@ -27,7 +27,7 @@ def claims_of(key: str) -> dict[str, Any] | None:
     try:
         _, body, _ = key.split(".")
         claims = json.loads(base64.urlsafe_b64decode(body + "=" * (-len(body) % 4)))
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     return claims if isinstance(claims, dict) else None
 

@@ -53,7 +53,7 @@ def main() -> None:
         settings = settings.model_copy(
             update={"telegram_rate": WITHOUT_END, "telegram_chat_rate": WITHOUT_END}
         )
-    logs.configure(settings.log_level, settings.log_format, secrets=settings.secrets)
+    logs.configure(settings.log_level, settings.log_format, redact=settings.redact)
     file = os.environ.get("MARKS")
     if file:
         service._Watch = MarkingWatch  # type: ignore[misc]  # noqa: SLF001

@@ -1,7 +1,7 @@
 """`realtime-bridge check`."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from realtime_bridge.doctor.examination import examine
 from realtime_bridge.doctor.finding import Finding, Status
 from realtime_bridge.doctor.fixes import Fixes
 from realtime_bridge.doctor.settings import settings_findings, use
-from realtime_bridge.settings import ConfigurationError, given, parse
+from realtime_bridge.settings import ConfigurationError, given, parse, redactor
 
 _GOOD = 0
 _BAD = 1
@@ -35,6 +35,11 @@ async def run_check(
     `paint` may add colour to the word that says how bad it is.
     """
     logs.configure("CRITICAL")  # the doorbell would tell it all in its own words
+    try:
+        values, problems = given(env_file=env_file), []
+    except ConfigurationError as error:
+        values, problems = {}, error.problems
+    echo = redactor(values).before(echo)
     findings: list[Finding] = []
 
     def tell(finding: Finding) -> None:
@@ -42,20 +47,19 @@ async def run_check(
         if not as_json:
             echo(text_of(finding, paint))
 
-    code = await _check(env_file, tell)
+    code = await _check(values, problems, env_file, tell)
     if as_json:
         told = {"ok": code == _GOOD, "findings": [asdict(finding) for finding in findings]}
         echo(json.dumps(told, indent=2, ensure_ascii=False))
     return code
 
 
-async def _check(env_file: Path | None, tell: Callable[[Finding], None]) -> int:
-    try:
-        values = given(env_file=env_file)
-    except ConfigurationError as error:
-        values, problems = {}, error.problems
-    else:
-        problems = []
+async def _check(
+    values: Mapping[str, str | None],
+    problems: list[str],
+    env_file: Path | None,
+    tell: Callable[[Finding], None],
+) -> int:
     fixes = Fixes(values, env_file)
     try:
         settings = None if problems else parse(values)

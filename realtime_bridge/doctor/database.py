@@ -84,6 +84,12 @@ def report_findings(
     yield _bells(report)
 
 
+def nonsense_finding(fixes: Fixes) -> Finding:
+    """What answers to the name of tma_bridge_check() is something else, or another version."""
+    text = "tma_bridge_check() answered something that the bridge cannot use"
+    return failed("migrations", text, fixes.migrations())
+
+
 def with_registration(telegram: Finding, report: Report, token: str) -> Finding:
     """Say whose Mini App users may write: not yet the bot's, or those of other bots too."""
     own = int(token.partition(":")[0])

@@ -48,12 +48,22 @@ async def examine(settings: Settings, fixes: Fixes, now: Now = time.time) -> Asy
                 yield _blind("clock")
                 yield _blind("names")
                 return
-            for finding in _look(answer, settings, fixes):
+            try:
+                findings = _look(answer, settings, fixes)
+                last = [
+                    database.with_registration(await telegram, answer.report, token),
+                    database.clock_finding(
+                        answer.report, answer.asked_at, answer.answered_at, fixes
+                    ),
+                    database.names_finding(answer.report),
+                ]
+            except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError):
+                findings, last = [database.nonsense_finding(fixes)], [await telegram]
+            for finding in findings:
                 yield finding
             yield await _ring(settings, rpc, fixes)
-        yield database.with_registration(await telegram, answer.report, token)
-        yield database.clock_finding(answer.report, answer.asked_at, answer.answered_at, fixes)
-        yield database.names_finding(answer.report)
+            for finding in last:
+                yield finding
     finally:
         telegram.cancel()
         with suppress(asyncio.CancelledError):
@@ -96,7 +106,7 @@ def _look(answer: _Answer, settings: Settings, fixes: Fixes) -> list[Finding]:
         *database.report_findings(
             answer.report,
             fixes=fixes,
-            expires_in=None if expires is None else expires - answer.answered_at,
+            expires_in=expires - answer.answered_at if isinstance(expires, int | float) else None,
             changes=settings.doorbell != "broadcast",
         ),
     ]

@@ -1,16 +1,20 @@
 """Whether Telegram answers and knows the bot."""
 
-import json
+import re
 import time
 from http import HTTPStatus
 
 import aiohttp
 
+from realtime_bridge import bodies
+from realtime_bridge.decoding import decode
 from realtime_bridge.doctor.finding import Finding, failed, ok
 from realtime_bridge.doctor.fixes import Fixes
 
 NAME = "telegram"
 _TIMEOUT = aiohttp.ClientTimeout(total=10)
+_USERNAME = re.compile(r"\w{1,64}", re.ASCII)
+_LIMIT = 2**16  # bytes
 _UNKNOWN_BOT = (HTTPStatus.UNAUTHORIZED, HTTPStatus.NOT_FOUND)
 
 
@@ -22,14 +26,14 @@ async def telegram_finding(api_url: str, token: str, fixes: Fixes) -> Finding:
             aiohttp.ClientSession(timeout=_TIMEOUT) as session,
             session.get(f"{api_url}/bot{token}/getMe") as response,
         ):
-            status, body = response.status, await response.text()
+            status, (body, _) = response.status, await bodies.read(response, _LIMIT)
     except (aiohttp.ClientError, TimeoutError) as error:
         text = f"{api_url} does not answer: {type(error).__name__}"
         return failed(NAME, text, fixes.telegram())
     took = (time.perf_counter() - begun) * 1000
     if status in _UNKNOWN_BOT:
         return failed(NAME, f"Telegram does not know BOT_TOKEN (HTTP {status})", fixes.bot_token())
-    name = _username(body) if status == HTTPStatus.OK else None
+    name = _username(body.decode(errors="replace")) if status == HTTPStatus.OK else None
     if name is None:
         text = f"{api_url} answers HTTP {status}, but not as the Bot API does"
         return failed(NAME, text, fixes.telegram())
@@ -37,7 +41,8 @@ async def telegram_finding(api_url: str, token: str, fixes: Fixes) -> Finding:
 
 
 def _username(body: str) -> str | None:
-    try:
-        return str(json.loads(body)["result"]["username"])
-    except (ValueError, KeyError, TypeError):
-        return None
+    match decode(body):
+        case {"result": {"username": str(name)}} if _USERNAME.fullmatch(name):
+            return name
+        case _:
+            return None

@@ -173,11 +173,11 @@ class Session:
         if extension == "postgres_changes":
             self._now_ready(Bell.CHANGES)
 
-    def _on_change(self, payload: Mapping[str, Any]) -> None:
-        self._rang(Bell.CHANGES, _text_in(payload["data"].get("record"), "table_name"))
+    def _on_change(self, payload: Any) -> None:
+        self._rang(Bell.CHANGES, _text_at(payload, "data", "record", "table_name"))
 
-    def _on_broadcast(self, payload: Mapping[str, Any]) -> None:
-        self._rang(Bell.BROADCAST, _text_in(payload["payload"], "table"))
+    def _on_broadcast(self, payload: Any) -> None:
+        self._rang(Bell.BROADCAST, _text_at(payload, "payload", "table"))
 
     def _now_ready(self, bell: Bell) -> None:
         self.ready |= {bell} & self.wish.bells
@@ -284,9 +284,10 @@ class _Library:
         ]
 
 
-def _text_in(record: object, name: str) -> str | None:
-    """Read one text out of what a ring carries; a ring that carries anything else is one, too."""
-    value = record.get(name) if isinstance(record, Mapping) else None
+def _text_at(value: Any, *path: str) -> str | None:
+    """Find a text in what a server sent, which may be anything."""
+    for name in path:
+        value = value.get(name) if isinstance(value, Mapping) else None
     return value if isinstance(value, str) else None
 
 
@@ -294,7 +295,7 @@ def _object(text: str) -> dict[str, Any]:
     """Read the JSON that the library put into an exception; its own words stay as they are."""
     try:
         value = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         value = None
     return value if isinstance(value, dict) else {"message": text}
 

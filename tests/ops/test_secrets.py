@@ -84,6 +84,24 @@ async def test_other_commands_say_no_secret(world, tmp_path, command):
         assert_silent(process.output, environment)
 
 
+async def test_a_crash_of_a_command_says_no_secret(world, tmp_path):
+    """Python's own traceback would say what the exception says."""
+    environment = world.environment()
+    crash = (
+        "import sys; from realtime_bridge import tail\n"
+        "async def run(settings, *_, **__): raise RuntimeError(str(settings.secrets)[:70])\n"
+        "tail.run_tail = run\n"
+        "sys.argv[1:] = ['tail']\n"
+        "from realtime_bridge.cli import main; main()"
+    )
+    process = await Process.start(cwd=tmp_path, env=environment, code=crash)
+
+    assert await process.ended() == 1
+    assert "RuntimeError" in process.output
+    assert "[secret]" in process.output
+    assert_silent(process.output, environment)
+
+
 async def test_a_crash_says_no_secret(world, tmp_path):
     """What is raised out of run() is told by the bridge's own log."""
     environment = world.environment(LOG_LEVEL="DEBUG")

@@ -8,6 +8,7 @@ import pytest
 import structlog
 
 from realtime_bridge import logs
+from realtime_bridge.redaction import HIDDEN, Redactor
 
 TOKEN = "123456789:AAHdqTcvCH1vGWJxfSeofSAs0K5PALDsaw1"
 
@@ -26,7 +27,7 @@ def written():
 @pytest.mark.parametrize("style", ["console", "json"])
 def test_secrets_are_hidden_in_our_lines_in_others_and_in_tracebacks(written, style):
     """Whoever logs, and however: also an exception whose text holds the key."""
-    logs.configure("DEBUG", style, secrets=["hunter2-hunter2"], stream=written)
+    logs.configure("DEBUG", style, redact=Redactor(["hunter2-hunter2"]), stream=written)
 
     structlog.get_logger().info("ours", key="hunter2-hunter2")
     logging.getLogger("aiohttp").debug("GET /bot%s/getMe", TOKEN)
@@ -38,7 +39,7 @@ def test_secrets_are_hidden_in_our_lines_in_others_and_in_tracebacks(written, st
 
     text = written.getvalue()
     assert text.count("ValueError") >= 2
-    assert text.count(logs.HIDDEN) >= 4
+    assert text.count(HIDDEN) >= 4
     assert "hunter2" not in text
     assert "AAHdq" not in text
     assert "eyJ" not in text

@@ -630,3 +630,90 @@ def test_a_row_whose_outcome_is_being_written_holds_no_slot(lived):
         await until(lambda: len(queue.settled) == 20, seconds=1)
 
     lived(scenario, queue, note, slots=4)
+
+
+class Buggy(MemoryQueue):
+    """A queue in which one call raises what nobody foresaw, so many times."""
+
+    def __init__(self, call, times=2, **fields):
+        super().__init__(**fields)
+        self.call, self.times = call, times
+
+    def _stumble(self, call):
+        if call == self.call and self.times:
+            self.times -= 1
+            raise ArithmeticError("a bug")
+
+    async def claim(self, limit):
+        self._stumble("claim")
+        return await super().claim(limit)
+
+    async def recover(self):
+        self._stumble("recover")
+        return await super().recover()
+
+    async def settle(self, row, outcome):
+        self._stumble("settle")
+        return await super().settle(row, outcome)
+
+    async def release(self, rows):
+        self._stumble("release")
+        await super().release(rows)
+
+
+@pytest.mark.parametrize("call", ["claim", "recover", "settle"])
+def test_a_bug_in_the_queue_does_not_end_the_lane(lived, call):
+    """It is logged, and asked again after a while."""
+    queue = Buggy(call, rows=[Row(1), Row(2)])
+
+    async def scenario(pump):
+        await until(lambda: len(queue.settled) == 2)
+        assert pump.problem is None
+
+    lived(scenario, queue)
+
+
+def test_a_lane_that_a_bug_holds_up_says_so(lived):
+    """At /readyz, without what the exception quotes."""
+    queue = Buggy("claim", times=10**6)
+    observer = Quiet()
+
+    async def scenario(pump):
+        await until(lambda: observer.downs > 2)
+        assert pump.problem == "a bug of the bridge, see the log: ArithmeticError"
+
+    lived(scenario, queue, observer=observer)
+
+
+def test_rows_that_cannot_be_handed_back_do_not_stop_the_stop(lived):
+    """Their lease ends by itself."""
+    queue = Buggy("release", rows=[Row(1)])
+
+    async def hangs(_row, _laps):
+        await asyncio.Event().wait()
+
+    async def scenario(pump):
+        await until(lambda: pump.in_hand == 1)
+
+    lived(scenario, queue, hangs)
+
+
+class Broken:
+    """An observer of which every part raises."""
+
+    def __getattr__(self, name):
+        def raises(*_, **__):
+            raise KeyError(name)
+
+        return raises
+
+
+def test_an_observer_that_raises_costs_no_row(lived):
+    """It only watches."""
+    queue = MemoryQueue(rows=[Row(1), Row(2)], fail=2)
+
+    async def scenario(pump):
+        pump.wake("changes")
+        await until(lambda: len(queue.settled) == 2)
+
+    lived(scenario, queue, observer=Broken())

@@ -1,12 +1,14 @@
 """What each outcome means for its row, and which rows are not handed out at all."""
 
 import asyncio
+import json
 
 import pytest
 
 from realtime_bridge.model import Failed, Failure, Halted, Lost, Retry, Sent, Uncertain
 from realtime_bridge.queue import EventQueue, Policy, Settlement, read, settlement
-from realtime_bridge.rpc import Refused
+from realtime_bridge.redaction import Redactor
+from realtime_bridge.rpc import Refused, Unavailable
 from realtime_bridge.settings import Delivery
 from tests.unit.rows import event
 
@@ -51,7 +53,9 @@ def test_an_outcome_decides_the_row(outcome, retries, policy, expected):
 
 
 def claimed(**fields):
-    return event(**fields).model_dump(mode="json")
+    """A row as claim_tma_events gives it: its payload is text."""
+    row = event(**fields).model_dump(mode="json")
+    return row | {"payload": json.dumps(row["payload"])}
 
 
 def test_a_row_that_can_be_read_is_an_event():
@@ -76,6 +80,138 @@ def test_a_row_whose_workers_keep_dying_ends():
     assert read(claimed(id=3, attempt=6, retries=4), max_attempts=5) == event(
         id=3, attempt=6, retries=4
     )
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("[" * 10_000 + "]" * 10_000, "it is nested deeper than 100 levels"),
+        ('{"a":' * 101 + "1" + "}" * 101, "it is nested deeper than 100 levels"),
+        ("9" * 4_301, "a number has too many digits"),
+        ('{"a": 1e16000}', "a number is too large"),
+        ('{"a": NaN}', "NaN and Infinity are no JSON"),
+        ('{"cut": "of', "it is no JSON"),
+        ("[1,".ljust(2**20, " "), "it is longer than 1 MiB"),
+        ("", "it is no JSON"),
+        ({"not": "text"}, "it is not handed over as text"),
+    ],
+)
+def test_a_payload_that_cannot_be_read_ends_the_row_with_the_reason(text, reason):
+    """Whoever wrote it can read why."""
+    end = read(claimed(id=3, attempt=2) | {"payload": text}, max_attempts=5)
+
+    why = f"the bridge cannot read: payload ({reason})"
+    assert end == Settlement(3, 2, "failed", failure=Failure.INVALID, error=why)
+
+
+@pytest.mark.parametrize(
+    ("text", "payload"),
+    [
+        ('{"a": 1, "a": 2}', {"a": 2}),
+        ("[" * 100 + "]" * 100, None),
+        ("-" + "9" * 4_300, None),
+        ("0." + "9" * 100_000, {"value": 1.0}),
+        ("1e-400", {"value": 0.0}),
+        ('"\\ud800"', {"value": "\ud800"}),
+        ("null", {}),
+        (None, {}),
+    ],
+)
+def test_a_payload_that_is_merely_strange_is_read(text, payload):
+    """And whatever was read can be written again."""
+    row = read(claimed() | {"payload": text}, max_attempts=5)
+
+    assert payload in (None, row.payload)
+    assert json.loads(json.dumps(row.payload)) == row.payload
+    assert repr(row)
+
+
+class Scripted:
+    """A database that claims what it is told to, and keeps what is settled."""
+
+    def __init__(self, answer, settle=None):
+        self.answer = answer
+        self.settled = []
+        self._settle = settle or (lambda outcomes: [one["id"] for one in outcomes])
+
+    async def call(self, function, arguments):
+        if function.startswith("claim"):
+            return self.answer
+        self.settled += arguments["p_outcomes"]
+        return self._settle(arguments["p_outcomes"])
+
+
+DEEP = "[" * 10_000 + "]" * 10_000
+
+
+async def test_a_row_that_cannot_be_read_costs_the_others_nothing():
+    """It is the only one that is settled, and at once."""
+    innocent = [claimed(id=id_) for id_ in range(2, 32)]
+    rpc = Scripted([claimed(id=1) | {"payload": DEEP}, *innocent])
+    ended = []
+    queue = EventQueue(rpc, lease=60.0, policy=ONCE, ended=ended.append)
+
+    events = await queue.claim(64)
+
+    assert [one.id for one in events] == list(range(2, 32))
+    assert [(one["id"], one["failure"]) for one in rpc.settled] == [(1, "invalid")]
+    assert ended == [Failure.INVALID]
+
+
+def refuse(_outcomes):
+    raise Refused("cannot settle", "")
+
+
+def be_away(_outcomes):
+    raise Unavailable("no answer")
+
+
+def be_strange(_outcomes):
+    raise ArithmeticError("a bug")
+
+
+@pytest.mark.parametrize("settle", [refuse, be_away, be_strange, lambda _: 7, lambda _: "nonsense"])
+async def test_a_bad_row_that_cannot_be_settled_costs_the_others_nothing(settle):
+    """It comes back after its lease."""
+    rpc = Scripted([claimed(id=1) | {"payload": DEEP}, claimed(id=2)], settle)
+
+    events = await EventQueue(rpc, lease=60.0, policy=ONCE).claim(2)
+
+    assert [one.id for one in events] == [2]
+
+
+@pytest.mark.parametrize(
+    "row", [None, 7, "row", [], {}, {"id": 1}, {"attempt": 1}, {"id": "x", "attempt": 1e400}]
+)
+async def test_a_row_without_a_token_is_left_alone(row):
+    """Nobody could settle it."""
+    rpc = Scripted([row, claimed(id=2)])
+
+    events = await EventQueue(rpc, lease=60.0, policy=ONCE).claim(2)
+
+    assert [one.id for one in events] == [2]
+    assert rpc.settled == []
+
+
+@pytest.mark.parametrize("answer", [None, 7, "rows", {"id": 1}, True])
+async def test_a_claim_that_is_answered_by_nonsense_is_asked_again(answer):
+    """As if nobody had answered."""
+    with pytest.raises(Unavailable, match="cannot use"):
+        await EventQueue(Scripted(answer), lease=60.0, policy=ONCE).claim(2)
+
+
+async def test_what_is_stored_as_error_holds_neither_secrets_nor_addresses():
+    """The user may read it; nor does it hold what the database cannot."""
+    rpc = Scripted([])
+    redact = Redactor(["sb_secret_Zq3vX8kLm2PwRt"], ["https://abc.supabase.co"])
+    queue = EventQueue(rpc, lease=60.0, policy=ONCE, redact=redact)
+    said = "x\x00y\ud800 sb_secret_Zq3vX8kLm2 at https://abc.supabase.co/rest/v1 " + "z" * 9_000
+
+    await queue.settle(event(), Failed(Failure.REJECTED, said))
+
+    error = rpc.settled[0]["error"]
+    assert error.startswith("x y? [secret] at [address] zzz")
+    assert len(error) <= 600
 
 
 class OneBadApple:

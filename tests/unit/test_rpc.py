@@ -1,10 +1,16 @@
 """What PostgREST's answers mean."""
 
 import json
+from contextlib import asynccontextmanager
 
 import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
+from pydantic import TypeAdapter
 
-from realtime_bridge.rpc import Refused, Unavailable, answer
+from realtime_bridge import rpc as calls
+from realtime_bridge.redaction import Redactor
+from realtime_bridge.rpc import Refused, Rpc, Unavailable, answer, shaped
 
 
 def test_an_answer_is_its_json():
@@ -44,3 +50,95 @@ def test_what_a_person_must_mend_says_how(status, body, fix):
         answer("f", status, text)
 
     assert fix in refused.value.fix
+
+
+DEEP = "[" * 20_000 + "]" * 20_000
+SECRET = "sb_secret_Zq3vX8kLm2PwRt"
+
+
+@pytest.mark.parametrize("body", [DEEP, "9" * 5_000, "{", "<html>"])
+def test_a_body_that_no_function_wrote_is_no_answer(body):
+    """Asking again may find the database."""
+    with pytest.raises(Unavailable):
+        answer("f", 200, body)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        DEEP,
+        "9" * 5_000,
+        '{"code": ["PGRST202"], "message": {"deep": ' + "[" * 500 + "]" * 500 + "}}",
+        '{"code": {}, "msg": 7}',
+        "",
+    ],
+)
+@pytest.mark.parametrize("status", [400, 401, 404, 500])
+def test_a_refusal_in_any_shape_is_one(status, body):
+    """What it says may be nonsense; that it says no is clear."""
+    with pytest.raises((Unavailable, Refused)) as raised:
+        answer("f", status, body)
+
+    assert len(str(raised.value)) < 600
+
+
+@pytest.mark.parametrize("value", [None, 7, "x", [1], {"a": None}, {"a": float("nan")}])
+def test_another_shape_than_promised_is_no_answer(value):
+    """Its values are not told: they may be a user's."""
+    with pytest.raises(Unavailable, match=r"^f answered something that the bridge cannot use$"):
+        shaped(TypeAdapter(dict[str, int]), "f", value)
+
+
+@pytest.mark.parametrize("at", range(len(SECRET)))
+def test_a_secret_is_hidden_before_a_message_is_cut(at):
+    """Wherever two hundred characters end."""
+    text = "x" * (200 - at) + SECRET
+
+    with pytest.raises(Refused) as refused:
+        answer("f", 400, json.dumps({"message": text}), Redactor([SECRET]))
+
+    assert "Zq3" not in str(refused.value)
+
+
+@asynccontextmanager
+async def serving(reply):
+    """A server that replies to every call, and an Rpc to it."""
+
+    async def handle(request):
+        return await reply(request)
+
+    app = web.Application()
+    app.router.add_route("*", "/{path:.*}", handle)
+    async with TestServer(app) as server, Rpc(str(server.make_url("")), SECRET) as rpc:
+        yield rpc
+
+
+async def test_a_body_that_is_not_utf_8_is_no_answer():
+    """Neither where an answer is expected nor where an error is."""
+    replies = [(200, Unavailable), (503, Unavailable), (403, Refused)]
+
+    async def reply(_):
+        return web.Response(status=replies[0][0], body=b'["\xff\xfe"]')
+
+    async with serving(reply) as rpc:
+        while replies:
+            with pytest.raises(replies[0][1]):
+                await rpc.call("f")
+            replies.pop(0)
+
+
+@pytest.mark.parametrize("status", [200, 500])
+async def test_a_body_that_never_ends_is_left(status, monkeypatch):
+    """Memory is not theirs to fill."""
+    monkeypatch.setattr(calls, "ANSWER_LIMIT", 2**20)
+
+    async def reply(request):
+        response = web.StreamResponse(status=status)
+        await response.prepare(request)
+        while request.transport is not None and not request.transport.is_closing():
+            await response.write(b" " * 65_536)
+        return response
+
+    async with serving(reply) as rpc:
+        with pytest.raises(Unavailable):
+            await rpc.call("f")

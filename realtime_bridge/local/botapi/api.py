@@ -268,6 +268,8 @@ def _told(message: Message) -> Answer:
         told["entities"] = message["entities"]
     if "inline_keyboard" in (message["reply_markup"] or {}):
         told["reply_markup"] = message["reply_markup"]
+    if message["link_preview_options"]:
+        told["link_preview_options"] = message["link_preview_options"]
     return told
 
 

@@ -27,6 +27,7 @@ class Draft:
     raw: str
     parse_mode: str | None
     reply_markup: dict[str, Any] | None
+    link_preview_options: dict[str, Any] | None
 
 
 def draft(fields: Mapping[str, Any]) -> Draft:
@@ -42,7 +43,10 @@ def draft(fields: Mapping[str, Any]) -> Draft:
     if utf16_length(text) > _LONGEST:
         raise RefusedError("Bad Request: message is too long")
     markup = _markup(fields.get("reply_markup"), chat_id)
-    return Draft(chat_id, text, entities, raw, parse_mode, markup)
+    preview = _json(
+        fields.get("link_preview_options"), dict, "Bad Request: can't parse link preview options"
+    )
+    return Draft(chat_id, text, entities, raw, parse_mode, markup, preview)
 
 
 def _chat(value: Any) -> int:

@@ -11,7 +11,7 @@ _KEPT = 100_000
 Message = dict[str, Any]
 """One accepted message: `number` (1, 2, ... over all bots), `message_id` (over one bot), `bot_id`,
 `chat_id`, `text` as the user reads it, `raw` as it was sent, `parse_mode`, `entities`,
-`reply_markup`, `received_at` (unix seconds)."""
+`reply_markup`, `link_preview_options`, `received_at` (unix seconds)."""
 
 
 class Outbox:
@@ -38,6 +38,7 @@ class Outbox:
             "parse_mode": draft.parse_mode,
             "entities": draft.entities,
             "reply_markup": draft.reply_markup,
+            "link_preview_options": draft.link_preview_options,
             "received_at": received_at,
         }
         self._messages.append(message)

@@ -17,6 +17,9 @@ _LOOKS_SECRET = re.compile(
     r"eyJ[\w-]{10,}\.[\w-]{10,}\.[\w-]*|sb_secret_[\w-]+|\d{5,}(?::|%3[Aa])[A-Za-z0-9_-]{30,}"
 )
 
+# As they may be written; grows while the process runs, for a key may be changed.
+_hidden: set[str] = set()
+
 # Without the local variables, which hold payloads and texts.
 _TRACEBACKS = structlog.processors.ExceptionRenderer(
     structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
@@ -34,6 +37,16 @@ def redact(text: str, secrets: Iterable[str] = ()) -> str:
     return _LOOKS_SECRET.sub(HIDDEN, text)
 
 
+def hide(secrets: Iterable[str]) -> None:
+    """Redact these too from now on, in whatever `configure` set up; none is ever forgotten."""
+    _hidden.update(
+        written
+        for secret in secrets
+        if secret
+        for written in (secret, quote(secret, safe=""), repr(secret)[1:-1])
+    )
+
+
 def configure(
     level: str = "INFO",
     style: Literal["console", "json"] = "console",
@@ -46,15 +59,10 @@ def configure(
     What is redacted is the finished line, so that tracebacks and others' texts are covered.
     """
     stream = stream or sys.stderr
-    hidden = [
-        written
-        for secret in secrets
-        if secret
-        for written in {secret, quote(secret, safe=""), repr(secret)[1:-1]}
-    ]
+    hide(secrets)
 
     def redacted(_logger: Any, _method: str, line: Any) -> str:
-        return redact(line, hidden)
+        return redact(line, _hidden)
 
     stamped: list[Processor] = [
         structlog.contextvars.merge_contextvars,

@@ -98,7 +98,7 @@ class Observer(Protocol[RowIn, ResultIn]):
         """A sweep took rows back."""
 
     def queue_down(self, lane: str, error: Exception) -> None:
-        """The queue did not answer."""
+        """The queue did not answer, or refused; told of each call."""
 
     def queue_up(self, lane: str) -> None:
         """The queue answers (again)."""
@@ -152,6 +152,7 @@ class Pump(Generic[Row, Result]):
         self._sweep_at = -inf
         self._swept_at = -inf
         self._down_since = inf
+        self._told_down = False  # the observer knows of a call that failed, and of none since
         self._settle_until = -inf  # no sweep before
         self._not_before = -inf  # while the queue is down or sending is halted
         self._rang = False  # since the last sweep: a row may be due soon of which it did not know
@@ -238,7 +239,7 @@ class Pump(Generic[Row, Result]):
         now = self._clock()
         self._down_since = min(self._down_since, now)
         self.problem = str(error)
-        self._observer.queue_down(self.lane, error)
+        self._tell_down(error)
         self._not_before = now + wait
         patience = min(self._not_before - self._down_since, SETTLE_FIRST_SECONDS)
         self._settle_until = self._not_before + patience
@@ -246,8 +247,16 @@ class Pump(Generic[Row, Result]):
 
     def _up(self) -> None:
         self._down_since = inf
-        if self.problem is not None:
-            self.problem = None
+        self.problem = None
+        self._tell_up()
+
+    def _tell_down(self, error: Unavailable | Refused) -> None:
+        self._told_down = True
+        self._observer.queue_down(self.lane, error)
+
+    def _tell_up(self) -> None:
+        if self._told_down and self.problem is None:
+            self._told_down = False
             self._observer.queue_up(self.lane)
 
     async def _last_words(self, seconds: float) -> None:
@@ -373,15 +382,17 @@ class Pump(Generic[Row, Result]):
                 held = await self._queue.settle(row, outcome)
             except Unavailable as error:
                 # Kept beyond the lease: while the queue is away nobody else gets the row either.
-                self._observer.queue_down(self.lane, error)
+                self._tell_down(error)
                 await asyncio.sleep(wait)
             except Refused as error:
-                log.error("settle_refused", lane=self.lane, error=str(error))
+                self._tell_down(error)
                 if self._clock() > until:
+                    log.error("settle_refused", lane=self.lane, error=str(error))
                     return
                 await asyncio.sleep(wait)
             else:
                 laps.lap("settle")
+                self._tell_up()
                 self._observer.settled(self.lane, row, outcome, laps, held=held)
                 self._follow(outcome)
                 return

@@ -45,8 +45,7 @@ async def run_retry(
     echo: Callable[[str], None],
 ) -> int:
     """Count, ask about rows that may have been sent, and retry; return the exit code."""
-    key = settings.supabase_key.get_secret_value()
-    async with Rpc(settings.supabase_url, key, settings.api_key) as rpc:
+    async with Rpc(settings.supabase_url, lambda: settings.key) as rpc:
         try:
             counts = await rpc.call("count_failed_tma_events", filters.arguments())
             if not counts:

@@ -1,10 +1,12 @@
 """Calls of database functions through PostgREST."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Self
 
 import aiohttp
+
+from realtime_bridge.tokens import Key
 
 TIMEOUT = aiohttp.ClientTimeout(total=15, sock_connect=5)
 
@@ -53,6 +55,10 @@ class Refused(Exception):  # noqa: N818 - named by what the database did
         return self.status in _HTTP_UNAUTHORIZED
 
 
+async def _no_other(_refused: Key) -> bool:
+    return False
+
+
 class Rpc:
     """One connection pool to `/rest/v1/rpc/*` of a Supabase project.
 
@@ -60,16 +66,23 @@ class Rpc:
     import and two milliseconds a call, and all that is needed is one POST.
     """
 
-    def __init__(self, url: str, key: str, api_key: str | None = None) -> None:
-        """`key` says who asks; `api_key` is what the gateway knows, where that is another."""
+    def __init__(
+        self,
+        url: str,
+        key: Callable[[], Key],
+        other: Callable[[Key], Awaitable[bool]] = _no_other,
+    ) -> None:
+        """`key()`: the key to use now, asked at each call.
+
+        `other(refused)`: whether there is another one by now than this one, which was refused.
+        """
         self._base = f"{url}/rest/v1/rpc/"
-        self._headers = {"apikey": api_key or key, "Content-Type": "application/json"}
-        if not key.startswith("sb_"):  # an sb_ key is no JWT: the gateway exchanges the apikey
-            self._headers["Authorization"] = f"Bearer {key}"
+        self._key = key
+        self._other = other
         self._session: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Self:
-        self._session = aiohttp.ClientSession(headers=self._headers, timeout=TIMEOUT)
+        self._session = aiohttp.ClientSession(timeout=TIMEOUT)
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -79,19 +92,37 @@ class Rpc:
     async def call(self, function: str, arguments: Mapping[str, Any] | None = None) -> Any:
         """Call `public.<function>` with named arguments; return its decoded JSON answer.
 
-        Raises Unavailable for what may pass by itself (no connection, timeouts, 5xx, 429) and
-        Refused for what a person must mend (key, grants, missing migration, bad arguments).
+        What is refused for its key is asked once more if there is another key by now: it was not
+        carried out. Raises Unavailable for what may pass by itself (no connection, timeouts, 5xx,
+        429) and Refused for what a person must mend (key, grants, missing migration, bad
+        arguments).
         """
+        key = self._key()
+        try:
+            return await self._ask(function, arguments, key)
+        except Refused as error:
+            if not error.of_the_key or not await self._other(key):
+                raise
+        return await self._ask(function, arguments, self._key())
+
+    async def _ask(self, function: str, arguments: Mapping[str, Any] | None, key: Key) -> Any:
         if self._session is None:
             raise RuntimeError("enter the Rpc first: async with Rpc(...) as rpc")
         try:
             async with self._session.post(
-                self._base + function, data=json.dumps(arguments or {})
+                self._base + function, data=json.dumps(arguments or {}), headers=_headers(key)
             ) as response:
                 status, body = response.status, await response.text()
         except (aiohttp.ClientError, TimeoutError) as error:
             raise Unavailable(f"{type(error).__name__}: {error}".rstrip(": ")) from error
         return answer(function, status, body)
+
+
+def _headers(key: Key) -> dict[str, str]:
+    headers = {"apikey": key.gateway, "Content-Type": "application/json"}
+    if not key.secret.startswith("sb_"):  # an sb_ key is no JWT: the gateway exchanges the apikey
+        headers["Authorization"] = f"Bearer {key.secret}"
+    return headers
 
 
 def answer(function: str, status: int, body: str) -> Any:

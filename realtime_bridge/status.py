@@ -8,6 +8,7 @@ from typing import Any
 
 import aiohttp
 
+from realtime_bridge.keys import Keys, trial_at
 from realtime_bridge.rpc import Refused, Rpc, Unavailable
 from realtime_bridge.settings import Settings
 
@@ -44,8 +45,8 @@ async def run_status(
 ) -> int:
     """Show the state once, or again and again; return the exit code."""
     urls = replicas or _own(settings)
-    key = settings.supabase_key.get_secret_value()
-    async with Rpc(settings.supabase_url, key, settings.api_key) as rpc:
+    keys = Keys(settings, trial_at(settings.supabase_url))
+    async with Rpc(settings.supabase_url, keys.current, keys.replace) as rpc:
         while True:
             try:
                 shown, code = _shown(await look(rpc, urls), as_json=as_json, watch=watch), 0

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any
 
+from realtime_bridge.keys import Keys, trial_at
 from realtime_bridge.rpc import Refused, Rpc, Unavailable
 from realtime_bridge.settings import Settings
 
@@ -47,10 +48,10 @@ async def run_tail(
     Returns the exit code. A database that is away is waited for.
     """
     show = _json if as_json else text_of
-    key = settings.supabase_key.get_secret_value()
     window = Window()
     looked_at = time.monotonic()
-    async with Rpc(settings.supabase_url, key, settings.api_key) as rpc:
+    keys = Keys(settings, trial_at(settings.supabase_url))
+    async with Rpc(settings.supabase_url, keys.current, keys.replace) as rpc:
         while True:
             asked_at = time.monotonic()
             try:

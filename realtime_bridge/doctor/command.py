@@ -10,7 +10,7 @@ from realtime_bridge.doctor.examination import examine
 from realtime_bridge.doctor.finding import Finding, Status
 from realtime_bridge.doctor.fixes import Fixes
 from realtime_bridge.doctor.settings import settings_findings, use
-from realtime_bridge.settings import ConfigurationError, given, parse
+from realtime_bridge.settings import ConfigurationError, read, source_of
 
 _GOOD = 0
 _BAD = 1
@@ -50,15 +50,16 @@ async def run_check(
 
 
 async def _check(env_file: Path | None, tell: Callable[[Finding], None]) -> int:
+    source = source_of(env_file=env_file)
     try:
-        values = given(env_file=env_file)
+        values = source.read()
     except ConfigurationError as error:
         values, problems = {}, error.problems
     else:
         problems = []
     fixes = Fixes(values, env_file)
     try:
-        settings = None if problems else parse(values)
+        settings = None if problems else read(source)
         if settings:
             use(settings)
     except ConfigurationError as error:

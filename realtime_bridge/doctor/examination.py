@@ -35,10 +35,9 @@ async def examine(settings: Settings, fixes: Fixes, now: Now = time.time) -> Asy
     """
     token = settings.bot_token.get_secret_value()
     telegram = asyncio.create_task(telegram_finding(settings.telegram_api_url, token, fixes))
-    key = settings.supabase_key.get_secret_value()
     try:
         yield ok("settings", f"delivery {settings.delivery.value}, doorbell {settings.doorbell}")
-        async with Rpc(settings.supabase_url, key, settings.api_key) as rpc:
+        async with Rpc(settings.supabase_url, lambda: settings.key) as rpc:
             answer = await _ask(rpc, now)
             if not isinstance(answer, _Answer):
                 for finding in await _explain(answer, settings, rpc, fixes):

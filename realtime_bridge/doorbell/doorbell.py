@@ -109,7 +109,7 @@ class Doorbell:
         wake: Callable[[str], None],
         mode: Mode = "both",
         topic: str = "tma_bell",
-        api_key: str | None = None,
+        api_key: Callable[[], str] | None = None,
         delays: Callable[[], Iterator[float]] = delays,
         observer: DoorbellObserver = UNOBSERVED,
         limits: Limits = LIMITS,
@@ -120,7 +120,7 @@ class Doorbell:
 
         `url`: the Supabase project's base address. `key()`: the key to use now; asked at every
         new connection, and shortly before the key in use expires. `tables`: in `public`.
-        `api_key`: what the gateway knows, where that is another than the key; only a key that
+        `api_key()`: what the gateway knows, where that is another than the key; only a key that
         is a JWT can go behind it.
         `delays()`: the pauses in seconds between connections that fail. `clock` counts seconds;
         `now` is the time of day, for keys that expire.
@@ -152,11 +152,29 @@ class Doorbell:
         self._since = clock()
         self._last_error: str | None = None
         self._rebuilds = 0
+        self._away = False
+        self._renewal_asked = False
+
+    def renew(self, reason: Reason = Reason.TOKEN) -> None:  # noqa: ARG002 - stub
+        """Ask for a new connection now, beside the one that works."""
+        self._renewal_asked = True
+        self._stir.set()
+
+    def database(self, *, away: bool) -> None:
+        """Report whether the database answers. While it does not, nothing can ring."""
+        self._away = away
+        for bell in sorted(self._announced - self._trust.deaf):
+            self._tell(
+                self._observer.refused if away else self._observer.ready,
+                bell,
+                *(["the database is away"] if away else []),
+            )
+        self._health_turned()
 
     @property
     def healthy(self) -> bool:
         """Whether a ring can be expected: at least one bell is ready."""
-        return bool(self._announced - self._trust.deaf)
+        return bool(self._announced - self._trust.deaf) and not self._away
 
     @property
     def status(self) -> DoorbellStatus:
@@ -365,6 +383,8 @@ class Doorbell:
     def _state(self, bell: Bell) -> BellState:
         if bell not in self._full.bells:
             return BellState.OFF
+        if bell in self._announced and self._away:
+            return BellState.AWAY
         if bell in self._announced:
             return BellState.DEAF if bell in self._trust.deaf else BellState.READY
         return BellState.REFUSED if bell in self._refused else BellState.DOWN
@@ -391,6 +411,9 @@ class Doorbell:
     def _has_better_key(self, session: Session) -> bool:
         """Look for another key, but only when the one in use is about to expire."""
         key = session.key
+        if key and self._renewal_asked:
+            self._renewal_asked = key != self._key()
+            return self._renewal_asked
         if not key or self._keys.left(key) > self._limits.token_margin:
             return False
         better = self._keys.better_than(key)

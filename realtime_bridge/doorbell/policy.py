@@ -22,6 +22,7 @@ class BellState(StrEnum):
     OFF = "off"  # not asked for
     DOWN = "down"  # not connected, or not ready yet
     READY = "ready"  # the server says that it will ring, and nothing speaks against it
+    AWAY = "away"  # joined, but the database is away: nothing can ring
     DEAF = "deaf"  # the server says so, but it kept silent twice; until it rings it does not count
     REFUSED = "refused"  # the server will not ring this one; it is asked again from time to time
 

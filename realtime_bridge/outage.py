@@ -51,7 +51,6 @@ class Outage:
         self._lanes: set[str] = set()  # that had a part in it
         self._calls = 0  # that failed
         self._began: float | None = None
-        self._answered_at = 0.0
         self._ending: Timer | None = None
 
     def failed(self, lane: str, error: Exception) -> None:
@@ -75,8 +74,8 @@ class Outage:
         self._down.discard(lane)
         self._mark(lane, unanswered=False)
         if not self._down and self._began is not None and self._ending is None:
-            self._answered_at = self._clock()
-            self._ending = self._later(CALM_SECONDS, self._end)
+            lasted = self._clock() - self._began
+            self._ending = self._later(CALM_SECONDS, lambda: self._end(lasted))
 
     def _mark(self, lane: str, *, unanswered: bool) -> None:
         before = bool(self._unanswered)
@@ -87,8 +86,7 @@ class Outage:
         if before is not bool(self._unanswered):
             self._away(not before)
 
-    def _end(self) -> None:
-        lasted = self._answered_at - (self._began or self._answered_at)
+    def _end(self, lasted: float) -> None:
         log.info(
             "queue_available",
             lanes=sorted(self._lanes),

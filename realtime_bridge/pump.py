@@ -128,8 +128,8 @@ class Pump(Generic[Row, Result]):
 
         `slots`: rows in hand at one time. `interval()`: seconds between sweeps, asked at each.
         `hold()`: seconds for which claiming makes no sense (Telegram told the bot to wait).
-        `lease`: seconds for which an outcome that the queue refuses is tried again; one that it
-        does not answer to is tried for as long as this lane runs. `waits()`: seconds between
+        `lease`: seconds for which an outcome that the queue refuses is tried again; while it
+        answers none, or refuses all, each is tried for as long as this lane runs. `waits()`: seconds between
         tries while the queue is down.
         """
         self.lane = lane
@@ -386,7 +386,7 @@ class Pump(Generic[Row, Result]):
                 await asyncio.sleep(wait)
             except Refused as error:
                 self._tell_down(error)
-                if self._clock() > until:
+                if self._clock() > until and not error.of_all:
                     log.error("settle_refused", lane=self.lane, error=str(error))
                     return
                 await asyncio.sleep(wait)

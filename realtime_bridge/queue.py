@@ -185,7 +185,7 @@ class EventQueue:
         except Refused as error:
             # The batch is refused as a whole; what is wrong with one must not keep the others.
             # Where it is none of them, all must be kept until it is mended.
-            if len(settlements) == 1 or error.of_the_key or error.of_the_function:
+            if len(settlements) == 1 or error.of_all:
                 raise
         return [await self._settle_alone(one) for one in settlements]
 

@@ -54,6 +54,11 @@ class Refused(Exception):  # noqa: N818 - named by what the database did
         """Whether it is the key that is not good enough."""
         return self.status in _HTTP_UNAUTHORIZED
 
+    @property
+    def of_all(self) -> bool:
+        """Whether the same is said to every such call, whatever rows it is about."""
+        return self.status == _HTTP_UNAUTHORIZED[0] or self.of_the_function
+
 
 async def _no_other(_refused: Key) -> bool:
     return False

@@ -13,7 +13,7 @@ from realtime_bridge.doctor.fixes import Fixes
 from realtime_bridge.doctor.telegram import telegram_finding
 from realtime_bridge.rpc import Refused, Rpc, Unavailable
 from realtime_bridge.settings import Settings
-from realtime_bridge.tokens import claims_of
+from realtime_bridge.tokens import claims_of, seconds_left
 
 Now = Callable[[], float]
 
@@ -89,13 +89,14 @@ async def _explain(
 
 
 def _look(answer: _Answer, settings: Settings, fixes: Fixes) -> list[Finding]:
-    expires = _claims(settings).get("exp")
+    key = settings.supabase_key.get_secret_value()
+    left = seconds_left(key, answer.answered_at)
     return [
         ok("supabase", f"{settings.supabase_url} answers", answer.connected),
         *database.report_findings(
             answer.report,
             fixes=fixes,
-            expires_in=None if expires is None else expires - answer.answered_at,
+            ends=database.KeyEnds(left, settings.home("SUPABASE_KEY").renewal),
             changes=settings.doorbell != "broadcast",
         ),
     ]

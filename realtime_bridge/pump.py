@@ -129,8 +129,8 @@ class Pump(Generic[Row, Result]):
         `slots`: rows in hand at one time. `interval()`: seconds between sweeps, asked at each.
         `hold()`: seconds for which claiming makes no sense (Telegram told the bot to wait).
         `lease`: seconds for which an outcome that the queue refuses is tried again; while it
-        answers none, or refuses all, each is tried for as long as this lane runs. `waits()`: seconds between
-        tries while the queue is down.
+        answers none, or refuses all, each is tried for as long as this lane runs. `waits()`:
+        seconds between tries while the queue is down.
         """
         self.lane = lane
         self.problem: str | None = None  # why the queue does not answer

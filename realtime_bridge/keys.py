@@ -87,7 +87,7 @@ class Keys:
         self._asked.set()
 
     def suspect(self) -> None:
-        """Ask for another look: somebody was refused with the key in use."""
+        """Ask for another look: what happens might be the key's fault."""
         self._asked.set()
 
     async def replace(self, refused: Key) -> bool:
@@ -131,7 +131,7 @@ class Keys:
     async def _look(self, *, aloud: bool = False) -> None:
         """Read the keys again, and take another one that is good."""
         self._readings += 1
-        first = self._states is None
+        before = self._states
         self._states = self._look_at_files()  # before reading, so that no change is overlooked
         if any(state and not stat.S_ISREG(state[0]) for state in self._states):
             if aloud:
@@ -144,7 +144,7 @@ class Keys:
             return
         if fresh.key == self._current:
             self._settle()
-            if aloud or not first:
+            if aloud or before not in (None, self._states):
                 log.info("key_unchanged", ends=self._current.ends, another=self._how())
             return
         await self._try(fresh, aloud=aloud)

@@ -52,6 +52,7 @@ class Outage:
         self._calls = 0  # that failed
         self._began: float | None = None
         self._ending: Timer | None = None
+        self._sum_up: Callable[[], None] = lambda: None
 
     def failed(self, lane: str, error: Exception) -> None:
         """Take note of a call that failed: Unavailable or Refused."""
@@ -75,7 +76,14 @@ class Outage:
         self._mark(lane, unanswered=False)
         if not self._down and self._began is not None and self._ending is None:
             lasted = self._clock() - self._began
-            self._ending = self._later(CALM_SECONDS, lambda: self._end(lasted))
+            self._sum_up = lambda: self._end(lasted)
+            self._ending = self._later(CALM_SECONDS, self._sum_up)
+
+    def close(self) -> None:
+        """Say now what would be said in a moment: nobody will be here then."""
+        if self._ending is not None:
+            self._ending.cancel()
+            self._sum_up()
 
     def _mark(self, lane: str, *, unanswered: bool) -> None:
         before = bool(self._unanswered)

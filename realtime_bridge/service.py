@@ -146,6 +146,7 @@ class Bridge:
                 await self._work(rpc, bot, messages)
         except _StoppedEarly:
             pass
+        self._outage.close()
         log.info("stopped")
 
     def readiness(self) -> tuple[bool, dict[str, Any]]:
@@ -498,11 +499,11 @@ class _DoorbellWatch:
     """Shows the doorbell's state in the metrics; while it is down the lanes sweep faster."""
 
     def __init__(
-        self, metrics: Metrics, lanes: Sequence[Lane], key_refused: Callable[[], None]
+        self, metrics: Metrics, lanes: Sequence[Lane], suspect_key: Callable[[], None]
     ) -> None:
         self._metrics = metrics
         self._lanes = lanes
-        self._key_refused = key_refused
+        self._suspect_key = suspect_key
         for bell in Bell:
             metrics.doorbell_ready.labels(bell.value).set(0)
 
@@ -517,8 +518,7 @@ class _DoorbellWatch:
 
     def rebuilt(self, reason: Reason) -> None:
         self._metrics.doorbell_rebuilds.labels(reason.value).inc()
-        if reason is Reason.TOKEN:
-            self._key_refused()
+        self._suspect_key()  # whatever the reason: a server may cut those whose key was revoked
 
     def refused(self, bell: Bell, text: str) -> None:  # noqa: ARG002 - the doorbell logs it
         self._metrics.doorbell_ready.labels(bell.value).set(0)

@@ -154,10 +154,12 @@ class Doorbell:
         self._rebuilds = 0
         self._away = False
         self._renewal_asked = False
+        self._hurry = asyncio.Event()
 
     def renew(self, reason: Reason = Reason.TOKEN) -> None:  # noqa: ARG002 - stub
         """Ask for a new connection now, beside the one that works."""
         self._renewal_asked = True
+        self._hurry.set()
         self._stir.set()
 
     def database(self, *, away: bool) -> None:
@@ -209,7 +211,10 @@ class Doorbell:
                 self._end(
                     Trouble(Reason.INTERNAL, "a bug of the bridge, see the log"), lasted=False
                 )
-            await asyncio.sleep(self._pause)
+            self._hurry.clear()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self._pause):
+                    await self._hurry.wait()
 
     async def _attend(self, wish: Wish) -> Wish:
         """Keep a connection, and its successors, until one fails; return what to ask for next."""

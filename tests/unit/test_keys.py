@@ -242,8 +242,12 @@ async def test_refused_callers_share_one_look(keys, file, supabase):
 
 
 async def test_refused_callers_without_another_key_learn_that_there_is_none(keys, supabase):
-    """They fail as they would have."""
-    assert not any(await asyncio.gather(*(keys.replace(keys.current()) for _ in range(10))))
+    """They fail as they would have, and nothing is said of it."""
+    with capture_logs() as lines:
+        assert not any(await asyncio.gather(*(keys.replace(keys.current()) for _ in range(10))))
+        keys.suspect()
+        await keys.step()
+    assert lines == []
     assert supabase.tried == []
 
 

@@ -18,6 +18,13 @@ from tests.unit.virtual_time import in_virtual_time
 TEXTS = ("Connection refused", "HTTP 503 from claim", "TimeoutError", "HTTP 502 from sweep")
 
 
+class Timer:
+    """One that never comes."""
+
+    def cancel(self):
+        pass
+
+
 class Weather:
     """A queue that answers or not, each time in other words."""
 
@@ -244,6 +251,21 @@ def test_the_end_is_said_when_it_has_lasted():
         "lasted_s": 7.5,
         "failed_calls": 1,
     }
+
+
+def test_a_stop_does_not_swallow_the_end():
+    """What would be said in six seconds is said now."""
+    outage = Outage(clock=lambda: 0.0, later=lambda *_: Timer())
+
+    with capture_logs() as lines:
+        outage.close()
+        outage.failed("tma_events", Unavailable("no answer"))
+        outage.close()
+        outage.answered("tma_events")
+        outage.close()
+        outage.close()
+
+    assert len(of(lines, "queue_available")) == 1
 
 
 def said_by(repeats, seconds, *, every=1.0, clock, event="lost", **fields):

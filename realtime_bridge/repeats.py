@@ -12,13 +12,23 @@ LONGEST_SECONDS = 3600.0
 NEWS_SECONDS = 300.0
 
 
+@dataclass(frozen=True, slots=True)
+class Total:
+    """What came to an end: how long it lasted, and how many lines there were of it."""
+
+    seconds: float
+    times: int
+
+
 @dataclass
 class _Run:
     """Lines of one kind; moments by the clock."""
 
+    began: float
     last: float
     told: float
-    untold: int = 0  # lines since then
+    times: int = 1
+    untold: int = 0  # lines since it was told
     wait: float = FIRST_COUNT_SECONDS
 
 
@@ -51,19 +61,25 @@ class Repeats:
         """Say or count what must be mended."""
         self._say("error", event, fields)
 
-    def over(self, *events: str) -> None:
-        """The next line of these is news."""
+    def over(self, *events: str) -> Total | None:
+        """Return how it was, if any of these was said; the next line of them is news."""
+        ended = [run for kind, run in self._runs.items() if kind[0] in events]
         self._runs = {kind: run for kind, run in self._runs.items() if kind[0] not in events}
+        if not ended:
+            return None
+        began = min(run.began for run in ended)
+        return Total(self._clock() - began, sum(run.times for run in ended))
 
     def _say(self, level: str, event: str, fields: dict[str, Any]) -> None:
         now = self._clock()
         kind = (event, *(fields.get(name) for name in self._by))
         run = self._runs.get(kind)
         if run is None or now - run.last >= NEWS_SECONDS:
-            self._runs[kind] = _Run(last=now, told=now)
+            self._runs[kind] = _Run(began=now, last=now, told=now)
             getattr(self._log, level)(event, **fields)
             return
         run.last = now
+        run.times += 1
         run.untold += 1
         since = now - run.told
         if since < run.wait:

@@ -410,7 +410,12 @@ class Bridge:
                 )
                 await asyncio.sleep(wait)
             else:
+                self._say_over("waiting_for_supabase", "supabase_answers")
                 return
+
+    def _say_over(self, waiting: str, event: str) -> None:
+        if total := self._said.over(waiting):
+            log.info(event, lasted_s=round(total.seconds, 1), failed_calls=total.times)
 
     async def _await_telegram(self, bot: "Bot") -> None:
         """Wait until Telegram answers; an unknown token is a configuration error."""
@@ -438,6 +443,7 @@ class Bridge:
                 )
                 await asyncio.sleep(wait)
             else:
+                self._say_over("waiting_for_telegram", "telegram_answers")
                 return
 
     async def _register_bot(self, rpc: Rpc, bot: "Bot") -> None:

@@ -2,13 +2,15 @@
 
 import asyncio
 import os
+import pty
 import signal
+import sys
 
 import jwt
 import pytest
 from structlog.testing import capture_logs
 
-from tests.integration.kit import until
+from tests.integration.kit import Process, until
 
 KEYS = 10
 RATE = 20  # events a second
@@ -161,3 +163,44 @@ async def test_sighup_reads_the_env_file_again(world, start, supabase, tmp_path)
     assert row["status"] == "delivered"
     assert "queue_refused" not in run.output
     assert await run.stop() == 0
+
+
+IN_A_TERMINAL = """
+import fcntl, os, signal, sys, termios
+fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+if sys.argv[1] == "nohup":
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+os.execv(sys.executable, [sys.executable, "-m", "realtime_bridge", "run"])
+"""
+
+
+@pytest.mark.parametrize("nohup", ["nohup", ""])
+async def test_a_terminal_that_is_closed_ends_a_bridge_that_was_started_in_it(world, nohup):
+    """There SIGHUP means that nobody is there any more, unless somebody said nohup."""
+    control, terminal = pty.openpty()
+    inherited = {name: os.environ[name] for name in ("PATH", "PYTHONPATH") if name in os.environ}
+    run = Process(
+        await asyncio.create_subprocess_exec(
+            *(sys.executable, "-c", IN_A_TERMINAL, nohup),
+            stdin=terminal,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+            start_new_session=True,
+            env={**inherited, **world.environment(), "PYTHONUNBUFFERED": "1"},
+        )
+    )
+    os.close(terminal)
+    try:
+        await run.says("doorbell_ready")
+        run.process.send_signal(signal.SIGHUP)
+        await run.says("key_unchanged")
+
+        os.close(control)
+        if nohup:
+            await world.insert()
+            await world.settled(1)
+            run.process.send_signal(signal.SIGTERM)
+        assert await run.ended() == 0
+    finally:
+        await run.kill()
+    assert "stopped" in run.output

@@ -9,7 +9,7 @@ from structlog.testing import capture_logs
 from realtime_bridge.model import Recovered, Sent
 from realtime_bridge.outage import CALM_SECONDS, Outage
 from realtime_bridge.pump import Pump
-from realtime_bridge.repeats import Repeats
+from realtime_bridge.repeats import Repeats, Total
 from realtime_bridge.rpc import Refused, Unavailable
 from realtime_bridge.telemetry import Metrics, Telemetry
 from tests.unit.rows import event
@@ -315,9 +315,11 @@ def test_what_was_over_is_news_again(how):
     with capture_logs() as lines:
         repeats = Repeats(structlog.get_logger(), clock=lambda: clock[0])
         repeats.warning("lost")
+        clock[0] += 2
         repeats.warning("lost")
         if how == "over":
-            repeats.over("lost")
+            assert repeats.over("lost", "refused") == Total(seconds=2.0, times=2)
+            assert repeats.over("lost", "refused") is None
         else:
             clock[0] += 300
         repeats.warning("lost")

@@ -248,16 +248,13 @@ class Pump(Generic[Row, Result]):
     def _up(self) -> None:
         self._down_since = inf
         self.problem = None
-        self._tell_up()
+        if self._told_down:
+            self._told_down = False
+            self._observer.queue_up(self.lane)
 
     def _tell_down(self, error: Unavailable | Refused) -> None:
         self._told_down = True
         self._observer.queue_down(self.lane, error)
-
-    def _tell_up(self) -> None:
-        if self._told_down and self.problem is None:
-            self._told_down = False
-            self._observer.queue_up(self.lane)
 
     async def _last_words(self, seconds: float) -> None:
         """Give outcomes that are known some time more to be written."""
@@ -392,7 +389,6 @@ class Pump(Generic[Row, Result]):
                 await asyncio.sleep(wait)
             else:
                 laps.lap("settle")
-                self._tell_up()
                 self._observer.settled(self.lane, row, outcome, laps, held=held)
                 self._follow(outcome)
                 return

@@ -225,8 +225,8 @@ class Settings(BaseModel):
     supabase_key: Annotated[SecretStr, AfterValidator(_service_key)] = Field(
         alias="SUPABASE_KEY",
         description="A key that may call the bridge's functions: a tma_bridge JWT (least rights), "
-        "an sb_secret_ key, or the service_role key. Never the anon key. Read again while the bridge "
-        "runs: when the file of SUPABASE_KEY_FILE changes, and from .env at SIGHUP.",
+        "an sb_secret_ key, or the service_role key. Never the anon key. Read again while the "
+        "bridge runs: when the file of SUPABASE_KEY_FILE changes, and from .env at SIGHUP.",
     )
     supabase_anon_key: Annotated[str, AfterValidator(_public_key)] | None = Field(
         None,

@@ -23,6 +23,8 @@ def token(**claims: object) -> str:
         (token(exp=int(NOON) - 60), -60.0),
         (token(), inf),
         (token(exp="soon"), inf),
+        (token(exp=10**400), inf),
+        (token(exp=[1]), inf),
         ("sb_secret_abc", inf),
         ("not.a.jwt", inf),
         ("", inf),

@@ -241,6 +241,15 @@ async def test_refused_callers_share_one_look(keys, file, supabase):
     assert supabase.tried == [TWO]
 
 
+async def test_refused_callers_share_the_look_at_a_bad_key_too(keys, file, supabase):
+    """A hundred try it twice at most: once for the first of them, once for all that came later."""
+    supabase.revoked.add(TWO)
+    file.write_text(TWO)
+
+    assert not any(await asyncio.gather(*(keys.replace(keys.current()) for _ in range(100))))
+    assert supabase.tried in ([TWO], [TWO, TWO])
+
+
 async def test_refused_callers_without_another_key_learn_that_there_is_none(keys, supabase):
     """They fail as they would have, and nothing is said of it."""
     with capture_logs() as lines:
@@ -369,7 +378,7 @@ async def test_the_log_says_how_another_key_is_given(file, supabase, tmp_path):
     homes = {
         str(file): parse({**GOOD, "SUPABASE_KEY_FILE": str(file)}),
         "SIGHUP": load(environ=GOOD, env_file=env_file),
-        "restart": parse({**GOOD, "SUPABASE_KEY": ONE}),
+        "keeps its environment": load(environ={**GOOD, "SUPABASE_KEY": ONE}, env_file=env_file),
     }
 
     for says, settings in homes.items():

@@ -51,6 +51,8 @@ def run(env_file: Path | None) -> None:
     # Until the bridge listens itself. As process 1 of a container we would ignore SIGTERM.
     for name in (signal.SIGINT, signal.SIGTERM):
         signal.signal(name, lambda *_: sys.exit(0))
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # nohup
+        signal.signal(signal.SIGHUP, lambda *_: None)  # what it asks for is about to be done
     settings = _settings(env_file)
     from realtime_bridge import logs
     from realtime_bridge.service import run_until_signal
@@ -178,10 +180,10 @@ def token(env_file: Path | None, days: int) -> None:
     Signed with the project's JWT secret: SUPABASE_JWT_SECRET, or SUPABASE_JWT_SECRET_FILE.
     """
     from realtime_bridge import tokens
-    from realtime_bridge.settings import ConfigurationError, given
+    from realtime_bridge.settings import ConfigurationError, source_of
 
     try:
-        values = given(env_file=env_file)
+        values = source_of(env_file=env_file).read()
         key = tokens.mint(
             tokens.secret_of(values), now=datetime.now(UTC), lifetime=timedelta(days=days)
         )
@@ -298,10 +300,10 @@ def _tell_crash() -> None:
     import traceback
 
     from realtime_bridge.redaction import Redactor
-    from realtime_bridge.settings import ConfigurationError, given, redactor
+    from realtime_bridge.settings import ConfigurationError, redactor, source_of
 
     try:
-        redact = redactor(given())
+        redact = redactor(source_of().read())
     except ConfigurationError:
         redact = Redactor()
     click.echo(redact(traceback.format_exc()), err=True)

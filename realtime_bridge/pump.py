@@ -98,7 +98,7 @@ class Observer(Protocol[RowIn, ResultIn]):
         """A sweep took rows back."""
 
     def queue_down(self, lane: str, error: Exception) -> None:
-        """The queue did not answer."""
+        """The queue did not answer, or refused; told of each call."""
 
     def queue_up(self, lane: str) -> None:
         """The queue answers (again)."""
@@ -128,9 +128,9 @@ class Pump(Generic[Row, Result]):
 
         `slots`: rows in hand at one time. `interval()`: seconds between sweeps, asked at each.
         `hold()`: seconds for which claiming makes no sense (Telegram told the bot to wait).
-        `lease`: seconds for which an outcome that the queue refuses is tried again; one that it
-        does not answer to is tried for as long as this lane runs. `waits()`: seconds between
-        tries while the queue is down.
+        `lease`: seconds for which an outcome that the queue refuses is tried again; while it
+        answers none, or refuses all, each is tried for as long as this lane runs. `waits()`:
+        seconds between tries while the queue is down.
         """
         self.lane = lane
         self.problem: str | None = None  # why the queue does not answer
@@ -152,6 +152,7 @@ class Pump(Generic[Row, Result]):
         self._sweep_at = -inf
         self._swept_at = -inf
         self._down_since = inf
+        self._told_down = False  # the observer knows of a call that failed, and of none since
         self._settle_until = -inf  # no sweep before
         self._not_before = -inf  # while the queue is down or sending is halted
         self._rang = False  # since the last sweep: a row may be due soon of which it did not know
@@ -242,7 +243,7 @@ class Pump(Generic[Row, Result]):
         now = self._clock()
         self._down_since = min(self._down_since, now)
         self.problem = str(error)
-        self._tell(self._observer.queue_down, error)
+        self._tell_down(error)
         self._not_before = now + wait
         patience = min(self._not_before - self._down_since, SETTLE_FIRST_SECONDS)
         self._settle_until = self._not_before + patience
@@ -250,8 +251,9 @@ class Pump(Generic[Row, Result]):
 
     def _up(self) -> None:
         self._down_since = inf
-        if self.problem is not None:
-            self.problem = None
+        self.problem = None
+        if self._told_down:
+            self._told_down = False
             self._tell(self._observer.queue_up)
 
     def _tell(self, observer: Callable[..., None], *what: Any, **more: Any) -> None:
@@ -260,6 +262,10 @@ class Pump(Generic[Row, Result]):
             observer(self.lane, *what, **more)
         except Exception:
             log.exception("observer_raised", lane=self.lane)
+
+    def _tell_down(self, error: Unavailable | Refused) -> None:
+        self._told_down = True
+        self._tell(self._observer.queue_down, error)
 
     async def _last_words(self, seconds: float) -> None:
         """Give outcomes that are known some time more to be written."""
@@ -385,13 +391,17 @@ class Pump(Generic[Row, Result]):
                 held = await self._queue.settle(row, outcome)
             except Unavailable as error:
                 # Kept beyond the lease: while the queue is away nobody else gets the row either.
-                self._tell(self._observer.queue_down, error)
+                self._tell_down(error)
+                await asyncio.sleep(wait)
+            except Refused as error:
+                self._tell_down(error)
+                if self._clock() > until and not error.of_all:
+                    log.error("settle_refused", lane=self.lane, error=str(error))
+                    return
                 await asyncio.sleep(wait)
             except Exception as error:
-                # Refused, or a bug: either may pass, with the next version of a function.
-                known = isinstance(error, Refused)
-                text = str(error) if known else type(error).__name__
-                log.error("settle_refused", lane=self.lane, error=text, exc_info=not known)
+                # A bug: it may pass, with the next version of a function.
+                log.exception("settle_raised", lane=self.lane, error=type(error).__name__)
                 if self._clock() > until:
                     return
                 await asyncio.sleep(wait)

@@ -199,9 +199,10 @@ class EventQueue:
     async def _settle_all(self, settlements: Sequence[Settlement]) -> Sequence[bool]:
         try:
             return await self._settle_batch(settlements)
-        except Refused:
+        except Refused as error:
             # The batch is refused as a whole; what is wrong with one must not keep the others.
-            if len(settlements) == 1:
+            # Where it is none of them, all must be kept until it is mended.
+            if len(settlements) == 1 or error.of_all:
                 raise
         return [await self._settle_alone(one) for one in settlements]
 

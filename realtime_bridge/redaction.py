@@ -60,12 +60,19 @@ class Redactor:
     """
 
     def __init__(self, secrets: Iterable[str] = (), addresses: Iterable[str] = ()) -> None:
-        self._pieces = frozenset(piece for secret in secrets for piece in _pieces(secret))
-        self._hints = frozenset(
-            piece[at : at + _HINT] for piece in self._pieces for at in range(PIECE - _HINT + 1)
-        )
+        self._pieces: set[str] = set()
+        self._hints: set[str] = set()
+        self.learn(secrets)
         hosts = {host for address in addresses if (host := urlsplit(address).hostname)}
         self._places = _places(sorted(hosts, key=len, reverse=True)) if hosts else None
+
+    def learn(self, secrets: Iterable[str]) -> None:
+        """Hide these too from now on; none is ever forgotten."""
+        pieces = {piece for secret in secrets for piece in _pieces(secret)}
+        self._pieces |= pieces
+        self._hints |= {
+            piece[at : at + _HINT] for piece in pieces for at in range(PIECE - _HINT + 1)
+        }
 
     def __call__(self, text: str) -> str:
         """Hide the secrets in a text of any length."""

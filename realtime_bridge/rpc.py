@@ -1,7 +1,7 @@
 """Calls of database functions through PostgREST."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Self, TypeVar
 
 import aiohttp
@@ -10,6 +10,7 @@ from pydantic import TypeAdapter, ValidationError
 from realtime_bridge import bodies
 from realtime_bridge.redaction import Redactor
 from realtime_bridge.settings import Settings
+from realtime_bridge.tokens import Key
 
 T = TypeVar("T")
 
@@ -64,6 +65,15 @@ class Refused(Exception):  # noqa: N818 - named by what the database did
         """Whether it is the key that is not good enough."""
         return self.status in _HTTP_UNAUTHORIZED
 
+    @property
+    def of_all(self) -> bool:
+        """Whether the same is said to every such call, whatever rows it is about."""
+        return self.status == _HTTP_UNAUTHORIZED[0] or self.of_the_function
+
+
+async def _no_other(_refused: Key) -> bool:
+    return False
+
 
 class Rpc:
     """One connection pool to `/rest/v1/rpc/*` of a Supabase project.
@@ -75,29 +85,28 @@ class Rpc:
     def __init__(
         self,
         url: str,
-        key: str,
-        api_key: str | None = None,
+        key: Callable[[], Key],
+        other: Callable[[Key], Awaitable[bool]] = _no_other,
         redact: Redactor = _UNREDACTED,
     ) -> None:
-        """`key` says who asks; `api_key` is what the gateway knows, where that is another.
+        """`key()`: the key to use now, asked at each call.
 
+        `other(refused)`: whether there is another one by now than this one, which was refused.
         `redact` is applied to whatever is raised: servers and proxies echo what they got.
         """
         self._base = f"{url}/rest/v1/rpc/"
-        self._headers = {"apikey": api_key or key, "Content-Type": "application/json"}
-        if not key.startswith("sb_"):  # an sb_ key is no JWT: the gateway exchanges the apikey
-            self._headers["Authorization"] = f"Bearer {key}"
+        self._key = key
+        self._other = other
         self._redact = redact
         self._session: aiohttp.ClientSession | None = None
 
     @classmethod
     def of(cls, settings: Settings) -> Self:
         """Build one for the project that the settings name."""
-        key = settings.supabase_key.get_secret_value()
-        return cls(settings.supabase_url, key, settings.api_key, settings.redact)
+        return cls(settings.supabase_url, lambda: settings.key, redact=settings.redact)
 
     async def __aenter__(self) -> Self:
-        self._session = aiohttp.ClientSession(headers=self._headers, timeout=TIMEOUT)
+        self._session = aiohttp.ClientSession(timeout=TIMEOUT)
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -107,14 +116,25 @@ class Rpc:
     async def call(self, function: str, arguments: Mapping[str, Any] | None = None) -> Any:
         """Call `public.<function>` with named arguments; return its decoded JSON answer.
 
-        Raises Unavailable for what may pass by itself (no connection, timeouts, 5xx, 429) and
-        Refused for what a person must mend (key, grants, missing migration, bad arguments).
+        What is refused for its key is asked once more if there is another key by now: it was not
+        carried out. Raises Unavailable for what may pass by itself (no connection, timeouts, 5xx,
+        429) and Refused for what a person must mend (key, grants, missing migration, bad
+        arguments).
         """
+        key = self._key()
+        try:
+            return await self._ask(function, arguments, key)
+        except Refused as error:
+            if not error.of_the_key or not await self._other(key):
+                raise
+        return await self._ask(function, arguments, self._key())
+
+    async def _ask(self, function: str, arguments: Mapping[str, Any] | None, key: Key) -> Any:
         if self._session is None:
             raise RuntimeError("enter the Rpc first: async with Rpc(...) as rpc")
         try:
             async with self._session.post(
-                self._base + function, data=json.dumps(arguments or {})
+                self._base + function, data=json.dumps(arguments or {}), headers=_headers(key)
             ) as response:
                 status = response.status
                 limit = ANSWER_LIMIT if status in _HTTP_OK else _ERROR_LIMIT
@@ -130,6 +150,13 @@ class Rpc:
         except UnicodeDecodeError:
             pass
         raise _unusable(function)
+
+
+def _headers(key: Key) -> dict[str, str]:
+    headers = {"apikey": key.gateway, "Content-Type": "application/json"}
+    if not key.secret.startswith("sb_"):  # an sb_ key is no JWT: the gateway exchanges the apikey
+        headers["Authorization"] = f"Bearer {key.secret}"
+    return headers
 
 
 def answer(function: str, status: int, body: str, redact: Redactor = _UNREDACTED) -> Any:

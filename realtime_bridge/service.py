@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import importlib
+import os
 import signal
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
@@ -17,10 +18,13 @@ from realtime_bridge.answering import Answerer, RequestTable
 from realtime_bridge.backlog import Backlog
 from realtime_bridge.backoff import delays
 from realtime_bridge.doorbell import Bell, Doorbell, Reason
+from realtime_bridge.keys import Keys, trial_of
 from realtime_bridge.model import Failure, Outcome, TmaEvent
+from realtime_bridge.outage import Outage
 from realtime_bridge.pacing import Limits, Pacing
 from realtime_bridge.pump import Pump
 from realtime_bridge.queue import EventQueue, Policy, settlement
+from realtime_bridge.repeats import Repeats
 from realtime_bridge.requests import Request, RequestOutcome, RequestQueue
 from realtime_bridge.rpc import Refused, Rpc, Unavailable
 from realtime_bridge.settings import ConfigurationError, Delivery, Settings
@@ -74,6 +78,9 @@ class Bridge:
         self._more_tables = request_tables
         self._notify = notify
         self._policy = Policy(settings.delivery, settings.max_attempts)
+        self._keys = Keys(settings, trial_of(settings))
+        self._outage = Outage(self._database)
+        self._said = Repeats(log)
         self._tables: list[RequestTable] = []
         self._stopping = asyncio.Event()
         self._running: asyncio.Task[None] | None = None
@@ -97,6 +104,13 @@ class Bridge:
         """Ask run() to stop: no new claims, what is on its way is finished."""
         self._stopping.set()
 
+    def reload(self) -> None:
+        """Read the keys again now, as SIGHUP does in a process of the bridge's own.
+
+        Files that NAME_FILE names are followed without it. Callable from a signal handler.
+        """
+        self._keys.reload()
+
     async def run(self) -> None:
         """Run until a stop is requested.
 
@@ -114,7 +128,17 @@ class Bridge:
                     await stack.enter_async_context(
                         health.serve(app, self.settings.http_host, self.settings.http_port)
                     )
-                rpc = await stack.enter_async_context(Rpc.of(self.settings))
+                rpc = await stack.enter_async_context(
+                    Rpc(
+                        self.settings.supabase_url,
+                        self._keys.current,
+                        self._keys.replace,
+                        self.settings.redact,
+                    )
+                )
+                self._keys.tell()
+                following = asyncio.create_task(self._keys.run(), name="keys")
+                stack.push_async_callback(_cancel, [following])
                 # Importing aiogram takes seconds: meanwhile the database is asked.
                 telegram = _importing("realtime_bridge.telegram")
                 await self._until_stopped(self._await_supabase(rpc))
@@ -125,6 +149,7 @@ class Bridge:
                 await self._work(rpc, bot, messages)
         except _StoppedEarly:
             pass
+        self._outage.close()
         log.info("stopped")
 
     def readiness(self) -> tuple[bool, dict[str, Any]]:
@@ -165,6 +190,7 @@ class Bridge:
         ]
         doorbell = self._build_doorbell(lanes)
         self._lanes, self._doorbell, self._waiting_for = lanes, doorbell, None
+        self._keys.subscribe(lambda _: doorbell.renew())
         self._backlog = Backlog(rpc, self.metrics)
         background = [
             asyncio.create_task(doorbell.run(), name="doorbell"),
@@ -233,7 +259,7 @@ class Bridge:
             EVENTS,
             leader,
             self._courier(bot, messages, pacing, queue.start),
-            _Watch(self.metrics, self, failure_of=self._failure_of),
+            _Watch(self.metrics, self, self._outage, failure_of=self._failure_of),
             slots=settings.concurrency,
             interval=self._sweep_interval,
             lease=settings.lease_seconds,
@@ -260,7 +286,7 @@ class Bridge:
             table.name,
             follower,
             Answerer(table, max_attempts=self.settings.max_attempts, redact=self.settings.redact),
-            _Watch(self.metrics, self),
+            _Watch(self.metrics, self, self._outage),
             slots=table.concurrency,
             interval=self._sweep_interval,
             lease=table.lease,
@@ -312,17 +338,22 @@ class Bridge:
 
         return Doorbell(
             url=settings.supabase_url,
-            key=settings.supabase_key.get_secret_value,
-            api_key=settings.api_key,
+            key=lambda: self._keys.current().secret,
+            api_key=lambda: self._keys.current().gateway,
             tables=[lane.lane for lane in lanes],
             wake=wake,
             mode=settings.doorbell,
-            observer=_DoorbellWatch(self.metrics, lanes),
+            observer=_DoorbellWatch(self.metrics, lanes, self._keys.suspect),
         )
 
     def _sweep_interval(self) -> float:
         healthy = self._doorbell is not None and self._doorbell.status.healthy
         return self.settings.sweep_interval if healthy else self.settings.fallback_poll_interval
+
+    def _database(self, away: bool) -> None:  # noqa: FBT001 - it is what Outage calls
+        """The lanes know sooner than Realtime, which may never say so."""
+        if self._doorbell is not None:
+            self._doorbell.database(away=away)
 
     def expect_rings(self, lane: str, rows: Sequence[TmaEvent | Request], begun: float) -> None:
         """Tell the doorbell which of these rows, whose claim was `begun` then, rang it.
@@ -370,7 +401,7 @@ class Bridge:
             try:
                 await rpc.call(function, arguments)
             except Unavailable as error:
-                log.warning(
+                self._said.warning(
                     "waiting_for_supabase",
                     url=self.settings.supabase_url,
                     error=str(error),
@@ -379,7 +410,12 @@ class Bridge:
                 )
                 await asyncio.sleep(wait)
             else:
+                self._say_over("waiting_for_supabase", "supabase_answers")
                 return
+
+    def _say_over(self, waiting: str, event: str) -> None:
+        if total := self._said.over(waiting):
+            log.info(event, lasted_s=round(total.seconds, 1), failed_calls=total.times)
 
     async def _await_telegram(self, bot: "Bot") -> None:
         """Wait until Telegram answers; an unknown token is a configuration error."""
@@ -394,7 +430,7 @@ class Bridge:
                     ["Telegram does not know BOT_TOKEN. Ask BotFather for the token: /mybots"]
                 ) from error
             except Exception as error:  # noqa: BLE001 - aiogram's, and what a strange answer raises
-                log.warning(
+                self._said.warning(
                     "waiting_for_telegram",
                     url=self.settings.telegram_api_url,
                     error=type(error.__cause__ or error).__name__,
@@ -403,6 +439,7 @@ class Bridge:
                 )
                 await asyncio.sleep(wait)
             else:
+                self._say_over("waiting_for_telegram", "telegram_answers")
                 return
 
     async def _register_bot(self, rpc: Rpc, bot: "Bot") -> None:
@@ -447,9 +484,13 @@ class _Watch(Telemetry):
     """Telemetry, with an eye on what the doorbell should have heard."""
 
     def __init__(
-        self, metrics: Metrics, bridge: Bridge, failure_of: FailureOf = no_failure
+        self,
+        metrics: Metrics,
+        bridge: Bridge,
+        outage: Outage,
+        failure_of: FailureOf = no_failure,
     ) -> None:
-        super().__init__(metrics, failure_of)
+        super().__init__(metrics, failure_of, outage)
         self._bridge = bridge
 
     def claimed(self, lane: str, rows: Any, source: str, begun: float) -> None:
@@ -470,9 +511,12 @@ def rang_at_insert(row: TmaEvent | Request) -> bool:
 class _DoorbellWatch:
     """Shows the doorbell's state in the metrics; while it is down the lanes sweep faster."""
 
-    def __init__(self, metrics: Metrics, lanes: Sequence[Lane]) -> None:
+    def __init__(
+        self, metrics: Metrics, lanes: Sequence[Lane], suspect_key: Callable[[], None]
+    ) -> None:
         self._metrics = metrics
         self._lanes = lanes
+        self._suspect_key = suspect_key
         for bell in Bell:
             metrics.doorbell_ready.labels(bell.value).set(0)
 
@@ -487,6 +531,7 @@ class _DoorbellWatch:
 
     def rebuilt(self, reason: Reason) -> None:
         self._metrics.doorbell_rebuilds.labels(reason.value).inc()
+        self._suspect_key()  # whatever the reason: a server may cut those whose key was revoked
 
     def refused(self, bell: Bell, text: str) -> None:  # noqa: ARG002 - the doorbell logs it
         self._metrics.doorbell_ready.labels(bell.value).set(0)
@@ -537,13 +582,39 @@ def _report(task: asyncio.Task[None]) -> None:
 
 
 async def run_until_signal(settings: Settings) -> None:
-    """Run a bridge as a process: SIGINT and SIGTERM stop it cleanly, systemd is told how it is."""
+    """Run a bridge as a process.
+
+    SIGINT and SIGTERM stop it cleanly, SIGHUP makes it read its keys again, systemd is told how
+    it is.
+    """
     bridge = Bridge(settings, notify=systemd.notify)
     loop = asyncio.get_running_loop()
     for name in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(name, bridge.request_stop)
+    loop.add_signal_handler(signal.SIGHUP, _hung_up(bridge))
     beating = asyncio.create_task(systemd.beat())
     try:
         await bridge.run()
     finally:
         await _cancel([beating])
+
+
+def _hung_up(bridge: Bridge) -> Callable[[], None]:
+    """What SIGHUP means: the terminal that we were started from is gone, or somebody sent it."""
+    may_end_us = _has_terminal() and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN  # nohup
+
+    def handler() -> None:
+        if may_end_us and not _has_terminal():
+            bridge.request_stop()
+        else:
+            bridge.reload()
+
+    return handler
+
+
+def _has_terminal() -> bool:
+    try:
+        os.close(os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY))
+    except OSError:
+        return False
+    return True

@@ -2,7 +2,8 @@
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property
 from pathlib import Path
@@ -25,11 +26,15 @@ from realtime_bridge import tokens
 from realtime_bridge.redaction import Redactor
 from realtime_bridge.tokens import claims_of
 
+# What is read again while the bridge runs.
+KEYS = ("SUPABASE_KEY", "SUPABASE_ANON_KEY")
 TELEGRAM = "https://api.telegram.org"
 PLANNER_OFF = "off"
 
 _OBJECT = re.compile(r"[\w.]+:[\w.]+")
 _PROXIES = frozenset({"http_proxy", "https_proxy", "all_proxy"})
+_KEY = re.compile(r"[A-Za-z0-9._=-]+")
+_LONGEST_SECRET = 65_536
 
 
 class Delivery(StrEnum):
@@ -79,6 +84,7 @@ def _supabase_url(value: str) -> str:
 def _service_key(value: SecretStr) -> SecretStr:
     key = value.get_secret_value().strip()
     where = "use the service_role or sb_secret_ key (dashboard: Project Settings > API Keys)"
+    _must_be_whole(key)
     if key.startswith("sb_publishable_"):
         raise ValueError(f"is the publishable key, which is for browsers; {where}")
     claims = claims_of(key)
@@ -91,7 +97,16 @@ def _service_key(value: SecretStr) -> SecretStr:
     return SecretStr(key)
 
 
+def _must_be_whole(key: str) -> None:
+    """Two lines, or a file that is still being written."""
+    if not _KEY.fullmatch(key):
+        raise ValueError("has characters that no key has: it must be one key on one line")
+    if tokens.is_cut_short(key):
+        raise ValueError("is a JWT that is not whole: its end is missing")
+
+
 def _public_key(key: str) -> str:
+    _must_be_whole(key)
     if not key.startswith("sb_publishable_") and (claims_of(key) or {}).get("role") != "anon":
         raise ValueError("is neither the publishable nor the anon key")
     return key
@@ -134,6 +149,63 @@ def _time_of_day(value: str) -> str:
     return value
 
 
+@dataclass(frozen=True, slots=True)
+class Home:
+    """Where a setting is kept, which is how a running bridge gets another value of it."""
+
+    name: str
+    file: Path | None = None  # named by NAME_FILE
+    env_file: Path | None = None
+
+    def __str__(self) -> str:
+        if self.file:
+            return f"{self.file} ({self.name}_FILE)"
+        return str(self.env_file or "the environment")
+
+    @property
+    def renewal(self) -> str:
+        """What a person does who has another value."""
+        if self.file:
+            return f"write the new one to {self.file}; no restart"
+        if self.env_file:
+            return (
+                f"put the new one into {self.env_file} and send SIGHUP (kill -HUP, systemctl "
+                "reload); no restart"
+            )
+        return (
+            f"a running process keeps its environment: restart with the new one, or keep it in a "
+            f"file that {self.name}_FILE names"
+        )
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where settings come from: the environment and, below it, an env file."""
+
+    environ: Mapping[str, str | None]
+    env_file: Path | None = None
+    must_exist: bool = False
+
+    def read(self) -> dict[str, str | None]:
+        """Collect what is set now, by name. Raises ConfigurationError: there is no such file."""
+        if self.must_exist and self.env_file and not self.env_file.is_file():
+            raise ConfigurationError([f"there is no env file {self.env_file}"])
+        try:
+            from_file = dotenv_values(self.env_file) if self.env_file else {}
+        except (OSError, ValueError) as error:
+            raise ConfigurationError([f"the env file {self.env_file} cannot be read"]) from error
+        return {**from_file, **self.environ}
+
+    def home(self, name: str, values: Mapping[str, str | None]) -> Home:
+        """Where a setting is kept, given what `read` collected."""
+        if _is_set(self.environ.get(name)):
+            return Home(name)
+        if _is_set(values.get(name)):
+            return Home(name, env_file=self.env_file)
+        path = values.get(f"{name}_FILE")
+        return Home(name, file=Path(path.strip()) if path and path.strip() else None)
+
+
 Seconds = Annotated[float, Field(gt=0, le=86_400)]
 
 
@@ -146,6 +218,9 @@ class Settings(BaseModel):
     model_config = ConfigDict(frozen=True, hide_input_in_errors=True, extra="ignore")
 
     _proxies: tuple[str, ...] = PrivateAttr(())
+    _source: Source | None = PrivateAttr(None)  # None: from a program
+    _known: dict[str, str] = PrivateAttr(default_factory=dict)
+    _homes: dict[str, Home] = PrivateAttr(default_factory=dict)
 
     supabase_url: Annotated[str, AfterValidator(_supabase_url)] = Field(
         alias="SUPABASE_URL",
@@ -154,7 +229,8 @@ class Settings(BaseModel):
     supabase_key: Annotated[SecretStr, AfterValidator(_service_key)] = Field(
         alias="SUPABASE_KEY",
         description="A key that may call the bridge's functions: a tma_bridge JWT (least rights), "
-        "an sb_secret_ key, or the service_role key. Never the anon key.",
+        "an sb_secret_ key, or the service_role key. Never the anon key. Read again while the "
+        "bridge runs: when the file of SUPABASE_KEY_FILE changes, and from .env at SIGHUP.",
     )
     supabase_anon_key: Annotated[str, AfterValidator(_public_key)] | None = Field(
         None,
@@ -321,11 +397,32 @@ class Settings(BaseModel):
     )
 
     @property
-    def api_key(self) -> str:
-        """What Supabase's gateway is shown; SUPABASE_KEY itself, unless it is a JWT of our own."""
+    def key(self) -> tokens.Key:
+        """What Supabase is shown; its gateway SUPABASE_KEY too, unless it is a JWT of our own."""
         key = self.supabase_key.get_secret_value()
         role = (claims_of(key) or {}).get("role", "service_role")
-        return key if role == "service_role" else self.supabase_anon_key or key
+        return tokens.Key(key, key if role == "service_role" else self.supabase_anon_key or key)
+
+    def home(self, name: str) -> Home:
+        """Where a key was kept when these settings were read."""
+        return self._homes.get(name, Home(name))
+
+    def with_keys_again(self) -> "Settings":
+        """These settings with the keys as they are now. Raises ConfigurationError."""
+        if self._source is None:
+            return self
+        values = self._source.read()
+        fresh, problems = _known(values, KEYS)
+        kept = {name: value for name, value in self._known.items() if name not in KEYS}
+        return _build({**kept, **fresh}, problems, self._source, values)
+
+    def changed_since(self) -> list[str]:
+        """Name the settings beside the keys that are not any more what they were."""
+        if self._source is None:
+            return []
+        others = set(_names()) - set(KEYS)
+        now, _ = _known(self._source.read(), others)
+        return sorted(name for name in others if now.get(name) != self._known.get(name))
 
     @property
     def secrets(self) -> list[str]:
@@ -371,40 +468,86 @@ def load(environ: Mapping[str, str] | None = None, env_file: Path | None = None)
 
     Raises ConfigurationError with every problem at once.
     """
-    return parse(given(environ, env_file))
+    return read(source_of(environ, env_file))
 
 
-def given(
-    environ: Mapping[str, str] | None = None, env_file: Path | None = None
-) -> dict[str, str | None]:
-    """Collect what is set, by name: the environment wins over the file.
-
-    Raises ConfigurationError where a file is named that is not there.
-    """
-    from_file = dotenv_values(env_file or Path(".env"))
-    if env_file is not None and not env_file.is_file():
-        raise ConfigurationError([f"there is no env file {env_file}"])
-    return {**from_file, **(os.environ if environ is None else environ)}
+def source_of(environ: Mapping[str, str] | None = None, env_file: Path | None = None) -> Source:
+    """The environment over an env file; one that is named must be there."""
+    return Source(
+        os.environ if environ is None else environ,
+        env_file or Path(".env"),
+        must_exist=env_file is not None,
+    )
 
 
 def parse(values: Mapping[str, str | None]) -> Settings:
     """Build settings from a mapping of names; empty values count as absent."""
-    known = {name: value.strip() for name, value in values.items() if value and value.strip()}
+    return read(Source(values))
+
+
+def read(source: Source) -> Settings:
+    """Build settings from their source. Raises ConfigurationError with every problem at once."""
+    values = source.read()
+    return _build(*_known(values, _names()), source, values)
+
+
+def _known(
+    values: Mapping[str, str | None], names: Iterable[str]
+) -> tuple[dict[str, str], list[str]]:
+    """What is set, from files too where NAME_FILE names one, and why some of it is not."""
+    known: dict[str, str] = {}
     problems: list[str] = []
-    for name in _names():
-        path = known.get(f"{name}_FILE")
-        if path and name not in known:
+    for name in names:
+        value, path = values.get(name), values.get(f"{name}_FILE")
+        if _is_set(value):
+            known[name] = str(value).strip()
+        elif _is_set(path):
             try:
-                known[name] = Path(path).read_text(encoding="utf-8").strip()
+                known[name] = _secret_in(Path(str(path).strip()))
             except OSError as error:
                 problems.append(f"{name}_FILE cannot be read: {path} ({error.strerror})")
+            except ValueError as error:
+                problems.append(f"{name}_FILE {error}: {path}")
+    return known, problems
+
+
+def _is_set(value: str | None) -> bool:
+    return bool(value and value.strip())
+
+
+def _secret_in(path: Path) -> str:
+    """Read a file that holds one secret. Raises OSError, and ValueError for what is none."""
+    with path.open("rb") as file:
+        content = file.read(_LONGEST_SECRET)
+    try:
+        secret = content.decode().strip()
+    except UnicodeDecodeError:
+        raise ValueError("is not text") from None
+    if not secret:
+        raise ValueError("is empty")
+    return secret
+
+
+def _build(
+    known: dict[str, str],
+    problems: list[str],
+    source: Source,
+    values: Mapping[str, str | None],
+) -> Settings:
+    unread = tuple(problem.partition("_FILE ")[0] for problem in problems)
     try:
         settings = Settings.model_validate(known)
     except ValidationError as error:
-        problems += [_explain(detail) for detail in error.errors(include_input=False)]
+        explained = (
+            (detail["loc"], _explain(detail)) for detail in error.errors(include_input=False)
+        )
+        problems = problems + [text for loc, text in explained if not (loc and loc[0] in unread)]
     if problems:
         raise ConfigurationError(problems)
-    settings._proxies = tuple(known[name] for name in known if name.lower() in _PROXIES)  # noqa: SLF001
+    proxies = (value for name, value in values.items() if name.lower() in _PROXIES)
+    settings._proxies = tuple(filter(None, proxies))  # noqa: SLF001 - it is what builds them
+    settings._source, settings._known = source, known  # noqa: SLF001
+    settings._homes = {name: source.home(name, values) for name in KEYS}  # noqa: SLF001
     return settings
 
 

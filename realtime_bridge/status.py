@@ -12,6 +12,7 @@ from typing_extensions import TypedDict
 
 from realtime_bridge import bodies
 from realtime_bridge.decoding import Unreadable, decode
+from realtime_bridge.keys import Keys, trial_of
 from realtime_bridge.rpc import Refused, Rpc, Unavailable, shaped
 from realtime_bridge.settings import Settings
 
@@ -94,7 +95,8 @@ async def run_status(
     """Show the state once, or again and again; return the exit code."""
     urls = replicas or _own(settings)
     echo = settings.redact.before(echo)
-    async with Rpc.of(settings) as rpc:
+    keys = Keys(settings, trial_of(settings))
+    async with Rpc(settings.supabase_url, keys.current, keys.replace, settings.redact) as rpc:
         while True:
             try:
                 shown, code = _shown(await look(rpc, urls), as_json=as_json, watch=watch), 0

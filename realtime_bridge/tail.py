@@ -10,6 +10,7 @@ from typing import Annotated
 from pydantic import AfterValidator, FiniteFloat, TypeAdapter
 from typing_extensions import TypedDict
 
+from realtime_bridge.keys import Keys, trial_of
 from realtime_bridge.rpc import Refused, Rpc, Unavailable, shaped
 from realtime_bridge.settings import Settings
 from realtime_bridge.values import one_line
@@ -74,7 +75,8 @@ async def run_tail(
     echo = settings.redact.before(echo)
     window = Window()
     looked_at = time.monotonic()
-    async with Rpc.of(settings) as rpc:
+    keys = Keys(settings, trial_of(settings))
+    async with Rpc(settings.supabase_url, keys.current, keys.replace, settings.redact) as rpc:
         while True:
             asked_at = time.monotonic()
             try:

@@ -23,7 +23,7 @@ from realtime_bridge.model import (
     Sent,
     Uncertain,
 )
-from realtime_bridge.rpc import Refused
+from realtime_bridge.outage import Outage
 
 log = structlog.get_logger()
 
@@ -150,9 +150,18 @@ class Metrics:
 class Telemetry:
     """The pumps' observer."""
 
-    def __init__(self, metrics: Metrics, failure_of: FailureOf = no_failure) -> None:
-        """`failure_of` says which outcomes end their row, and as what."""
+    def __init__(
+        self,
+        metrics: Metrics,
+        failure_of: FailureOf = no_failure,
+        outage: Outage | None = None,
+    ) -> None:
+        """`failure_of` says which outcomes end their row, and as what.
+
+        `outage` is the one of all lanes that use the same database.
+        """
         self._metrics = metrics
+        self._outage = outage or Outage()
         self._failure_of = failure_of
 
     def woken(self, lane: str, source: str) -> None:
@@ -207,16 +216,13 @@ class Telemetry:
         log.warning("recovered", lane=lane, **fates)
 
     def queue_down(self, lane: str, error: Exception) -> None:
-        """Report that the database does not answer, with the fix where there is one."""
+        """Report a call that the database did not answer, or refused."""
         self._metrics.queue_errors.labels(lane).inc()
-        if isinstance(error, Refused):
-            log.error("queue_refused", lane=lane, error=error.what, fix=error.fix)
-        else:
-            log.warning("queue_unavailable", lane=lane, error=str(error))
+        self._outage.failed(lane, error)
 
     def queue_up(self, lane: str) -> None:
         """Report that it answers again."""
-        log.info("queue_available", lane=lane)
+        self._outage.answered(lane)
 
     def halted(self, lane: str, why: str | None) -> None:
         """Report that nothing can be sent, loudly, or that it can again."""

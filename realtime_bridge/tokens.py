@@ -5,7 +5,9 @@ import hashlib
 import hmac
 import json
 from collections.abc import Mapping
-from datetime import datetime, timedelta
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,32 @@ _WHERE = (
     "Keys) or `npx supabase status`"
 )
 
+# What a signature is long, in base64url, by the algorithms of Supabase whose signatures have one
+# length.
+_SIGNATURES = {"HS256": 43, "ES256": 86}
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """What is shown to Supabase: `secret` says who asks, `gateway` is what its gateway knows."""
+
+    secret: str = field(repr=False)
+    gateway: str = field(repr=False)
+
+    @property
+    def kind(self) -> str:
+        """What it is called by people."""
+        claims = claims_of(self.secret)
+        if claims is None:
+            return "an sb_secret_ key"
+        role = claims.get("role")
+        return f"a JWT of the role {role}" if isinstance(role, str) else "a JWT without a role"
+
+    @property
+    def ends(self) -> str:
+        """When it ends, in UTC, as far as it says so."""
+        return end_of(self.secret) or "never, unless it is revoked"
+
 
 def claims_of(key: str) -> dict[str, Any] | None:
     """The claims of a key that is a JWT, unverified; None for any other kind of key.
@@ -24,12 +52,56 @@ def claims_of(key: str) -> dict[str, Any] | None:
     >>> claims_of("eyJhbGciOiJIUzI1NiJ9.eyJyb2xlIjoiYW5vbiJ9.c2ln")
     {'role': 'anon'}
     """
+    return _part(key, 1)
+
+
+def is_cut_short(key: str) -> bool:
+    """Whether this is the beginning of a JWT: its signature is not as long as they are.
+
+    >>> is_cut_short("eyJhbGciOiJIUzI1NiJ9.eyJyb2xlIjoiYW5vbiJ9.c2ln")
+    True
+    """
+    header = _part(key, 0) or {}
+    algorithm = header.get("alg")
+    long = _SIGNATURES.get(algorithm) if isinstance(algorithm, str) else None
+    return long is not None and len(key.rpartition(".")[2].rstrip("=")) != long
+
+
+def seconds_left(key: str, now: float) -> float:
+    """Return how long a key is valid from `now` on; for ever (inf) if it does not say.
+
+    Keys of the new kind (`sb_secret_...`) do not expire; JWTs carry `exp`. `now` is the time of
+    day in seconds since 1970.
+    """
+    expires = (claims_of(key) or {}).get("exp")
     try:
-        _, body, _ = key.split(".")
-        claims = json.loads(base64.urlsafe_b64decode(body + "=" * (-len(body) % 4)))
+        return float(expires) - now if isinstance(expires, int | float) else inf
+    except OverflowError:
+        return inf
+
+
+def end_of(key: str) -> str | None:
+    """When a key ends, as text; None if it does not say, or says nothing that is a time.
+
+    >>> end_of("eyJhbGciOiJIUzI1NiJ9.eyJleHAiOjE4MDAwMDAwMDB9.c2ln")
+    '2027-01-15 08:00 UTC'
+    """
+    try:
+        moment = datetime.fromtimestamp(seconds_left(key, 0.0), UTC)
+    except (OverflowError, ValueError, OSError):
+        return None
+    return f"{moment:%Y-%m-%d %H:%M} UTC"
+
+
+def _part(key: str, index: int) -> dict[str, Any] | None:
+    """The header (0) or the claims (1) of a JWT."""
+    try:
+        header, body, _ = key.split(".")
+        chosen = (header, body)[index]
+        value = json.loads(base64.urlsafe_b64decode(chosen + "=" * (-len(chosen) % 4)))
     except (ValueError, RecursionError):
         return None
-    return claims if isinstance(claims, dict) else None
+    return value if isinstance(value, dict) else None
 
 
 def secret_of(values: Mapping[str, str | None]) -> str:

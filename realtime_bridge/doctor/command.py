@@ -1,7 +1,7 @@
 """`realtime-bridge check`."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from realtime_bridge.doctor.examination import examine
 from realtime_bridge.doctor.finding import Finding, Status
 from realtime_bridge.doctor.fixes import Fixes
 from realtime_bridge.doctor.settings import settings_findings, use
-from realtime_bridge.settings import ConfigurationError, given, parse, redactor
+from realtime_bridge.settings import ConfigurationError, Source, read, redactor, source_of
 
 _GOOD = 0
 _BAD = 1
@@ -35,8 +35,9 @@ async def run_check(
     `paint` may add colour to the word that says how bad it is.
     """
     logs.configure("CRITICAL")  # the doorbell would tell it all in its own words
+    source = source_of(env_file=env_file)
     try:
-        values, problems = given(env_file=env_file), []
+        values, problems = source.read(), []
     except ConfigurationError as error:
         values, problems = {}, error.problems
     echo = redactor(values).before(echo)
@@ -47,7 +48,7 @@ async def run_check(
         if not as_json:
             echo(text_of(finding, paint))
 
-    code = await _check(values, problems, env_file, tell)
+    code = await _check(source, problems, Fixes(values, env_file), tell)
     if as_json:
         told = {"ok": code == _GOOD, "findings": [asdict(finding) for finding in findings]}
         echo(json.dumps(told, indent=2, ensure_ascii=False))
@@ -55,14 +56,13 @@ async def run_check(
 
 
 async def _check(
-    values: Mapping[str, str | None],
+    source: Source,
     problems: list[str],
-    env_file: Path | None,
+    fixes: Fixes,
     tell: Callable[[Finding], None],
 ) -> int:
-    fixes = Fixes(values, env_file)
     try:
-        settings = None if problems else parse(values)
+        settings = None if problems else read(source)
         if settings:
             use(settings)
     except ConfigurationError as error:

@@ -1,8 +1,9 @@
 """What the doctor says of the database, from what it said about itself."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime
+from math import inf
 from typing import Any
 
 from realtime_bridge.doctor.finding import (
@@ -40,6 +41,14 @@ _LEAD_RIGHTS = (
 _SCHEMA = ("migrations", "publication", "access", "bells")
 
 
+@dataclass(frozen=True, slots=True)
+class KeyEnds:
+    """How long the key lasts, and how a running bridge gets another one."""
+
+    seconds: float  # inf: it does not say
+    renewal: str
+
+
 def refusal_findings(
     error: Unavailable | Refused,
     *,
@@ -70,14 +79,14 @@ def refusal_findings(
 
 
 def report_findings(
-    report: Report, *, fixes: Fixes, expires_in: float | None, changes: bool
+    report: Report, *, fixes: Fixes, ends: KeyEnds, changes: bool
 ) -> Iterator[Finding]:
     """Go through what tma_bridge_check() returned.
 
-    `expires_in`: seconds until the key expires, None if never. `changes`: whether the bridge is
+    `ends`: when the key does. `changes`: whether the bridge is
     to be rung by Postgres Changes.
     """
-    yield _key(report, fixes, expires_in)
+    yield _key(report, fixes, ends)
     yield _migrations(report, fixes)
     yield _publication(report, needed=changes)
     yield _access(report)
@@ -151,17 +160,18 @@ def _bad_key(error: Refused, role: str | None, fixes: Fixes) -> Finding:
     return failed("key", error.what, fixes.key())
 
 
-def _key(report: Report, fixes: Fixes, expires_in: float | None) -> Finding:
+def _key(report: Report, fixes: Fixes, ends: KeyEnds) -> Finding:
     role = report["role"]
     text = f"role {role}"
     if role != ROLE:
         text += f", which may do everything; {ROLE} is enough: `realtime-bridge token`"
-    if expires_in is None:
-        return ok("key", text)
-    days = expires_in / _DAY
+    if ends.seconds == inf:
+        return ok("key", f"{text}; does not expire. To change it: {ends.renewal}")
+    days = ends.seconds / _DAY
     if days < KEY_DAYS_LEFT:
-        return warning("key", f"role {role}, but it expires in {days:.1f} days", fixes.key())
-    return ok("key", f"{text}; expires in {days:.0f} days")
+        text = f"role {role}, but it expires in {days:.1f} days. Before that: {ends.renewal}"
+        return warning("key", text, fixes.key())
+    return ok("key", f"{text}; expires in {days:.0f} days. To change it: {ends.renewal}")
 
 
 def _migrations(report: Report, fixes: Fixes) -> Finding:

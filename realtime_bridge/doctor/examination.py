@@ -13,7 +13,7 @@ from realtime_bridge.doctor.fixes import Fixes
 from realtime_bridge.doctor.telegram import telegram_finding
 from realtime_bridge.rpc import Refused, Rpc, Unavailable
 from realtime_bridge.settings import Settings
-from realtime_bridge.tokens import claims_of
+from realtime_bridge.tokens import claims_of, seconds_left
 
 Now = Callable[[], float]
 
@@ -35,10 +35,9 @@ async def examine(settings: Settings, fixes: Fixes, now: Now = time.time) -> Asy
     """
     token = settings.bot_token.get_secret_value()
     telegram = asyncio.create_task(telegram_finding(settings.telegram_api_url, token, fixes))
-    key = settings.supabase_key.get_secret_value()
     try:
         yield ok("settings", f"delivery {settings.delivery.value}, doorbell {settings.doorbell}")
-        async with Rpc(settings.supabase_url, key, settings.api_key) as rpc:
+        async with Rpc(settings.supabase_url, lambda: settings.key) as rpc:
             answer = await _ask(rpc, now)
             if not isinstance(answer, _Answer):
                 for finding in await _explain(answer, settings, rpc, fixes):
@@ -100,13 +99,14 @@ async def _explain(
 
 
 def _look(answer: _Answer, settings: Settings, fixes: Fixes) -> list[Finding]:
-    expires = _claims(settings).get("exp")
+    key = settings.supabase_key.get_secret_value()
+    left = seconds_left(key, answer.answered_at)
     return [
         ok("supabase", f"{settings.supabase_url} answers", answer.connected),
         *database.report_findings(
             answer.report,
             fixes=fixes,
-            expires_in=expires - answer.answered_at if isinstance(expires, int | float) else None,
+            ends=database.KeyEnds(left, settings.home("SUPABASE_KEY").renewal),
             changes=settings.doorbell != "broadcast",
         ),
     ]

@@ -79,8 +79,8 @@ async def round_trip(settings: Settings, rpc: Rpc) -> RoundTrip:
     ear = _Ear()
     doorbell = Doorbell(
         url=settings.supabase_url,
-        key=settings.supabase_key.get_secret_value,
-        api_key=settings.api_key,
+        key=lambda: settings.key.secret,
+        api_key=lambda: settings.key.gateway,
         tables=["tma_events"],
         wake=ear.wake,
         mode=settings.doorbell,

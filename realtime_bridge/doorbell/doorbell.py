@@ -11,7 +11,7 @@ from typing import Protocol, assert_never
 import structlog
 
 from realtime_bridge.backoff import backoff
-from realtime_bridge.doorbell import journal
+from realtime_bridge.doorbell.journal import Journal, Missed
 from realtime_bridge.doorbell.key import KeyWatch
 from realtime_bridge.doorbell.policy import (
     Bell,
@@ -120,7 +120,7 @@ class Doorbell:
         wake: Callable[[str], None],
         mode: Mode = "both",
         topic: str = "tma_bell",
-        api_key: str | None = None,
+        api_key: Callable[[], str] | None = None,
         pause: Callable[[int, float], float] = growing,
         observer: DoorbellObserver = UNOBSERVED,
         limits: Limits = LIMITS,
@@ -132,7 +132,7 @@ class Doorbell:
         `url`: the Supabase project's base address. `key()`: the key to use now; asked at every
         new connection, and shortly before the key in use expires. `tables`: the names of those
         that are ours; a ring that names another one is for somebody else.
-        `api_key`: what the gateway knows, where that is another than the key; only a key that
+        `api_key()`: what the gateway knows, where that is another than the key; only a key that
         is a JWT can go behind it.
         `pause(failures, longest)`: the seconds until the next try, after so many that failed.
         `clock` counts seconds; `now` is the time of day, for keys that expire.
@@ -147,6 +147,7 @@ class Doorbell:
         self._observer = observer
         self._limits = limits
         self._clock = clock
+        self._journal = Journal(clock)
         self._keys = KeyWatch(key, now, limits.token_warning)
         self._full = first_wish(wanted(mode))
         self._stir = asyncio.Event()
@@ -336,7 +337,7 @@ class Doorbell:
         for bell in sorted(session.ready - self._announced.keys()):
             self._announced[bell] = self._clock()
             self._refused.discard(bell)
-            journal.ready(bell, private=session.wish.private)
+            self._journal.ready(bell, private=session.wish.private)
             if bell in self._counted:
                 self._tell(self._observer.ready, bell)
             self._tell(self._wake, "ready")
@@ -375,7 +376,7 @@ class Doorbell:
 
     def _came_to_nothing(self, successor: Session, trouble: Trouble) -> None:
         """Keep the old connection. A request is open still, unless the server said no to it."""
-        journal.kept(self._renewal.reason, trouble.text)
+        self._journal.kept(self._renewal.reason, trouble.text)
         self._request_pause = longest_pause(trouble, self._limits)
         if trouble.refusal and self._renewal.everything:
             self._answer(successor)
@@ -390,7 +391,7 @@ class Doorbell:
         if not second or not slow or trouble.refusal:
             return None
         self._successor = None
-        journal.slow(trouble)
+        self._journal.slow(trouble)
         self._last_error = trouble.text
         self._count_rebuild(trouble.reason)
         self._stir.set()
@@ -412,8 +413,8 @@ class Doorbell:
 
     def _renew(self, session: Session, renewal: Renew) -> None:
         for bell in sorted(renewal.suspect):
-            self._say_missed(journal.silent, bell)
-        journal.renewing(renewal.reason)
+            self._say_missed(self._journal.silent, bell)
+        self._journal.renewing(renewal.reason)
         self._renewal = renewal
         self._tried = self._clock()
         if renewal.reason is Reason.DEAF:
@@ -433,7 +434,7 @@ class Doorbell:
         longest = longest_pause(trouble, self._limits)
         self._pause = self._pause_after(self._failures, longest)
         self._failures += 1
-        journal.lost(trouble, self._pause)
+        self._journal.lost(trouble, self._pause)
         if self._health_turned():
             self._tell(self._observer.down, trouble.reason)
         self._count_rebuild(trouble.reason)
@@ -455,19 +456,19 @@ class Doorbell:
     def _refuse(self, bell: Bell, text: str) -> None:
         self._refused.add(bell)
         self._last_error = text
-        journal.refused(bell, text)
+        self._journal.refused(bell, text)
         self._tell(self._observer.refused, bell, text)
 
     def _distrust(self, bells: frozenset[Bell]) -> None:
         for bell in sorted(bells):
-            self._say_missed(journal.deaf, bell)
+            self._say_missed(self._journal.deaf, bell)
         self._trust.lose(bells)
         for bell in sorted(bells):
             self._tell(self._observer.deaf, bell)
         if self._health_turned():
             self._tell(self._observer.down, Reason.DEAF)
 
-    def _say_missed(self, say: Callable[[journal.Missed], None], bell: Bell) -> None:
+    def _say_missed(self, say: Callable[[Missed], None], bell: Bell) -> None:
         silence = self._trust.silence(bell)
         if not silence:
             return
@@ -475,7 +476,7 @@ class Doorbell:
         missed = max(heard, silence.inserted)
         others = self._announced.keys() - {bell}
         say(
-            journal.Missed(
+            Missed(
                 bell=bell,
                 table=silence.table,
                 rows=silence.rows,
@@ -502,7 +503,7 @@ class Doorbell:
         self._stale -= {bell}
         for healed in sorted(self._counted - counted):
             if was_deaf:
-                journal.heard_again(healed)
+                self._journal.heard_again(healed)
             self._tell(self._observer.ready, healed)
         self._all_well()
         self._health_turned()

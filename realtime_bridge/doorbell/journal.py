@@ -1,14 +1,18 @@
 """What the doorbell writes into the log: all of its lines about bells and connections, here."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import assert_never
 
 import structlog
 
 from realtime_bridge.doorbell.policy import Bell, Reason, Trouble
+from realtime_bridge.repeats import Repeats
 
 log = structlog.get_logger()
 
+# What is asked every minute, and again and again in vain.
+_NOBODYS_NEWS = frozenset({Reason.RETRY, Reason.SLOW})
 CHECK = "`realtime-bridge check` tells the parts apart"
 REFUSED_HINTS = {
     Bell.CHANGES: "bridge.bells must be in the publication supabase_realtime and readable by the"
@@ -53,56 +57,59 @@ bridge.bells; `realtime-bridge check` tells the parts apart
     return f"{seen}; {CHECK}"
 
 
-def ready(bell: Bell, *, private: bool) -> None:
-    """Write that a bell is ready."""
-    log.info("doorbell_ready", bell=bell.value, private=private)
+class Journal:
+    """Writes each kind of line at once, counts its like, and sums up when it is over."""
 
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._log = Repeats(structlog.get_logger(), by=("bell",), clock=clock)
 
-def lost(trouble: Trouble, pause: float) -> None:
-    """Write why the connection is gone, and when another is tried."""
-    reason = trouble.reason.value
-    log.warning("doorbell_lost", reason=reason, error=trouble.text, retry_in=round(pause, 1))
+    def ready(self, bell: Bell, *, private: bool) -> None:
+        """Write that a bell is ready; after an outage, how long it lasted."""
+        total = self._log.over("doorbell_lost", "doorbell_refused")
+        lasted = {"lasted_s": round(total.seconds, 1), "tries": total.times} if total else {}
+        log.info("doorbell_ready", bell=bell.value, private=private, **lasted)
 
+    def lost(self, trouble: Trouble, pause: float) -> None:
+        """Write why the connection is gone, and when another is tried."""
+        reason = trouble.reason.value
+        self._log.warning(
+            "doorbell_lost", reason=reason, error=trouble.text, retry_in=round(pause, 1)
+        )
 
-def slow(trouble: Trouble) -> None:
-    """Write that one of two tries failed; the other one goes on."""
-    log.debug("doorbell_slow", reason=trouble.reason.value, error=trouble.text)
+    def slow(self, trouble: Trouble) -> None:
+        """Write that one of two tries failed; the other one goes on."""
+        log.debug("doorbell_slow", reason=trouble.reason.value, error=trouble.text)
 
+    def refused(self, bell: Bell, text: str) -> None:
+        """Write that the server will not ring a bell."""
+        self._log.error("doorbell_refused", bell=bell.value, error=text, hint=REFUSED_HINTS[bell])
 
-def refused(bell: Bell, text: str) -> None:
-    """Write that the server will not ring a bell."""
-    log.error("doorbell_refused", bell=bell.value, error=text, hint=REFUSED_HINTS[bell])
+    def renewing(self, reason: Reason) -> None:
+        """Write that another connection is built beside this one."""
+        if reason in _NOBODYS_NEWS:
+            log.debug("doorbell_renewing", reason=reason.value)
+        else:
+            self._log.info("doorbell_renewing", reason=reason.value)
 
+    def kept(self, reason: Reason, error: str) -> None:
+        """Write that it came to nothing: this one is kept."""
+        if reason in _NOBODYS_NEWS:
+            log.debug("doorbell_kept", reason=reason.value, error=error)
+        else:
+            self._log.warning("doorbell_kept", reason=reason.value, error=error)
 
-def renewing(reason: Reason) -> None:
-    """Write that another connection is built beside this one."""
-    _say_beside(reason, "info")("doorbell_renewing", reason=reason.value)
+    def silent(self, missed: Missed) -> None:
+        """Write that a bell should have rung; it may be late, or another connection may help."""
+        self._log.info("doorbell_silent", **_seen(missed))
 
+    def deaf(self, missed: Missed) -> None:
+        """Write that another connection did not help: a bell does not count until it rings."""
+        self._log.error("doorbell_deaf", **_seen(missed), hint=deaf_hint(missed))
 
-def kept(reason: Reason, error: str) -> None:
-    """Write that it came to nothing: this one is kept."""
-    _say_beside(reason, "warning")("doorbell_kept", reason=reason.value, error=error)
-
-
-def silent(missed: Missed) -> None:
-    """Write that a bell should have rung; it may be late, or another connection may help."""
-    log.info("doorbell_silent", **_seen(missed))
-
-
-def deaf(missed: Missed) -> None:
-    """Write that another connection did not help: a bell does not count until it rings."""
-    log.error("doorbell_deaf", **_seen(missed), hint=deaf_hint(missed))
-
-
-def heard_again(bell: Bell) -> None:
-    """Write that a deaf bell rang."""
-    log.info("doorbell_heard_again", bell=bell.value)
-
-
-def _say_beside(reason: Reason, level: str) -> "structlog.typing.WrappedLogger":
-    """What is asked every minute, and again and again in vain, is nobody's news."""
-    quiet = reason in {Reason.RETRY, Reason.SLOW}
-    return log.debug if quiet else getattr(log, level)
+    def heard_again(self, bell: Bell) -> None:
+        """Write that a deaf bell rang."""
+        self._log.over("doorbell_deaf", "doorbell_silent")
+        log.info("doorbell_heard_again", bell=bell.value)
 
 
 def _seen(missed: Missed) -> dict[str, object]:

@@ -1,25 +1,17 @@
 """The key that a connection uses, and how long it lives."""
 
 from collections.abc import Callable
-from math import inf
 
 import structlog
 
-from realtime_bridge.tokens import claims_of
+from realtime_bridge.tokens import seconds_left
 
 log = structlog.get_logger()
 
-HINT = "give the bridge another SUPABASE_KEY before this one ends"
-
-
-def seconds_left(key: str, now: float) -> float:
-    """Return how long a key is valid from `now` on; for ever (inf) if it does not say.
-
-    Keys of the new kind (`sb_secret_...`) do not expire; JWTs carry `exp`. `now` is the time of
-    day in seconds since 1970.
-    """
-    expires = (claims_of(key) or {}).get("exp")
-    return expires - now if isinstance(expires, int | float) else inf
+HINT = (
+    "write the new key to the file of SUPABASE_KEY_FILE, or put it into .env and send SIGHUP; no "
+    "restart"
+)
 
 
 class KeyWatch:

@@ -40,7 +40,7 @@ class Session:
         url: str,
         topic: str,
         key: Callable[[], str],
-        api_key: str | None,
+        api_key: Callable[[], str] | None,
         limits: Limits,
         clock: Callable[[], float],
         stir: Callable[[], None],
@@ -57,7 +57,8 @@ class Session:
         self._url = url
         self._topic = topic
         self._read_key = key
-        self._api_key = api_key
+        self._read_api_key = api_key
+        self._api_key: str | None = None
         self._limits = limits
         self._clock = clock
         self._stir = stir
@@ -94,6 +95,7 @@ class Session:
     async def _drive(self) -> None:
         try:
             self.key = self._read_key()
+            self._api_key = self._read_api_key and self._read_api_key()
             self._doing = Reason.CONNECT
             self._library = self._assemble(self.key)
             await self._library.client.connect()

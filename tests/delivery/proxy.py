@@ -43,6 +43,7 @@ class Line:
     asked: bytes = b""
     ahead: Trouble | None = None  # what waits for the answer
     upgraded: bool = False  # no requests any more, but a websocket
+    opened: bytes = b""  # the request that made it one
     tasks: list[asyncio.Task] = field(default_factory=list)
 
     def cut(self):
@@ -73,6 +74,7 @@ class Proxy:
         self._ids_of = ids_of
         self._latency = latency
         self._rules: list[Rule] = []
+        self._revoked: set[bytes] = set()
         self._lines: set[Line] = set()
         self._server: asyncio.Server | None = None
 
@@ -114,6 +116,13 @@ class Proxy:
             yield
         finally:
             self._rules.remove(rule)
+
+    def revoke(self, key):
+        """Refuse what shows this key from now on, and cut the websockets that were opened by it."""
+        self._revoked.add(key.encode())
+        for line in self._lines:
+            if line.upgraded and key.encode() in line.opened:
+                line.cut()
 
     async def refuse(self):
         """Nobody listens any more, and what was connected is cut."""
@@ -160,6 +169,9 @@ class Proxy:
             if self._server is None:
                 self._note(line)
                 return
+            if any(key in line.asked.partition(b"\r\n\r\n")[0] for key in self._revoked):
+                _answer(line, 401, "application/json", b'{"message":"Invalid API key"}')
+                continue
             rule = self._rule_for(path)
             if rule is not None and not rule.trouble.arrives:
                 self._note(line)
@@ -171,7 +183,7 @@ class Proxy:
                 line.tasks.append(asyncio.create_task(self._answers(from_server, line)))
             line.server.write(line.asked)
             if b"\r\nupgrade: websocket\r\n" in line.asked.lower():
-                line.asked, line.upgraded = b"", True
+                line.opened, line.asked, line.upgraded = line.asked, b"", True
                 await _copy(reader, line.server)
                 return
 
@@ -179,11 +191,7 @@ class Proxy:
         match rule.trouble:
             case Trouble.PAGE:
                 page = b"<html><h1>Bad Gateway</h1></html>"
-                line.client.write(
-                    b"HTTP/1.1 %d Trouble\r\nContent-Type: text/html\r\n"
-                    b"Content-Length: %d\r\n\r\n%b" % (rule.status, len(page), page)
-                )
-                line.asked = b""
+                _answer(line, rule.status, "text/html", page)
             case Trouble.NO_REQUEST:
                 await reader.read()  # until the client gives up
                 raise ConnectionResetError
@@ -223,6 +231,14 @@ class Proxy:
                         self._rules.remove(rule)
                 return rule
         return None
+
+
+def _answer(line, status, content, body):
+    line.client.write(
+        b"HTTP/1.1 %d Trouble\r\nContent-Type: %b\r\nContent-Length: %d\r\n\r\n%b"
+        % (status, content.encode(), len(body), body)
+    )
+    line.asked = b""
 
 
 async def _request(reader):

@@ -114,7 +114,7 @@ async def test_a_jwt_goes_behind_the_key_that_the_gateway_knows(
     server: ScriptedRealtime, visit: Visit, key: str, shown: str, token: str | None
 ) -> None:
     """The gateway's key opens the connection for a JWT; a key of another kind speaks for itself."""
-    visitor = visit(key=key, api_key="anon_key")
+    visitor = visit(key=key, api_key=lambda: "anon_key")
     await visitor.ready()
 
     assert server.keys == [shown]
@@ -343,7 +343,7 @@ async def test_no_key_reaches_the_log_or_the_status(server: ScriptedRealtime, vi
     secret = "sb_secret_+/quoted="
     server.handshake = status(401, f'{{"error":"bad key {secret} behind anon_key"}}')
     with capture_logs() as logs:
-        visitor = visit(key=secret, api_key="anon_key")
+        visitor = visit(key=secret, api_key=lambda: "anon_key")
         await visitor.rebuilt(Reason.TOKEN)
         server.handshake = status(307, location=f"ftp://x?apikey={secret}")
         await visitor.rebuilt(Reason.CONNECT)

@@ -6,7 +6,8 @@ import jwt
 import pytest
 from structlog.testing import capture_logs
 
-from realtime_bridge.doorbell.key import KeyWatch, seconds_left
+from realtime_bridge.doorbell.key import KeyWatch
+from realtime_bridge.tokens import seconds_left
 
 NOON = 1_800_000_000.0
 
@@ -22,6 +23,8 @@ def token(**claims: object) -> str:
         (token(exp=int(NOON) - 60), -60.0),
         (token(), inf),
         (token(exp="soon"), inf),
+        (token(exp=10**400), inf),
+        (token(exp=[1]), inf),
         ("sb_secret_abc", inf),
         ("not.a.jwt", inf),
         ("", inf),

@@ -180,7 +180,25 @@ async def test_a_key_that_ends_soon_is_a_warning(patient):
 
     assert (code, findings["key"]["status"]) == (0, "warning")
     assert "expires in 1.0 days" in findings["key"]["detail"]
+    assert f"put the new one into {patient.env_file}" in findings["key"]["detail"]
     assert after["key"]["status"] == "ok"
+
+
+async def test_the_key_says_when_it_ends_and_how_it_is_changed(patient):
+    """By where it is kept, which is a file here; an end that is no time is none."""
+    secret = patient.world.stack.env()["SUPABASE_JWT_SECRET"]
+    file = patient.folder / "key"
+    patient.configure(SUPABASE_KEY=None, SUPABASE_KEY_FILE=str(file))
+    details = []
+    for end in ({"exp": int(time.time()) + 100 * 86_400}, {}):
+        claims = {"role": "service_role", **end}
+        file.write_text(jwt.encode(claims, secret, algorithm="HS256"))
+        _, findings = await patient.check()
+        details.append(findings["key"]["detail"])
+
+    assert "expires in 100 days" in details[0]
+    assert "does not expire" in details[1]
+    assert all(f"write the new one to {file}; no restart" in detail for detail in details)
 
 
 async def test_a_role_that_the_api_cannot_take_on(patient):

@@ -23,7 +23,8 @@ CONSOLE = re.compile(r"```console\n(.*?)```", re.DOTALL)
 FENCED = re.compile(r"```.*?```", re.DOTALL)
 COMMAND = re.compile(r"(?:`|\$ |\(|&& )realtime-bridge ((?:[a-z]|--?[a-z])[^`\n|>)&;]*)")
 NAMED = re.compile(r"`([A-Z][A-Z_]{5,})(?:=[^`]*)?`")
-OTHER_NAMES = {"SUPABASE_JWT_SECRET", "DATABASE_URL", "NAME_FILE", "SIGTERM", "BOT_TOKEN_FILE"}
+FILES = {"NAME_FILE", "BOT_TOKEN_FILE", "SUPABASE_KEY_FILE"}
+OTHER_NAMES = {"SUPABASE_JWT_SECRET", "DATABASE_URL", "SIGTERM", *FILES}
 
 
 def text_of(page):

@@ -239,3 +239,26 @@ async def test_an_outcome_that_is_refused_does_not_take_others_with_it():
 
     assert held == [True, False, True]
     assert [1, 2, 3] in rpc.batches or [2, 3] in rpc.batches
+
+
+class Locked:
+    """A database that refuses every call with this status."""
+
+    def __init__(self, status):
+        self.status, self.calls = status, 0
+
+    async def call(self, function, arguments):
+        self.calls += 1
+        raise Refused("Supabase refused the key", "", status=self.status)
+
+
+async def test_outcomes_are_kept_while_every_call_is_refused():
+    """A key that was revoked says nothing of any row: all are asked about again, none is lost."""
+    queue = EventQueue(locked := Locked(401), lease=60.0, policy=ONCE)
+
+    answers = await asyncio.gather(
+        *(queue.settle(event(id=n), Sent(n)) for n in range(5)), return_exceptions=True
+    )
+
+    assert [type(answer) for answer in answers] == [Refused] * 5
+    assert locked.calls <= 2

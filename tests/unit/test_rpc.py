@@ -1,5 +1,6 @@
 """What PostgREST's answers mean."""
 
+import asyncio
 import json
 from contextlib import asynccontextmanager
 
@@ -11,6 +12,7 @@ from pydantic import TypeAdapter
 from realtime_bridge import rpc as calls
 from realtime_bridge.redaction import Redactor
 from realtime_bridge.rpc import Refused, Rpc, Unavailable, answer, shaped
+from realtime_bridge.tokens import Key
 
 
 def test_an_answer_is_its_json():
@@ -109,7 +111,8 @@ async def serving(reply):
 
     app = web.Application()
     app.router.add_route("*", "/{path:.*}", handle)
-    async with TestServer(app) as server, Rpc(str(server.make_url("")), SECRET) as rpc:
+    key = Key(SECRET, SECRET)
+    async with TestServer(app) as server, Rpc(str(server.make_url("")), lambda: key) as rpc:
         yield rpc
 
 
@@ -142,3 +145,111 @@ async def test_a_body_that_never_ends_is_left(status, monkeypatch):
     async with serving(reply) as rpc:
         with pytest.raises(Unavailable):
             await rpc.call("f")
+
+
+OLD, NEW = Key("sb_secret_old", "sb_secret_old"), Key("eyJh.eyJi.new", "anon")
+
+
+class PostgREST:
+    """Takes one key, and holds its answers back when it is told to."""
+
+    def __init__(self):
+        self.good, self.asked, self.go = OLD, [], asyncio.Event()
+        self.go.set()
+
+    async def answer(self, request):
+        shown = request.headers["apikey"], request.headers.get("Authorization")
+        self.asked.append(shown)
+        good = shown[0] == self.good.gateway
+        await self.go.wait()
+        if not good:
+            return web.json_response({"message": "Invalid API key"}, status=401)
+        return web.json_response(await request.json())
+
+    @asynccontextmanager
+    async def serve(self):
+        app = web.Application()
+        app.router.add_post("/rest/v1/rpc/{function}", self.answer)
+        runner = web.AppRunner(app)
+        await runner.setup()
+        site = web.TCPSite(runner, "127.0.0.1", 0)
+        await site.start()
+        try:
+            yield f"http://127.0.0.1:{site._server.sockets[0].getsockname()[1]}"
+        finally:
+            await runner.cleanup()
+
+
+@asynccontextmanager
+async def calling(other):
+    """An Rpc whose key is the last of a list, and its server."""
+    server, keys = PostgREST(), [OLD]
+
+    async def look(refused):
+        return await other(refused, keys)
+
+    async with server.serve() as url, Rpc(url, lambda: keys[-1], look) as rpc:
+        yield server, keys, rpc
+
+
+async def none(refused, keys):
+    return False
+
+
+async def test_the_next_call_shows_the_new_key():
+    """An sb_ key is for the gateway alone; a JWT goes behind what the gateway knows."""
+    async with calling(none) as (server, keys, rpc):
+        await rpc.call("f")
+        keys.append(NEW)
+        server.good = NEW
+        await rpc.call("f")
+
+    assert server.asked == [("sb_secret_old", None), ("anon", "Bearer eyJh.eyJi.new")]
+
+
+async def test_a_call_under_way_ends_with_the_key_it_began_with():
+    """Nothing is dropped when the key changes."""
+    async with calling(none) as (server, keys, rpc):
+        server.go.clear()
+        call = asyncio.create_task(rpc.call("f", {"n": 1}))
+        while not server.asked:
+            await asyncio.sleep(0.01)
+        keys.append(NEW)
+        server.good = NEW
+        server.go.set()
+
+        assert await call == {"n": 1}
+
+
+async def test_a_refused_call_is_made_again_once_if_there_is_another_key():
+    """The one that was refused is named to whoever knows of others."""
+
+    async def other(refused, keys):
+        assert refused == OLD
+        keys.append(NEW)
+        return True
+
+    async with calling(other) as (server, _, rpc):
+        server.good = NEW
+        assert await rpc.call("f", {"n": 1}) == {"n": 1}
+        server.good = OLD
+        with pytest.raises(AssertionError):  # asked about the new one
+            await rpc.call("f")
+
+    assert [shown for shown, _ in server.asked] == ["sb_secret_old", "anon", "anon"]
+
+
+@pytest.mark.parametrize("found", [False, True])
+async def test_a_call_is_never_made_a_third_time(found):
+    """Whether there is no other key, or that one is refused as well."""
+
+    async def other(refused, keys):
+        return found
+
+    async with calling(other) as (server, _, rpc):
+        server.good = NEW
+        with pytest.raises(Refused) as refused:
+            await rpc.call("f")
+
+    assert refused.value.of_the_key
+    assert len(server.asked) == 1 + found

@@ -143,12 +143,12 @@ def test_the_gateway_is_shown_a_key_that_it_knows(role, shown):
     """Supabase's gateway refuses JWTs that it has not issued, so ours goes behind the anon key."""
     settings = parse({**GOOD, "SUPABASE_KEY": key(role), "SUPABASE_ANON_KEY": key("anon")})
 
-    assert settings.api_key == shown
+    assert settings.key.gateway == shown
 
 
 def test_without_an_anon_key_the_key_itself_is_shown():
     """As a stack wants it that has no gateway."""
-    assert parse({**GOOD, "SUPABASE_KEY": key("tma_bridge")}).api_key == key("tma_bridge")
+    assert parse({**GOOD, "SUPABASE_KEY": key("tma_bridge")}).key.gateway == key("tma_bridge")
 
 
 def test_the_anon_key_is_not_the_other_one():

@@ -8,7 +8,7 @@ import signal
 
 from benchmarks import machine, results
 
-PARTS = ("drain", "latency", "idle", "growth", "fanin", "identity", "crowd", "jit")
+PARTS = ("drain", "latency", "idle", "growth", "fanin", "identity", "crowd", "jit", "feed")
 
 
 def main() -> None:

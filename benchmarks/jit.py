@@ -1,51 +1,63 @@
-"""Part 8: what a claim costs where Postgres compiles what it takes for dear (jit = on)."""
+"""Part 8: what a claim and an event cost where Postgres compiles what it takes for dear (JIT)."""
 
 import asyncio
 import json
 import time
+from collections import defaultdict
 from typing import Any
 
 import psycopg
 
 from benchmarks.growth import PENDING
+from benchmarks.latency import arrivals_of
 from benchmarks.numbers import median, percentile, table, verdict
+from benchmarks.queues import FIRST_CHAT, Queues
+from benchmarks.stage import Stage
 from realtime_bridge.local import migrations
-from realtime_bridge.local.postgres import Postgres
+from realtime_bridge.local.postgres import ADMIN
 
-QUICK: dict[str, Any] = {"samples": 30}
+QUICK: dict[str, Any] = {"samples": 30, "events": 10, "rounds": 1}
+SETTINGS = ("on", "off")
+EVERY_SECONDS = 0.1
+
+Samples = dict[str, list[float]]
 
 
-async def run(samples: int = 500) -> dict[str, Any]:
-    """Claim one row with and without JIT, in turns."""
-    return await asyncio.to_thread(_run, samples)
-
-
-def _run(samples: int) -> dict[str, Any]:
-    took: dict[str, list[float]] = {"on": [], "off": []}
-    with Postgres() as postgres:
-        dsn = postgres.create_database("jit")
-        migrations.apply(dsn)
-        with (
-            psycopg.connect(dsn, autocommit=True) as on,
-            psycopg.connect(dsn, autocommit=True) as off,
-        ):
-            row = on.execute("select pg_jit_available(), version()").fetchone()
-            if not row or not row[0]:
-                text = (
-                    "This PostgreSQL cannot compile queries; name one that can (Debian's): "
-                    "REALTIME_BRIDGE_PG_BIN=/usr/lib/postgresql/15/bin"
-                )
-                print(text)
-                return {"skipped": text}
-            on.execute("set jit = on")
-            off.execute("set jit = off")
-            for number in range(samples):
-                for connection, into in ((on, took["on"]), (off, took["off"])):
-                    connection.execute(PENDING, (number, 1))
-                    into.append(_claim(connection))
-    result = {"version": row[1], "milliseconds": took}
+async def run(samples: int = 500, events: int = 50, rounds: int = 3) -> dict[str, Any]:
+    """Claim one row, and send events, with and without JIT in turns."""
+    async with Stage() as stage, Queues(stage) as queues:
+        version = await queues.events.value("select version() where pg_jit_available()")
+        if version is None:
+            text = (
+                "This PostgreSQL cannot compile queries; name one that can (Debian's): "
+                "REALTIME_BRIDGE_PG_BIN=/usr/lib/postgresql/15/bin"
+            )
+            print(text)
+            return {"skipped": text}
+        claims = await asyncio.to_thread(_claims, stage, samples)
+        sent: Samples = defaultdict(list)
+        for number in range(rounds):
+            for at, jit in enumerate(SETTINGS):
+                chat = FIRST_CHAT + (number * len(SETTINGS) + at) * events
+                sent[jit] += await _events(stage, queues, jit, range(chat, chat + events))
+    result = {"version": version, "claims": claims, "events": sent}
     print(report(result))
     return result
+
+
+def _claims(stage: Stage, samples: int) -> Samples:
+    took: Samples = defaultdict(list)
+    dsn = stage.postgres.create_database("jit")
+    migrations.apply(dsn)
+    with (
+        psycopg.connect(dsn, autocommit=True, options="-c jit=on") as on,
+        psycopg.connect(dsn, autocommit=True, options="-c jit=off") as off,
+    ):
+        for number in range(samples):
+            for connection, jit in ((on, "on"), (off, "off")):
+                connection.execute(PENDING, (number, 1))
+                took[jit].append(_claim(connection))
+    return took
 
 
 def _claim(connection: psycopg.Connection[Any]) -> float:
@@ -60,23 +72,43 @@ def _claim(connection: psycopg.Connection[Any]) -> float:
     return took
 
 
+async def _events(stage: Stage, queues: Queues, jit: str, chats: range) -> list[float]:
+    """Milliseconds from each commit to its request, with PostgREST's connections opened anew."""
+    admin = stage.postgres.dsn(user=ADMIN)
+    async with await psycopg.AsyncConnection.connect(admin, autocommit=True) as connection:
+        await connection.execute(f"alter database postgres set jit = {jit}".encode())
+        await connection.execute(
+            "select pg_terminate_backend(pid) from pg_stat_activity where usename = 'authenticator'"
+        )
+    env = {"DOORBELL": "broadcast", "LIFTED": "1", "TELEGRAM_API_URL": stage.exact_sink}
+    committed = {}
+    async with stage.worker("bridge", **env) as bridge:
+        await bridge.says("doorbell_ready")
+        await asyncio.sleep(1)
+        for chat in chats:
+            await queues.events.add(chat, 0)
+            committed[chat] = time.time()
+            await asyncio.sleep(EVERY_SECONDS)
+        arrived = await arrivals_of(stage, set(committed))
+    return [(arrived[chat] - at) * 1000 for chat, at in committed.items()]
+
+
 def report(result: dict[str, Any]) -> str:
-    """The table, and what must hold."""
-    took: dict[str, list[float]] = result["milliseconds"]
-    rows = [
-        [f"jit = {name}", f"{median(all_):.2f}", f"{percentile(all_, 0.99):.2f}"]
-        for name, all_ in took.items()
-    ]
-    ratio = median(took["on"]) / median(took["off"])
-    return "\n".join(
-        [
-            str(result["version"]),
-            "",
-            table(["claim of one row", "p50 ms", "p99 ms"], rows),
-            "",
-            verdict("claim with jit on beside jit off", ratio, 1.5, least=False),
+    """The tables, and what must hold."""
+    lines = [str(result["version"]), ""]
+    for what, took in (("claim of one row", result["claims"]), ("event", result["events"])):
+        rows = [
+            [f"jit = {jit}", f"{median(took[jit]):.2f}", f"{percentile(took[jit], 0.99):.2f}"]
+            for jit in SETTINGS
         ]
-    )
+        ratio = median(took["on"]) / median(took["off"])
+        lines += [
+            table([what, "p50 ms", "p99 ms"], rows),
+            "",
+            verdict(f"p50 of {what} with jit on beside jit off", ratio, 1.5, least=False),
+            "",
+        ]
+    return "\n".join(lines)
 
 
 if __name__ == "__main__":

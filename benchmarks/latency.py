@@ -107,7 +107,7 @@ async def _measure(
             rows = pace.slow_rows if contender.slow else pace.rows
             committed[f"{pace.every:g} s"] = await _insert(queue, chat, rows, pace.every)
             chat += rows
-        arrived = await _arrived(stage, sum(len(part) for part in committed.values()), chat)
+        arrived = await arrivals_of(stage, {one for part in committed.values() for one in part})
     told = json.loads(marks.read_text()) if marks.exists() else {}
     return {
         every: (
@@ -152,14 +152,14 @@ async def _insert(queue: Queue, chat: int, rows: int, every: float) -> dict[int,
     return committed
 
 
-async def _arrived(stage: Stage, rows: int, _end: int) -> dict[int, float]:
-    """When the first request for each chat came."""
+async def arrivals_of(stage: Stage, chats: set[int]) -> dict[int, float]:
+    """When the first request for each of these chats came, as soon as all have."""
     first: dict[int, float] = {}
 
     async def complete() -> bool:
         for at, chat, _ in await stage.arrivals():
             first.setdefault(chat, at)
-        return len(first) >= rows
+        return chats <= first.keys()
 
     await until(complete, 60)
     return first

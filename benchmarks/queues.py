@@ -50,6 +50,10 @@ class _Direct:
     def __init__(self, connection: psycopg.AsyncConnection[Any]) -> None:
         self._connection = connection
 
+    async def execute(self, statement: str) -> None:
+        """Run a statement of no result."""
+        await self._connection.execute(statement)
+
     async def value(self, query: str, *values: Any) -> Any:
         """The first column of the first row."""
         row = await (await self._connection.execute(query, values)).fetchone()

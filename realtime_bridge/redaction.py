@@ -37,6 +37,7 @@ _ESCAPE = re.compile(
     r"|&\#0{0,6}(\d{2,3});|\\{1,8}([-/:.+=_~])",
     re.IGNORECASE,
 )
+_ESCAPES = frozenset("%\\&")
 _HEXADECIMAL, _DECIMAL, _BACKSLASHED = (1, 2, 3), 4, 5
 _CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
 
@@ -155,6 +156,8 @@ def _lowered(text: str) -> str:
 
 def _unescaped(text: str) -> tuple[str, Sequence[int] | None]:
     """Read a text as whoever decodes it; and say where each character was (None: where it is)."""
+    if _ESCAPES.isdisjoint(text):  # as nearly every line of the log
+        return text, None
     parts: list[str] = []
     offsets: list[int] = []
     at = 0

@@ -9,7 +9,7 @@ returns text
 language plpgsql immutable set search_path = '' as $$
 declare
     c_digits constant integer := 400; -- whatever fits a double has fewer
-    c_huge constant numeric := 1e400;
+    c_huge constant numeric := 1.8e308; -- no double is as large
 begin
     -- From the cheap to the dear: what is written out at the end is not large any more.
     if pg_column_size(p_json) > 8 * p_bytes then

@@ -84,6 +84,26 @@ def test_both_bells_are_back_within_five_seconds(outage: Outage, seconds: float)
     live(story)
 
 
+@pytest.mark.parametrize("outage", [port_closed, bad_gateway, black_hole, no_database])
+def test_an_outage_of_ten_minutes_is_a_few_lines(outage: Outage) -> None:
+    """The first at once, counts while it lasts, and how long it was at its end."""
+
+    async def story(town: Town) -> None:
+        await asyncio.sleep(LIMITS.steady + 1)
+        town.logs.clear()
+        await outage(town, 600.0)
+        await town.ready()
+        await until(lambda: any("lasted_s" in line for line in town.logs), within=10.0)
+
+        lines = [line for line in town.logs if line["log_level"] != "debug"]
+        assert len(lines) <= 10, lines
+        assert lines[0]["event"] == "doorbell_lost"
+        (end,) = (line for line in lines if "lasted_s" in line)
+        assert 590 <= end["lasted_s"] <= 620
+
+    live(story)
+
+
 @pytest.mark.parametrize("answer", [refuse_changes, refuse_private])
 def test_a_refused_bell_is_asked_for_soon_and_then_every_minute(
     answer: Callable[[Channel], Awaitable[None]],

@@ -5,8 +5,9 @@ import logging
 import signal
 import sys
 from datetime import UTC, datetime, timedelta
+from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, assert_never
 
 import click
 
@@ -197,21 +198,36 @@ def token(env_file: Path | None, days: int) -> None:
 @cli.command()
 @click.argument("folder", required=False, type=click.Path(file_okay=False, path_type=Path))
 def migrations(folder: Path | None) -> None:
-    """Copy the database migrations into FOLDER, or say where they are.
+    """Write what FOLDER lacks of the database schema as one migration, or say where its parts are.
 
-    For `npx supabase db push` the folder is supabase/migrations. What is there already is kept.
+    For `npx supabase db push` the folder is supabase/migrations. The migration's version is later
+    than every other one there. What is there already is kept as it is.
     """
-    from realtime_bridge import schema
+    from realtime_bridge import schema, upgrade
 
     if folder is None:
         click.echo(schema.directory())
         return
+    release = metadata.version("realtime-bridge")
     try:
-        copied = schema.copy_to(folder)
-    except FileExistsError as error:
-        click.echo(f"{error} differs from the packaged file of that name; nothing copied", err=True)
+        outcome = upgrade.bring(folder, schema.parts(), release, datetime.now(UTC))
+    except OSError as error:
+        where = click.format_filename(error.filename or folder)
+        click.echo(f"{where}: {error.strerror}; nothing was written", err=True)
         sys.exit(EXIT_FAILURE)
-    click.echo(f"{len(copied)} migrations copied to {folder}")
+    except upgrade.NoVersionLeftError as error:
+        click.echo(f"{error}; nothing was written", err=True)
+        sys.exit(EXIT_FAILURE)
+    for copy in outcome.changed:
+        click.echo(f"{click.format_filename(copy.file)} {_difference(copy.release)}", err=True)
+    match outcome:
+        case upgrade.Written(file, parts, whole):
+            these = "" if whole else f" ({', '.join(parts)})"
+            click.echo(f"1 new: {click.format_filename(file)}{these}")
+        case upgrade.NothingNew(present):
+            click.echo(f"0 new: version {present} is there")
+        case _:
+            assert_never(outcome)
 
 
 @cli.command()
@@ -282,6 +298,12 @@ def _until_interrupted(work: "Coroutine[Any, Any, int]") -> int:
 def _paint(text: str, status: "Status") -> str:
     colors = {"ok": "green", "warning": "yellow", "failed": "red"}
     return click.style(text, fg=colors.get(status.value))
+
+
+def _difference(release: str | None) -> str:
+    if release is None:
+        return "is not as this release has it; it stays as it is"
+    return f"was changed since version {release} wrote it; it stays as it is"
 
 
 def _need_local() -> None:

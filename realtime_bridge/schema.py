@@ -1,10 +1,22 @@
 """The migrations that come with the package, and which of them makes what."""
 
-import filecmp
 import re
-import shutil
+from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One of our small files: `name` stays the same when it is stamped anew."""
+
+    file: str
+    text: str
+
+    @property
+    def name(self) -> str:
+        """What it is about, such as claim_tma_events."""
+        return Path(self.file).stem.partition("_")[2]
 
 
 def directory() -> Path:
@@ -14,26 +26,16 @@ def directory() -> Path:
     return installed if installed.is_dir() else package.parent / "supabase" / "migrations"
 
 
+def parts() -> list[Part]:
+    """All of the schema, in the order in which it is applied."""
+    paths = sorted(directory().glob("*.sql"))
+    return [Part(path.name, path.read_text(encoding="utf-8")) for path in paths]
+
+
 def file_of(function: str) -> Path | None:
     """Return the migration that makes `public.<function>`; the last one, if several do."""
     made = re.compile(
         rf"^\s*create (or replace )?function public\.{re.escape(function)}\(", re.MULTILINE
     )
-    makers = [path for path in sorted(directory().glob("*.sql")) if made.search(path.read_text())]
-    return makers[-1] if makers else None
-
-
-def copy_to(target: Path) -> list[Path]:
-    """Copy the migrations that `target` does not have yet; return the new files.
-
-    Raises FileExistsError, and copies nothing, where a file of the same name says something else.
-    """
-    target.mkdir(parents=True, exist_ok=True)
-    new = []
-    for source in sorted(directory().glob("*.sql")):
-        copy = target / source.name
-        if not copy.exists():
-            new.append((source, copy))
-        elif not filecmp.cmp(source, copy, shallow=False):
-            raise FileExistsError(str(copy))
-    return [Path(shutil.copyfile(source, copy)) for source, copy in new]
+    makers = [part for part in parts() if made.search(part.text)]
+    return directory() / makers[-1].file if makers else None

@@ -164,8 +164,8 @@ def sql(*statements: str) -> Fix:
 
 def _make_again(table: str) -> str:
     """The line of a migration that made a request table; ours are found, users know theirs."""
-    for path in sorted(schema.directory().glob("*.sql"), reverse=True):
-        for line in path.read_text(encoding="utf-8").splitlines():
+    for part in reversed(schema.parts()):
+        for line in part.text.splitlines():
             if line.startswith(f"select bridge.make_request_table('public.{table}'"):
                 return line
     return f"select bridge.make_request_table('public.{table}', array['...']);"

@@ -177,10 +177,8 @@ comment on column public.tma_events.lead_visible is
 comment on column public.tma_events.behind is
     'Stands behind the first open rows of its chat: no claim looks at it until it has moved up.';
 
--- Supabase opens every new table to everybody. What users may do is granted with the access rules.
+-- Nobody gets in before there are policies: those, and all grants, are with the access rules.
 alter table public.tma_events enable row level security;
-revoke all on public.tma_events from public, anon, authenticated, service_role, tma_bridge;
-grant select, insert, update, delete on public.tma_events to service_role;
 
 -- Not published: what the bridge writes down about a row would travel through Realtime's slot, three
 -- changes for each message. The changes bell listens to bridge.bells. A table that is published

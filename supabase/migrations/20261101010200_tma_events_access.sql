@@ -39,6 +39,9 @@ create policy "users read their own events" on public.tma_events
     for select to anon, authenticated
     using (telegram_id = (select public.tma_user_id()));
 
+-- Supabase opens every new table to everybody.
+revoke all on public.tma_events from public, anon, authenticated, service_role;
+grant select, insert, update, delete on public.tma_events to service_role;
 grant select on public.tma_events to anon, authenticated;
 grant insert (telegram_id, event_type, lead_id, payload, dedupe_key, deliver_after)
     on public.tma_events to anon, authenticated;

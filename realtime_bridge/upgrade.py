@@ -91,6 +91,7 @@ def bring(folder: Path, parts: Sequence[Part], release: str, now: datetime) -> W
 
 def recognised(file: str, text: str, parts: Sequence[Part]) -> Copy | None:
     """What a migration has of ours; None if nothing."""
+    text = _plain(text)
     heads = list(_HEAD.finditer(text))
     if heads:
         release = max((head[1] for head in heads), key=_order)
@@ -156,9 +157,13 @@ def version(migrations: Iterable[str], now: datetime) -> str:
 
 
 def digest_of(text: str) -> str:
-    """Of what a text says: line ends, and blanks at the ends of lines, may be any editor's."""
-    lines = [line.rstrip() for line in text.strip().splitlines()]
-    return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]
+    """Of what a text says."""
+    return hashlib.sha256(_plain(text).encode()).hexdigest()[:16]
+
+
+def _plain(text: str) -> str:
+    """Line ends, and blanks before them, may be any editor's."""
+    return "\n".join(line.rstrip() for line in text.strip().splitlines())
 
 
 def _seal(text: str) -> str:

@@ -1,6 +1,8 @@
 """What the tests of the SQL contract share: rows, workers, and time that passes at once."""
 
 import json
+import re
+import subprocess
 from collections.abc import Iterable, Mapping
 from typing import Any, Self
 
@@ -8,6 +10,8 @@ import psycopg
 from psycopg import sql
 from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
+
+from realtime_bridge.local.postgres import Postgres
 
 Row = dict[str, Any]
 Connection = psycopg.Connection[Row]
@@ -20,6 +24,14 @@ def connect(dsn: str, role: str = "postgres", *, autocommit: bool = True) -> Con
         connection.execute(sql.SQL("set role {}").format(sql.Identifier(role)))
     connection.autocommit = autocommit
     return connection
+
+
+def dumped(postgres: Postgres, dsn: str) -> list[str]:
+    """The whole schema, grants and comments too, as pg_dump writes it, in an order of its own."""
+    dump = subprocess.run(
+        [postgres.tool("pg_dump"), "--schema-only", dsn], capture_output=True, text=True, check=True
+    ).stdout
+    return sorted(line for line in dump.splitlines() if not re.match(r"--|\\|$", line))
 
 
 def insert(connection: Connection, table: str = "tma_events", **columns: Any) -> int:

@@ -1,7 +1,5 @@
 """The migrations over what was there before: the first users' tables, or nothing at all."""
 
-import re
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,7 +8,7 @@ import pytest
 
 from realtime_bridge.local import migrations
 from realtime_bridge.local.postgres import Postgres
-from tests.sql.support import Connection, Worker, connect, delivered, insert, read
+from tests.sql.support import Connection, Worker, connect, delivered, dumped, insert, read
 
 FIRST_USERS_TABLE = """
     create table tma_events (
@@ -106,14 +104,6 @@ def shape(connection: Connection) -> dict[str, list[object]]:
         name: sorted(map(str, connection.execute(query.encode()).fetchall()))
         for name, query in queries.items()
     }
-
-
-def dumped(postgres: Postgres, dsn: str) -> list[str]:
-    """The whole schema, grants and comments too, as pg_dump writes it, in an order of its own."""
-    dump = subprocess.run(
-        [postgres.tool("pg_dump"), "--schema-only", dsn], capture_output=True, text=True, check=True
-    ).stdout
-    return sorted(line for line in dump.splitlines() if not re.match(r"--|\\|$", line))
 
 
 def test_every_old_row_survives(older: Connection, platform_db: str) -> None:

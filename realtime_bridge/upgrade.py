@@ -83,7 +83,7 @@ def bring(folder: Path, parts: Sequence[Part], release: str, now: datetime) -> W
     if not new:
         return NothingNew(release, changed)
     label = re.sub(r"\W", "_", release)
-    file = folder / f"{version(migrations, now)}_realtime_bridge_{label}.sql"
+    file = folder / f"{version(names, now)}_realtime_bridge_{label}.sql"
     folder.mkdir(parents=True, exist_ok=True)
     _write(file, composed(new, release))
     return Written(file, [part.name for part in new], len(new) == len(parts), changed)
@@ -128,7 +128,7 @@ def composed(parts: Sequence[Part], release: str) -> str:
     return f"-- realtime-bridge {release} sha256:{digest_of(text)}\n{text}"
 
 
-def version(migrations: Iterable[str], now: datetime) -> str:
+def version(names: Iterable[str], now: datetime) -> str:
     """The stamp of a migration that `db push` takes: now, or after all that are there.
 
     Versions are compared as the CLI does it: as text.
@@ -140,7 +140,7 @@ def version(migrations: Iterable[str], now: datetime) -> str:
     '20270101000000'
     """
     stamp = now.astimezone(UTC).strftime(_STAMP)
-    found = (_MIGRATION.fullmatch(name) for name in migrations)
+    found = (_MIGRATION.fullmatch(name) for name in names)
     newest = max((match[1] for match in found if match), default="")
     if newest < stamp:
         return stamp

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
+from importlib import metadata
 
 import jwt
 import pytest
@@ -168,27 +169,72 @@ def test_the_secret_may_be_in_a_file(tmp_path):
         tokens.secret_of({"SUPABASE_JWT_SECRET_FILE": str(tmp_path / "nowhere")})
 
 
-async def test_migrations_are_copied_once(run, tmp_path):
-    """A second time there is nothing to copy."""
-    first = await run("migrations", "supabase/migrations")
-    second = await run("migrations", "supabase/migrations")
+async def test_migrations_come_in_one_file(run, tmp_path):
+    """Made now, in a folder that is made too; a second time there is nothing to write."""
+    before = datetime.now(UTC).replace(microsecond=0)
+    code, output = await run("migrations", "supabase/migrations")
+    again = await run("migrations", "supabase/migrations")
 
-    copied = sorted(path.name for path in (tmp_path / "supabase" / "migrations").iterdir())
-    assert copied == sorted(path.name for path in schema.directory().glob("*.sql"))
-    assert first == (0, f"{len(copied)} migrations copied to supabase/migrations\n")
-    assert second == (0, "0 migrations copied to supabase/migrations\n")
+    (file,) = (tmp_path / "supabase" / "migrations").iterdir()
+    stamp, _, name = file.name.partition("_")
+    release = metadata.version("realtime-bridge")
+    assert (code, output) == (0, f"1 new: supabase/migrations/{file.name}\n")
+    assert name == f"realtime_bridge_{release.replace('.', '_')}.sql"
+    assert before <= datetime.strptime(stamp, "%Y%m%d%H%M%S").replace(tzinfo=UTC)
+    assert again == (0, f"0 new: version {release} is there\n")
 
 
-async def test_migrations_that_were_changed_are_kept(run, tmp_path):
-    """Nothing is overwritten, and nothing is half copied."""
-    mine = tmp_path / next(schema.directory().glob("*.sql")).name
-    mine.write_text("-- mine")
+async def test_migrations_say_what_is_new_and_what_was_changed(run, tmp_path):
+    """Exit code 0, so that what follows the command goes on."""
+    first, second, *rest = schema.parts()
+    for part in rest:
+        (tmp_path / part.file).write_text(part.text)
+    (tmp_path / second.file).write_text("-- mine")
 
     code, output = await run("migrations", ".")
 
-    assert code == 1
-    assert "differs" in output
-    assert [path.name for path in tmp_path.iterdir()] == [mine.name]
+    (written,) = tmp_path.glob("*_realtime_bridge_*.sql")
+    written.write_text(f"{written.read_text()}-- and mine")
+    _, changed = await run("migrations", ".")
+    assert code == 0
+    assert output.splitlines() == [
+        f"{second.file} is not as this release has it; it stays as it is",
+        f"1 new: {written.name} ({first.name}, {second.name})",
+    ]
+    assert f"{written.name} was changed since version" in changed
+    assert changed.splitlines()[-1].startswith("0 new: ")
+    assert (tmp_path / second.file).read_text() == "-- mine"
+
+
+@pytest.mark.parametrize(
+    ("folder", "says"),
+    [
+        ("taken", "is a file"),
+        ("taken/below", "taken/below: Not a directory; nothing was written"),
+        ("last", "no migration can follow version 99999999999999"),
+        ("full", "full: File too large; nothing was written"),
+    ],
+)
+async def test_a_folder_that_cannot_be_written(run, tmp_path, folder, says):
+    """What is wrong with which, and nothing of ours in it."""
+    (tmp_path / "taken").touch()
+    for name in ("last", "full"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "last" / "99999999999999_x.sql").touch()
+    code = f"""
+import resource, sys
+from realtime_bridge.cli import main
+sys.argv = ["realtime-bridge", "migrations", {folder!r}]
+resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, 10_000))
+main()
+"""
+
+    exit_code, output = await run(code=code)
+
+    assert exit_code in {1, 2}
+    assert says in output
+    assert "Traceback" not in output
+    assert not list(tmp_path.rglob("*_realtime_bridge_*"))
 
 
 def test_python_m_is_the_same_command():

@@ -291,19 +291,6 @@ def test_the_version_is_utc_wherever_the_user_lives():
     assert upgrade.version([], there) == "20261224203000"
 
 
-def test_a_write_that_fails_leaves_nothing(folder):
-    """A disk that is full; a file that somebody else has just made."""
-    other = add(folder, "20261224203000_theirs.sql")
-    taken = upgrade.version([], NOW)
-    (folder / f"{taken}_realtime_bridge_0_1_0.sql").symlink_to("nowhere")
-    other.unlink()
-
-    with pytest.raises(FileExistsError):
-        bring(folder)
-
-    assert not (folder / "nowhere").exists()
-
-
 def test_every_part_has_a_name_of_its_own():
     """By which a later release replaces it."""
     names = [part.name for part in PARTS]

@@ -17,6 +17,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="session")
 ROOT = Path(__file__).parents[2]
 EXAMPLE = ROOT / "examples" / "draft_requests"
 TABLE = "draft_requests"
+TODAY = "20261201000000"  # the version that `supabase migration new` gives the example's migration
 USER = 4711
 DROP = """
     do $$
@@ -29,7 +30,7 @@ DROP = """
         loop
             execute 'drop function ' || v_function;
         end loop;
-        delete from supabase_migrations.schema_migrations where version = '20261201000000';
+        delete from supabase_migrations.schema_migrations where name = 'draft_requests';
     end $$
 """
 
@@ -37,10 +38,11 @@ DROP = """
 @pytest_asyncio.fixture(loop_scope="session")
 async def project(world, tmp_path):
     """A project whose migrations are ours and the example's."""
-    for path in (*migrations.shipped().glob("*.sql"), *EXAMPLE.glob("*.sql")):
+    for path in migrations.shipped().glob("*.sql"):
         (tmp_path / path.name).symlink_to(path)
+    (tmp_path / f"{TODAY}_draft_requests.sql").symlink_to(EXAMPLE / "draft_requests.sql")
     dsn = world.stack.env()["DATABASE_URL"]
-    assert await asyncio.to_thread(migrations.apply, dsn, tmp_path) == ["20261201000000"]
+    assert await asyncio.to_thread(migrations.apply, dsn, tmp_path) == [TODAY]
     await world.sql("notify pgrst, 'reload schema'")
     yield world
     await world.sql(DROP)
@@ -147,7 +149,7 @@ async def test_the_manual_shows_the_example_as_it_is():
     quoted = re.findall(r"^```\w+ file=(\S+)\n(.*?)^```$", manual, re.MULTILINE | re.DOTALL)
 
     assert {name for name, _ in quoted} == {
-        "examples/draft_requests/20261201000000_draft_requests.sql",
+        "examples/draft_requests/draft_requests.sql",
         "examples/draft_requests/drafts.py",
         "examples/draft_requests/templates/en/draft_ready.html",
     }

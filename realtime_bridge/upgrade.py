@@ -25,6 +25,7 @@ _HEAD = re.compile(
 _PART = re.compile(r"^-- part (\w{1,100}) sha256:([0-9a-f]{16})$", re.MULTILINE | re.ASCII)
 _STAMP = "%Y%m%d%H%M%S"
 _DIGITS = 14
+_LARGEST = 4 << 20  # many times what is ours; a project's data may be many times that
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,17 +67,16 @@ def bring(folder: Path, parts: Sequence[Part], release: str, now: datetime) -> W
 
     Raises OSError where the folder cannot be read or written; then nothing is written.
     """
+    ours = {digest_of(part.text): part for part in parts}
     names = sorted(path.name for path in folder.iterdir()) if folder.exists() else []
-    migrations = [
-        name for name in names if _MIGRATION.fullmatch(name) and (folder / name).is_file()
-    ]
     copies = [
         copy
-        for name in migrations
-        if (copy := recognised(name, (folder / name).read_text("utf-8-sig", "replace"), parts))
+        for name in names
+        if _is_migration(folder / name)
+        and (copy := recognised(name, (folder / name).read_text("utf-8-sig", "replace"), ours))
     ]
-    newest = _newest(copies)
-    changed = _once(copy for copy in newest.values() if copy.changed)
+    newest = {name: copy for copy in copies for name in copy.digests}
+    changed = list({copy.file: copy for copy in newest.values() if copy.changed}.values())
     if later := [copy.release for copy in copies if _order(copy.release) > _order(release)]:
         return NothingNew(max(later, key=_order) or release, changed)
     new = lacking(newest, parts)
@@ -89,8 +89,8 @@ def bring(folder: Path, parts: Sequence[Part], release: str, now: datetime) -> W
     return Written(file, [part.name for part in new], len(new) == len(parts), changed)
 
 
-def recognised(file: str, text: str, parts: Sequence[Part]) -> Copy | None:
-    """What a migration has of ours; None if nothing."""
+def recognised(file: str, text: str, ours: Mapping[str, Part]) -> Copy | None:
+    """What a migration has of our parts, which are told by their digests; None if nothing."""
     text = _plain(text)
     heads = list(_HEAD.finditer(text))
     if heads:
@@ -98,10 +98,9 @@ def recognised(file: str, text: str, parts: Sequence[Part]) -> Copy | None:
         sealed = len(heads) == 1 and heads[0][2] == _seal(text)
         return Copy(file, release, dict(_PART.findall(text)), changed=not sealed)
     digest = digest_of(text)
-    for part in parts:
-        if digest == digest_of(part.text):
-            return Copy(file, None, {part.name: digest}, changed=False)
-    for part in parts:
+    if digest in ours:
+        return Copy(file, None, {ours[digest].name: digest}, changed=False)
+    for part in ours.values():
         if file == part.file:
             return Copy(file, None, {part.name: digest}, changed=True)
     return None
@@ -146,9 +145,8 @@ def version(names: Iterable[str], now: datetime) -> str:
         return stamp
     last = newest[:_DIGITS].ljust(_DIGITS, "0")
     try:
-        return (
-            datetime.strptime(last, _STAMP).replace(tzinfo=UTC) + timedelta(seconds=1)
-        ).strftime(_STAMP)
+        time = datetime.strptime(last, _STAMP).replace(tzinfo=UTC) + timedelta(seconds=1)
+        return time.strftime(_STAMP)
     except (ValueError, OverflowError):  # digits that are no time
         after = str(int(last) + 1)
     if len(after) > _DIGITS:
@@ -171,13 +169,10 @@ def _seal(text: str) -> str:
     return digest_of(_HEAD.sub("", text, count=1))
 
 
-def _newest(copies: Iterable[Copy]) -> dict[str, Copy]:
-    """Of each part the copy that is applied last."""
-    return {name: copy for copy in copies for name in copy.digests}
-
-
-def _once(copies: Iterable[Copy]) -> list[Copy]:
-    return list({copy.file: copy for copy in copies}.values())
+def _is_migration(path: Path) -> bool:
+    """Whether the CLI applies it, and it could be ours."""
+    named = _MIGRATION.fullmatch(path.name)
+    return bool(named) and path.is_file() and path.stat().st_size <= _LARGEST
 
 
 def _order(release: str | None) -> list[int]:

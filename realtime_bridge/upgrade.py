@@ -95,7 +95,7 @@ def recognised(file: str, text: str, ours: Mapping[str, Part]) -> Copy | None:
     heads = list(_HEAD.finditer(text))
     if heads:
         release = max((head[1] for head in heads), key=_order)
-        sealed = len(heads) == 1 and heads[0][2] == _seal(text)
+        sealed = heads[0][2] == _seal(text)
         return Copy(file, release, dict(_PART.findall(text)), changed=not sealed)
     digest = digest_of(text)
     if digest in ours:

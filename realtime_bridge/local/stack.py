@@ -20,6 +20,19 @@ from realtime_bridge.local.realtime import Delays, Limits, LocalRealtime
 
 T = TypeVar("T")
 
+# The names that `LocalStack.env` gives values to.
+SETTINGS = {
+    "SUPABASE_URL",
+    "SUPABASE_KEY",
+    "SUPABASE_ANON_KEY",
+    "SUPABASE_SECRET_KEY",
+    "SUPABASE_PUBLISHABLE_KEY",
+    "SUPABASE_JWT_SECRET",
+    "DATABASE_URL",
+    "BOT_TOKEN",
+    "TELEGRAM_API_URL",
+}
+
 
 class LocalStack:
     """Postgres, PostgREST, Realtime and a Bot API behind one address, while the context lasts.
@@ -79,6 +92,8 @@ class LocalStack:
             "SUPABASE_URL": self.url,
             "SUPABASE_KEY": self.keys.api_key("service_role"),
             "SUPABASE_ANON_KEY": self.keys.api_key("anon"),
+            "SUPABASE_SECRET_KEY": self.keys.secret_key,
+            "SUPABASE_PUBLISHABLE_KEY": self.keys.publishable_key,
             "SUPABASE_JWT_SECRET": self.keys.jwt_secret,
             "DATABASE_URL": self.postgres.dsn(),
             "BOT_TOKEN": self.keys.bot_token,
@@ -119,7 +134,7 @@ class LocalStack:
         await self._start_servers()
         self.gateway = Gateway(
             rest_url=self.postgrest.url,
-            jwt_secret=self.keys.jwt_secret,
+            keys=self.keys,
             realtime=self.realtime,
             bot_api=self.bot_api,
             routes=self._routes,

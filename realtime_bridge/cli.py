@@ -217,7 +217,10 @@ def migrations(folder: Path | None) -> None:
 @click.option(
     "--env-file",
     type=click.Path(dir_okay=False, path_type=Path),
-    help="Write the settings that `run` needs into this file.",
+    default=Path(".env.local"),
+    show_default=True,
+    help="Keep the settings that `run` needs in this file, until it ends. Other settings in it "
+    "stay.",
 )
 @click.option(
     "--changes-poll",
@@ -235,7 +238,7 @@ def migrations(folder: Path | None) -> None:
     help="Keep the database here; without it everything is gone at the end.",
 )
 def local(
-    port: int, env_file: Path | None, changes_poll: tuple[float, float], data_dir: Path | None
+    port: int, env_file: Path, changes_poll: tuple[float, float], data_dir: Path | None
 ) -> None:
     """Run Postgres, PostgREST, Realtime and a Bot API on this machine, for trying and testing."""
     _need_local()

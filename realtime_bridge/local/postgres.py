@@ -169,7 +169,7 @@ class Postgres:
         home, owner = self._require_home(), binaries.runner()
         password = home / "password"
         password.touch(mode=0o600)
-        password.write_text(secrets.token_hex(16))
+        password.write_text(secrets.token_hex(8))
         if owner:
             os.chown(password, *owner)
         modern = self._binaries is not None and self._binaries.major >= 17  # noqa: PLR2004 - a version

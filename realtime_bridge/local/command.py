@@ -22,6 +22,7 @@ async def run_local(
     *,
     changes_poll: tuple[float, float] = (0.1, 0.5),
     data_dir: Path | None = None,
+    migrations_dir: Path | None = None,
     echo: Callable[[str], None] = print,
 ) -> int:
     """Run the stack until SIGINT or SIGTERM; the exit code.
@@ -37,7 +38,13 @@ async def run_local(
     if problem := envfile.obstacle(env_file, SETTINGS):
         echo(f"error: {problem}")
         return _CONFIGURATION
-    stack = LocalStack(port, changes_poll=changes_poll, data_dir=data_dir, progress=echo)
+    stack = LocalStack(
+        port,
+        changes_poll=changes_poll,
+        data_dir=data_dir,
+        migrations_dir=migrations_dir,
+        progress=echo,
+    )
     try:
         if await _unless(asked, stack.start()):
             settings = stack.env()

@@ -56,6 +56,7 @@ class LocalStack:
         changes_poll: tuple[float, float] = (0.1, 0.5),
         data_dir: Path | None = None,
         migrate: bool = True,
+        migrations_dir: Path | None = None,
         rates: Rates | None = None,
         delays: Delays | None = None,
         limits: Limits | None = None,
@@ -64,7 +65,8 @@ class LocalStack:
     ) -> None:
         """`port` 0 takes any free one. `changes_poll`: see LocalRealtime; a real server's default.
 
-        `data_dir` keeps database and keys. `rates` makes the Bot API enforce Telegram's limits.
+        `data_dir` keeps database and keys. `migrations_dir` has a project's migrations, which are
+        applied instead of the packaged ones. `rates` makes the Bot API enforce Telegram's limits.
         `delays` are what Realtime waits on purpose; by default a real server's, but for the
         seconds in which it wakes for its first subscriber. `limits` are what it refuses to carry,
         by default a real server's. `routes` are served besides.
@@ -74,6 +76,7 @@ class LocalStack:
         self._changes_poll = changes_poll
         self._data_dir = data_dir.expanduser().resolve() if data_dir else None
         self._migrate = migrate
+        self._migrations_dir = migrations_dir
         self._rates = rates
         self._delays = delays or Delays(cold=(0.0, 0.0))
         self._limits = limits
@@ -153,7 +156,7 @@ class LocalStack:
         )
         if self._migrate:
             self._progress("Applying migrations")
-            await _whole(migrations.apply, self.postgres.dsn())
+            await _whole(migrations.apply, self.postgres.dsn(), self._migrations_dir)
 
     async def _start_servers(self) -> None:
         self._progress("Starting PostgREST and Realtime")

@@ -1,6 +1,7 @@
 """`realtime-bridge local` as a user runs it: in a process of its own, ended by signals."""
 
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -13,6 +14,8 @@ import psycopg
 import pytest
 from dotenv import dotenv_values
 from processes import listens, marked, wait_until
+
+from realtime_bridge.local import migrations
 
 READY = "ready"
 
@@ -149,6 +152,30 @@ def test_the_file_is_env_local_unless_told_otherwise(tmp_path):
 
     assert {"SUPABASE_URL", "TELEGRAM_API_URL"} <= names
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_projects_migrations_are_applied_in_their_order(tmp_path):
+    """Those from before the bridge's too; what the bridge needs is among them."""
+    folder = tmp_path / "migrations"
+    shutil.copytree(migrations.shipped(), folder)
+    (folder / "20200101000000_old.sql").write_text(
+        'create extension if not exists "uuid-ossp" with schema extensions;'
+        "create table public.profiles (id uuid primary key references auth.users (id),"
+        " token uuid default uuid_generate_v4())"
+    )
+    (folder / "29990101000000_new.sql").write_text(
+        "create table public.notes (event bigint references public.tma_events (id))"
+    )
+    with local("--port", "0", "--migrations", "migrations", cwd=tmp_path) as command:
+        command.until(READY)
+        settings = dotenv_values(tmp_path / ".env.local")
+        with psycopg.connect(settings["DATABASE_URL"]) as connection:
+            recorded = connection.execute(
+                "select min(version), max(version) from supabase_migrations.schema_migrations"
+            ).fetchone()
+            connection.execute("select from profiles, notes")
+
+    assert recorded == ("20200101000000", "29990101000000")
 
 
 def test_real_credentials_are_not_touched(tmp_path):

@@ -7,8 +7,8 @@ shows the same in the browser, where the visitor is the Mini App's user.
 """
 
 import asyncio
-import os
 import random
+import shutil
 import signal
 import sys
 import tempfile
@@ -30,6 +30,7 @@ from supabase import AsyncClient, AsyncClientOptions, acreate_client
 from realtime_bridge.local.errors import StackError
 from realtime_bridge.local.npm import find_supabase_js
 from realtime_bridge.local.page import Page, Way, Ways
+from realtime_bridge.local.process import Program
 from realtime_bridge.local.stack import LocalStack
 
 USER = {"id": 700_100_200, "first_name": "Олена", "language_code": "en"}
@@ -38,6 +39,7 @@ SHOWN = 8
 LOOK_SECONDS = 0.1
 START_SECONDS = 60.0
 STOP_SECONDS = 8.0
+_CONFIGURATION = 78  # EX_CONFIG of sysexits.h
 # Telegram opens the Mini App by it; the page plays that part.
 MINI_APP_URL = "https://t.me/demo_bot/app"
 
@@ -85,6 +87,9 @@ async def run_demo(*, port: int, every: float, count: int | None) -> int:
     except asyncio.CancelledError:
         console.print("Stopped; nothing is left running.")
         return 0
+    except StackError as error:
+        console.print(f"error: {error}", markup=False, soft_wrap=True)
+        return _CONFIGURATION
 
 
 async def _demo(console: Console, *, port: int, every: float, count: int | None) -> int:
@@ -146,56 +151,44 @@ async def _write(mini_app: AsyncClient, every: float, count: int | None) -> None
 
 @asynccontextmanager
 async def _bridge(stack: LocalStack, console: Console) -> AsyncIterator[None]:
-    """`realtime-bridge run` as a user would start it, in a process of its own."""
-    with tempfile.TemporaryDirectory() as folder:
-        log = Path(folder) / "bridge.log"
-        with log.open("wb") as output:
-            process = await asyncio.create_subprocess_exec(
-                sys.executable,
-                "-m",
-                "realtime_bridge",
-                "run",
-                env={
-                    **os.environ,
-                    **stack.env(),
-                    "HTTP_PORT": "0",
-                    "LOG_FORMAT": "json",
-                    "MINI_APP_URL": MINI_APP_URL,
-                },
-                cwd=folder,  # a .env of the caller is not the demo's
-                stdout=output,
-                stderr=output,
-            )
-            try:
-                await _started(process, log)
-                yield
-            finally:
-                await _end(process)
-                if process.returncode:
-                    console.print(_text(log), markup=False)
+    """`realtime-bridge run` as a user would start it, in a process that does not outlive us."""
+    folder = Path(tempfile.mkdtemp(prefix="realtime-bridge-demo-"))
+    log = folder / "bridge.log"
+    process = Program(
+        # From elsewhere: a .env of the caller is not the demo's.
+        [sys.executable, "-m", "realtime_bridge", "run"],
+        log=log,
+        env={
+            **stack.env(),
+            "HTTP_PORT": "0",
+            "LOG_FORMAT": "json",
+            "MINI_APP_URL": MINI_APP_URL,
+        },
+        owned=folder,
+    )
+    try:
+        await _started(process, log)
+        yield
+    finally:
+        await asyncio.to_thread(process.stop, timeout=STOP_SECONDS)
+        if process.code:
+            console.print(_text(log), markup=False)
+        shutil.rmtree(folder, ignore_errors=True)
 
 
-async def _started(process: asyncio.subprocess.Process, log: Path) -> None:
-    async with asyncio.timeout(START_SECONDS):
-        while '"doorbell_ready"' not in _text(log):
-            if process.returncode is not None:
-                raise RuntimeError("the bridge ended by itself; its log is below")
-            await asyncio.sleep(LOOK_SECONDS)
+async def _started(process: Program, log: Path) -> None:
+    try:
+        async with asyncio.timeout(START_SECONDS):
+            while '"doorbell_ready"' not in _text(log):
+                if not process.running:
+                    raise StackError("the bridge ended by itself; its log is above")
+                await asyncio.sleep(LOOK_SECONDS)
+    except TimeoutError as error:
+        raise StackError(f"the bridge was not ready after {START_SECONDS:.0f} s") from error
 
 
 def _text(log: Path) -> str:
     return log.read_text(encoding="utf-8", errors="replace")
-
-
-async def _end(process: asyncio.subprocess.Process) -> None:
-    if process.returncode is None:
-        process.terminate()
-        try:
-            async with asyncio.timeout(STOP_SECONDS):
-                await process.wait()
-        except TimeoutError:
-            process.kill()
-            await process.wait()
 
 
 async def _watch(ways: Ways, screen: "_Screen", count: int | None) -> None:

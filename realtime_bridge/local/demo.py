@@ -22,15 +22,13 @@ from typing import Any
 import aiohttp
 from postgrest.types import ReturnMethod
 from rich.console import Console
-from rich.live import Live
-from rich.table import Table
-from rich.text import Text
 from supabase import AsyncClient, AsyncClientOptions, acreate_client
 
 from realtime_bridge.local.errors import StackError
 from realtime_bridge.local.npm import find_supabase_js
 from realtime_bridge.local.page import Page, Way, Ways
 from realtime_bridge.local.process import Program
+from realtime_bridge.local.screen import Screen
 from realtime_bridge.local.stack import LocalStack
 
 USER = {"id": 700_100_200, "first_name": "Олена", "language_code": "en"}
@@ -106,7 +104,7 @@ async def _demo(console: Console, *, port: int, every: float, count: int | None)
             "with the anon key. Ctrl-C stops."
         )
         console.print(f"Open {stack.url}/demo to write rows yourself.\n", soft_wrap=True)
-        screen = _Screen(console)
+        screen = Screen(console, f"{stack.url}/demo")
         writing = asyncio.create_task(_write(mini_app, every, count))
         try:
             with screen:
@@ -191,11 +189,11 @@ def _text(log: Path) -> str:
     return log.read_text(encoding="utf-8", errors="replace")
 
 
-async def _watch(ways: Ways, screen: "_Screen", count: int | None) -> None:
+async def _watch(ways: Ways, screen: Screen, count: int | None) -> None:
     """Look at the rows and at what Telegram accepted, until `count` rows are delivered."""
     while True:
         shown = await ways.latest(SHOWN)
-        screen.show(shown)
+        screen.show(shown, await ways.totals())
         if count and shown and shown[-1].id >= count and _all_delivered(shown):
             return
         await asyncio.sleep(LOOK_SECONDS)
@@ -203,69 +201,3 @@ async def _watch(ways: Ways, screen: "_Screen", count: int | None) -> None:
 
 def _all_delivered(ways: list[Way]) -> bool:
     return all(way.status == "delivered" for way in ways)
-
-
-class _Screen:
-    """A table that is redrawn on a terminal; elsewhere one line for each delivered row."""
-
-    def __init__(self, console: Console) -> None:
-        self._console = console
-        self._live = Live(console=console, auto_refresh=False) if console.is_terminal else None
-        self._told: set[int] = set()
-
-    def __enter__(self) -> None:
-        if self._live:
-            self._live.start()
-
-    def __exit__(self, *_: object) -> None:
-        if self._live:
-            self._live.stop()
-
-    def show(self, rows: list[Way]) -> None:
-        """Show the latest rows, oldest first."""
-        if self._live:
-            self._live.update(_table(rows), refresh=True)
-            return
-        for row in rows:
-            if row.status in {"delivered", "failed"} and row.id not in self._told:
-                self._told.add(row.id)
-                self._console.print(_line(row), markup=False, highlight=False, soft_wrap=True)
-
-
-def _line(row: Way) -> str:
-    way = f"inserted {_time(row)} -> claimed {_ms(row.claimed_ms)} -> sent {_ms(row.sent_ms)}"
-    text = _text_of(row).replace("\n", "\n    ")
-    return f"#{row.id} {row.event_type}: {way} -> {row.status} {_ms(row.delivered_ms)}\n    {text}"
-
-
-def _text_of(row: Way) -> str:
-    return row.text or row.failure or ""
-
-
-def _time(row: Way) -> str:
-    return datetime.fromtimestamp(row.inserted).astimezone().strftime("%H:%M:%S.%f")[:-3]
-
-
-def _ms(value: float | None) -> str:
-    return "..." if value is None else f"+{value:.0f} ms"
-
-
-def _table(rows: list[Way]) -> Table:
-    table = Table(title="What becomes of each row (milliseconds after its insert)", expand=True)
-    table.add_column("id", justify="right")
-    table.add_column("event")
-    table.add_column("inserted")
-    for name in ("claimed", "sent", "delivered"):
-        table.add_column(name, justify="right")
-    table.add_column("what the user reads", ratio=1)
-    for row in rows:
-        style = {"delivered": "green", "failed": "red"}.get(row.status, "yellow")
-        table.add_row(
-            str(row.id),
-            row.event_type,
-            _time(row),
-            *(_ms(value) for value in (row.claimed_ms, row.sent_ms, row.delivered_ms)),
-            Text(_text_of(row)),
-            style=style,
-        )
-    return table

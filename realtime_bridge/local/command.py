@@ -9,6 +9,7 @@ from typing import Any
 
 from realtime_bridge.local import envfile
 from realtime_bridge.local.errors import StackError
+from realtime_bridge.local.progress import Progress
 from realtime_bridge.local.stack import SETTINGS, LocalStack
 
 _STOPPED = 0
@@ -38,15 +39,18 @@ async def run_local(
     if problem := envfile.obstacle(env_file, SETTINGS):
         echo(f"error: {problem}")
         return _CONFIGURATION
+    progress = Progress(echo)
     stack = LocalStack(
         port,
         changes_poll=changes_poll,
         data_dir=data_dir,
         migrations_dir=migrations_dir,
-        progress=echo,
+        progress=progress.step,
     )
     try:
-        if await _unless(asked, stack.start()):
+        async with progress.reminding():
+            started = await _unless(asked, stack.start())
+        if started:
             settings = stack.env()
             with envfile.lent(env_file, settings):
                 _show(settings, env_file, echo)

@@ -13,7 +13,7 @@ import signal
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from itertools import chain, count, cycle
 from pathlib import Path
@@ -28,6 +28,7 @@ from realtime_bridge.local.errors import StackError
 from realtime_bridge.local.npm import find_supabase_js
 from realtime_bridge.local.page import Page, Way, Ways
 from realtime_bridge.local.process import Program
+from realtime_bridge.local.progress import Progress
 from realtime_bridge.local.screen import Screen
 from realtime_bridge.local.stack import LocalStack
 
@@ -91,14 +92,17 @@ async def run_demo(*, port: int, every: float, count: int | None) -> int:
 
 
 async def _demo(console: Console, *, port: int, every: float, count: int | None) -> int:
-    console.print("Starting Postgres, PostgREST, Realtime and a Bot API on this machine ...")
-    page = Page(USER, await _supabase_js(console))
-    async with (
-        LocalStack(port=port, routes=page.routes()) as stack,
-        page.open(stack) as ways,
-        _bridge(stack, console),
-    ):
-        mini_app = await _mini_app(stack)
+    progress = Progress(lambda text: console.print(text, markup=False, highlight=False))
+    async with AsyncExitStack() as running:
+        async with progress.reminding():
+            page = Page(USER, await _supabase_js(console, progress))
+            stack = await running.enter_async_context(
+                LocalStack(port=port, routes=page.routes(), progress=progress.step)
+            )
+            ways = await running.enter_async_context(page.open(stack))
+            progress.step("Starting the bridge")
+            await running.enter_async_context(_bridge(stack, console))
+            mini_app = await _mini_app(stack)
         console.print(
             f"The bridge runs. A Mini App user (chat {USER['id']}) now writes rows "
             "with the anon key. Ctrl-C stops."
@@ -115,10 +119,10 @@ async def _demo(console: Console, *, port: int, every: float, count: int | None)
     return 0
 
 
-async def _supabase_js(console: Console) -> Path | None:
+async def _supabase_js(console: Console, progress: Progress) -> Path | None:
     """The browser's supabase-js; without it the page can only watch, the rest is as ever."""
     try:
-        return await asyncio.to_thread(find_supabase_js, console.print)
+        return await asyncio.to_thread(find_supabase_js, progress.step)
     except StackError as error:
         console.print(f"You cannot write rows on the page: {error}", markup=False)
         return None

@@ -6,7 +6,11 @@ const [url, publishableKey, secretKey] = process.argv.slice(2)
 const service = createClient(url, secretKey)
 const page = createClient(url, publishableKey)
 
-const joined = (channel) => new Promise((resolve) => channel.subscribe(resolve))
+// The client tries again by itself where a restart of the database is not over yet.
+const joined = (channel) =>
+  new Promise((resolve) =>
+    channel.subscribe((status) => status === 'SUBSCRIBED' && resolve(status))
+  )
 const privately = await joined(service.channel('bell', { config: { private: true } }))
 
 const room = service.channel('room')

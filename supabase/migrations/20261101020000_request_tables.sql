@@ -52,6 +52,28 @@ exception
     when duplicate_object then null;
 end $$;
 
+create or replace function bridge.row_json(p_row anyelement) returns json
+language plpgsql stable set search_path = '' as $$
+declare
+    c_bytes constant integer := 1048576;
+    v_problem text;
+begin
+    begin
+        -- In this form a number is as short as it was sent: looked at before it is written out.
+        v_problem := bridge.json_problem(to_jsonb(p_row), c_bytes, 501);
+    exception
+        -- A column of type json holds what jsonb does not take.
+        when others then null;
+    end;
+    return case when v_problem is null then to_json(p_row) else to_json(v_problem) end;
+exception
+    when others then
+        return to_json(sqlerrm);
+end $$;
+comment on function bridge.row_json(anyelement) is
+    'A row as a JSON object. Never fails: what cannot be handed over becomes a JSON string that says why.';
+revoke execute on function bridge.row_json(anyelement) from public, anon, authenticated;
+
 create or replace function bridge.take_requests(p_table regclass, p_limit integer)
 returns setof bridge.taken_request
 language plpgsql set search_path = ''
@@ -74,7 +96,8 @@ begin
         set status = 'processing', claimed_at = now(), attempt = r.attempt + 1, retry_at = null
         from due
         where r.id = due.id
-        returning r.id::bigint, r.attempt, r.lead_id, r.lead_visible, r.created_at, to_json(r)
+        returning r.id::bigint, r.attempt, r.lead_id, r.lead_visible, r.created_at,
+            bridge.row_json(r)
     $query$, p_table)
     using p_limit;
 end $$;

@@ -191,7 +191,11 @@ begin
     end if;
     -- A time in the past would overtake everybody else's rows.
     new.deliver_after := greatest(new.deliver_after, now());
-    if new.telegram_id = bridge.statement_user_id() then
+    if new.telegram_id = bridge.statement_user_id() and not exists (
+        -- One sent again, for want of an answer, is no row more.
+        select from public.tma_events e
+        where e.telegram_id = new.telegram_id and e.dedupe_key = new.dedupe_key
+    ) then
         perform bridge.count_user_row(new.telegram_id, v_limits, new.deliver_after > now());
     end if;
     return new;

@@ -251,6 +251,21 @@ def test_a_user_cannot_fill_the_queue(user: Connection, database: Connection) ->
     assert send(user)
 
 
+def test_an_event_sent_again_is_no_row_more(user: Connection) -> None:
+    """Who had no answer to the last row that was allowed is told that it is there."""
+    send(user, rows=99)
+    send(user, dedupe_key="the last")
+
+    again = user.execute(
+        "insert into tma_events (event_type, dedupe_key) values ('x', 'the last')"
+        " on conflict do nothing"
+    )
+    with pytest.raises(psycopg.errors.UniqueViolation):
+        send(user, dedupe_key="the last")
+
+    assert again.rowcount == 0
+
+
 def test_the_limit_counts_a_whole_statement(user: Connection) -> None:
     """A bulk insert goes as a whole or not at all."""
     with pytest.raises(psycopg.errors.CheckViolation, match="too many events wait"):

@@ -19,7 +19,10 @@ begin
         return format('is nested too deep: over %s levels', p_levels);
     end if;
     if exists (
-        select from jsonb_path_query(p_json, 'strict $.** ? (@.type() == "number")') number
+        -- As one array: jsonb_path_query() moves the whole rest of its list for each row it returns.
+        select from jsonb_array_elements(
+            jsonb_path_query_array(p_json, 'strict $.** ? (@.type() == "number")')
+        ) number
         cross join lateral (select number::numeric as value) n
         where scale(n.value) > c_digits or abs(n.value) > c_most
     ) then

@@ -65,7 +65,7 @@ revoke execute on function bridge.check_json(text, jsonb, integer, integer)
 create or replace function bridge.text_of(p_json jsonb) returns text
 language plpgsql immutable set search_path = '' as $$
 declare
-    c_bytes constant integer := 1048576;
+    c_bytes constant integer := 131072;
     v_json jsonb;
     v_problem text;
 begin

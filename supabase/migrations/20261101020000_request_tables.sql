@@ -18,7 +18,7 @@ create or replace function bridge.request_text(
 returns text
 language plpgsql stable set search_path = '' as $$
 declare
-    c_bytes constant integer := 1048576;
+    c_bytes constant integer := 131072;
     v_lead_id constant bigint := case when p_lead_visible then p_lead_id end;
     v_payload jsonb;
 begin
@@ -55,7 +55,7 @@ end $$;
 create or replace function bridge.row_json(p_row anyelement) returns json
 language plpgsql stable set search_path = '' as $$
 declare
-    c_bytes constant integer := 1048576;
+    c_bytes constant integer := 131072;
     v_problem text;
 begin
     begin

@@ -88,7 +88,7 @@ def test_poison_that_is_there_spoils_no_other(
     rows = {row["telegram_id"]: row for row in worker.call("claim_tma_events", 10)}
 
     assert rows[2]["payload"] == '{"fine": true}'
-    assert len(rows[1]["payload"]) <= 1024 * 1024
+    assert len(rows[1]["payload"]) <= 128 * 1024
 
 
 @pytest.mark.parametrize("payload", POISON.values(), ids=POISON.keys())
@@ -106,7 +106,7 @@ def test_poison_in_a_request_spoils_no_other(
     assert json.loads(rows.pop(fine)["request"])["telegram_id"] == 2
     (poisoned,) = rows.values()
     assert poisoned["attempt"] == 1
-    assert len(poisoned["request"]) <= 1024 * 1024
+    assert len(poisoned["request"]) <= 128 * 1024
 
 
 BOMBS = {

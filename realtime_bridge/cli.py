@@ -235,7 +235,10 @@ def migrations(folder: Path | None) -> None:
 @click.option(
     "--env-file",
     type=click.Path(dir_okay=False, path_type=Path),
-    help="Write the settings that `run` needs into this file.",
+    default=Path(".env.local"),
+    show_default=True,
+    help="Keep the settings that `run` needs in this file, until it ends. Other settings in it "
+    "stay.",
 )
 @click.option(
     "--changes-poll",
@@ -252,18 +255,33 @@ def migrations(folder: Path | None) -> None:
     type=click.Path(file_okay=False, path_type=Path),
     help="Keep the database here; without it everything is gone at the end.",
 )
+@click.option(
+    "--migrations",
+    "migrations_dir",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="Apply your project's migrations in this folder, which has the bridge's among them, "
+    "instead of the bridge's alone.",
+)
 def local(
-    port: int, env_file: Path | None, changes_poll: tuple[float, float], data_dir: Path | None
+    port: int,
+    env_file: Path,
+    changes_poll: tuple[float, float],
+    data_dir: Path | None,
+    migrations_dir: Path | None,
 ) -> None:
     """Run Postgres, PostgREST, Realtime and a Bot API on this machine, for trying and testing."""
     _need_local()
     from realtime_bridge.local.command import run_local
 
-    sys.exit(
-        asyncio.run(
-            run_local(port, env_file, changes_poll=changes_poll, data_dir=data_dir, echo=click.echo)
-        )
+    work = run_local(
+        port,
+        env_file,
+        changes_poll=changes_poll,
+        data_dir=data_dir,
+        migrations_dir=migrations_dir,
+        echo=click.echo,
     )
+    sys.exit(asyncio.run(work))
 
 
 @cli.command()

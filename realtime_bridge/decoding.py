@@ -11,7 +11,7 @@ from math import isfinite
 from typing import Any
 
 # What the database cuts longer texts to.
-MOST_CHARACTERS = 2**20
+MOST_CHARACTERS = 2**17
 # Python's recursion and pydantic's end later than that; whoever reads it gives up sooner.
 MOST_LEVELS = 100
 
@@ -38,7 +38,7 @@ def decode(text: Any) -> Any | Unreadable:
     if not isinstance(text, str):
         return Unreadable("it is not handed over as text")
     if len(text) >= MOST_CHARACTERS:
-        return Unreadable("it is longer than 1 MiB")
+        return Unreadable("it is longer than 128 KiB")
     try:
         value = json.loads(text, parse_float=_finite, parse_constant=_no_number)
     except _NoNumberError as error:

@@ -1,45 +1,60 @@
 """`realtime-bridge local`: the embedded stack in the foreground."""
 
 import asyncio
+import shlex
 import signal
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from pathlib import Path
 from typing import Any
 
 from realtime_bridge.local import envfile
 from realtime_bridge.local.errors import StackError
-from realtime_bridge.local.stack import LocalStack
+from realtime_bridge.local.progress import Progress
+from realtime_bridge.local.stack import SETTINGS, LocalStack
 
 _STOPPED = 0
 _CONFIGURATION = 78  # EX_CONFIG of sysexits.h
+_COLUMNS = 80
 
 
 async def run_local(
     port: int,
-    env_file: Path | None,
+    env_file: Path,
     *,
     changes_poll: tuple[float, float] = (0.1, 0.5),
     data_dir: Path | None = None,
+    migrations_dir: Path | None = None,
     echo: Callable[[str], None] = print,
 ) -> int:
     """Run the stack until SIGINT or SIGTERM; the exit code.
 
     Tells `echo` each step, the settings that a bridge needs, and `ready`. The settings are made
-    up and open nothing but this stack, so they are shown; they also go into `env_file`. What
-    cannot be started is told in words, with 78 as the exit code.
+    up and open nothing but this stack, so they are shown; they are in `env_file` as long as it
+    runs. What cannot be started is told in words, with 78 as the exit code.
     """
     asked = asyncio.Event()
     loop = asyncio.get_running_loop()
     for sig in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(sig, asked.set)
-    if env_file and (problem := envfile.obstacle(env_file)):
+    if problem := envfile.obstacle(env_file, SETTINGS):
         echo(f"error: {problem}")
         return _CONFIGURATION
-    stack = LocalStack(port, changes_poll=changes_poll, data_dir=data_dir, progress=echo)
+    progress = Progress(echo)
+    stack = LocalStack(
+        port,
+        changes_poll=changes_poll,
+        data_dir=data_dir,
+        migrations_dir=migrations_dir,
+        progress=progress.step,
+    )
     try:
-        if await _unless(asked, stack.start()):
-            _show(stack, env_file, echo)
-            await asked.wait()
+        async with progress.reminding():
+            started = await _unless(asked, stack.start())
+        if started:
+            settings = stack.env()
+            with envfile.lent(env_file, settings):
+                _show(settings, env_file, echo)
+                await asked.wait()
         echo("stopping")
     except StackError as error:
         echo(f"error: {error}")
@@ -65,11 +80,19 @@ async def _unless(asked: asyncio.Event, work: Coroutine[Any, Any, None]) -> bool
     return True
 
 
-def _show(stack: LocalStack, env_file: Path | None, echo: Callable[[str], None]) -> None:
-    settings = stack.env()
-    if env_file:
-        envfile.update(env_file, settings)
-        echo(f"Settings written to {env_file}")
+def _show(settings: Mapping[str, str], env_file: Path, echo: Callable[[str], None]) -> None:
+    echo(f"Settings written to {env_file}, until this ends:")
     for name, value in settings.items():
-        echo(f"{name}={value}")
+        echo(fitting(f"{name}={value}", _COLUMNS))
+    echo("In another terminal:")
+    echo(f"  realtime-bridge run --env-file {shlex.quote(str(env_file))}")
     echo("ready")
+
+
+def fitting(line: str, columns: int) -> str:
+    """A line that a terminal of this width does not wrap.
+
+    >>> fitting("SUPABASE_KEY=eyJhbGciOi", 20)
+    'SUPABASE_KEY=eyJh...'
+    """
+    return line if len(line) <= columns else f"{line[: columns - 3]}..."

@@ -7,13 +7,13 @@ shows the same in the browser, where the visitor is the Mini App's user.
 """
 
 import asyncio
-import os
 import random
+import shutil
 import signal
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from itertools import chain, count, cycle
 from pathlib import Path
@@ -22,14 +22,14 @@ from typing import Any
 import aiohttp
 from postgrest.types import ReturnMethod
 from rich.console import Console
-from rich.live import Live
-from rich.table import Table
-from rich.text import Text
 from supabase import AsyncClient, AsyncClientOptions, acreate_client
 
 from realtime_bridge.local.errors import StackError
 from realtime_bridge.local.npm import find_supabase_js
 from realtime_bridge.local.page import Page, Way, Ways
+from realtime_bridge.local.process import Program
+from realtime_bridge.local.progress import Progress
+from realtime_bridge.local.screen import Screen
 from realtime_bridge.local.stack import LocalStack
 
 USER = {"id": 700_100_200, "first_name": "Олена", "language_code": "en"}
@@ -38,6 +38,7 @@ SHOWN = 8
 LOOK_SECONDS = 0.1
 START_SECONDS = 60.0
 STOP_SECONDS = 8.0
+_CONFIGURATION = 78  # EX_CONFIG of sysexits.h
 # Telegram opens the Mini App by it; the page plays that part.
 MINI_APP_URL = "https://t.me/demo_bot/app"
 
@@ -85,23 +86,29 @@ async def run_demo(*, port: int, every: float, count: int | None) -> int:
     except asyncio.CancelledError:
         console.print("Stopped; nothing is left running.")
         return 0
+    except StackError as error:
+        console.print(f"error: {error}", markup=False, soft_wrap=True)
+        return _CONFIGURATION
 
 
 async def _demo(console: Console, *, port: int, every: float, count: int | None) -> int:
-    console.print("Starting Postgres, PostgREST, Realtime and a Bot API on this machine ...")
-    page = Page(USER, await _supabase_js(console))
-    async with (
-        LocalStack(port=port, routes=page.routes()) as stack,
-        page.open(stack) as ways,
-        _bridge(stack, console),
-    ):
-        mini_app = await _mini_app(stack)
+    progress = Progress(lambda text: console.print(text, markup=False, highlight=False))
+    async with AsyncExitStack() as running:
+        async with progress.reminding():
+            page = Page(USER, await _supabase_js(console, progress))
+            stack = await running.enter_async_context(
+                LocalStack(port=port, routes=page.routes(), progress=progress.step)
+            )
+            ways = await running.enter_async_context(page.open(stack))
+            progress.step("Starting the bridge")
+            await running.enter_async_context(_bridge(stack, console))
+            mini_app = await _mini_app(stack)
         console.print(
             f"The bridge runs. A Mini App user (chat {USER['id']}) now writes rows "
             "with the anon key. Ctrl-C stops."
         )
         console.print(f"Open {stack.url}/demo to write rows yourself.\n", soft_wrap=True)
-        screen = _Screen(console)
+        screen = Screen(console, f"{stack.url}/demo")
         writing = asyncio.create_task(_write(mini_app, every, count))
         try:
             with screen:
@@ -112,10 +119,10 @@ async def _demo(console: Console, *, port: int, every: float, count: int | None)
     return 0
 
 
-async def _supabase_js(console: Console) -> Path | None:
+async def _supabase_js(console: Console, progress: Progress) -> Path | None:
     """The browser's supabase-js; without it the page can only watch, the rest is as ever."""
     try:
-        return await asyncio.to_thread(find_supabase_js, console.print)
+        return await asyncio.to_thread(find_supabase_js, progress.step)
     except StackError as error:
         console.print(f"You cannot write rows on the page: {error}", markup=False)
         return None
@@ -146,63 +153,51 @@ async def _write(mini_app: AsyncClient, every: float, count: int | None) -> None
 
 @asynccontextmanager
 async def _bridge(stack: LocalStack, console: Console) -> AsyncIterator[None]:
-    """`realtime-bridge run` as a user would start it, in a process of its own."""
-    with tempfile.TemporaryDirectory() as folder:
-        log = Path(folder) / "bridge.log"
-        with log.open("wb") as output:
-            process = await asyncio.create_subprocess_exec(
-                sys.executable,
-                "-m",
-                "realtime_bridge",
-                "run",
-                env={
-                    **os.environ,
-                    **stack.env(),
-                    "HTTP_PORT": "0",
-                    "LOG_FORMAT": "json",
-                    "MINI_APP_URL": MINI_APP_URL,
-                },
-                cwd=folder,  # a .env of the caller is not the demo's
-                stdout=output,
-                stderr=output,
-            )
-            try:
-                await _started(process, log)
-                yield
-            finally:
-                await _end(process)
-                if process.returncode:
-                    console.print(_text(log), markup=False)
+    """`realtime-bridge run` as a user would start it, in a process that does not outlive us."""
+    folder = Path(tempfile.mkdtemp(prefix="realtime-bridge-demo-"))
+    log = folder / "bridge.log"
+    process = Program(
+        # From elsewhere: a .env of the caller is not the demo's.
+        [sys.executable, "-m", "realtime_bridge", "run"],
+        log=log,
+        env={
+            **stack.env(),
+            "HTTP_PORT": "0",
+            "LOG_FORMAT": "json",
+            "MINI_APP_URL": MINI_APP_URL,
+        },
+        owned=folder,
+    )
+    try:
+        await _started(process, log)
+        yield
+    finally:
+        await asyncio.to_thread(process.stop, timeout=STOP_SECONDS)
+        if process.code:
+            console.print(_text(log), markup=False)
+        shutil.rmtree(folder, ignore_errors=True)
 
 
-async def _started(process: asyncio.subprocess.Process, log: Path) -> None:
-    async with asyncio.timeout(START_SECONDS):
-        while '"doorbell_ready"' not in _text(log):
-            if process.returncode is not None:
-                raise RuntimeError("the bridge ended by itself; its log is below")
-            await asyncio.sleep(LOOK_SECONDS)
+async def _started(process: Program, log: Path) -> None:
+    try:
+        async with asyncio.timeout(START_SECONDS):
+            while '"doorbell_ready"' not in _text(log):
+                if not process.running:
+                    raise StackError("the bridge ended by itself; its log is above")
+                await asyncio.sleep(LOOK_SECONDS)
+    except TimeoutError as error:
+        raise StackError(f"the bridge was not ready after {START_SECONDS:.0f} s") from error
 
 
 def _text(log: Path) -> str:
     return log.read_text(encoding="utf-8", errors="replace")
 
 
-async def _end(process: asyncio.subprocess.Process) -> None:
-    if process.returncode is None:
-        process.terminate()
-        try:
-            async with asyncio.timeout(STOP_SECONDS):
-                await process.wait()
-        except TimeoutError:
-            process.kill()
-            await process.wait()
-
-
-async def _watch(ways: Ways, screen: "_Screen", count: int | None) -> None:
+async def _watch(ways: Ways, screen: Screen, count: int | None) -> None:
     """Look at the rows and at what Telegram accepted, until `count` rows are delivered."""
     while True:
         shown = await ways.latest(SHOWN)
-        screen.show(shown)
+        screen.show(shown, await ways.totals())
         if count and shown and shown[-1].id >= count and _all_delivered(shown):
             return
         await asyncio.sleep(LOOK_SECONDS)
@@ -210,69 +205,3 @@ async def _watch(ways: Ways, screen: "_Screen", count: int | None) -> None:
 
 def _all_delivered(ways: list[Way]) -> bool:
     return all(way.status == "delivered" for way in ways)
-
-
-class _Screen:
-    """A table that is redrawn on a terminal; elsewhere one line for each delivered row."""
-
-    def __init__(self, console: Console) -> None:
-        self._console = console
-        self._live = Live(console=console, auto_refresh=False) if console.is_terminal else None
-        self._told: set[int] = set()
-
-    def __enter__(self) -> None:
-        if self._live:
-            self._live.start()
-
-    def __exit__(self, *_: object) -> None:
-        if self._live:
-            self._live.stop()
-
-    def show(self, rows: list[Way]) -> None:
-        """Show the latest rows, oldest first."""
-        if self._live:
-            self._live.update(_table(rows), refresh=True)
-            return
-        for row in rows:
-            if row.status in {"delivered", "failed"} and row.id not in self._told:
-                self._told.add(row.id)
-                self._console.print(_line(row), markup=False, highlight=False, soft_wrap=True)
-
-
-def _line(row: Way) -> str:
-    way = f"inserted {_time(row)} -> claimed {_ms(row.claimed_ms)} -> sent {_ms(row.sent_ms)}"
-    text = _text_of(row).replace("\n", "\n    ")
-    return f"#{row.id} {row.event_type}: {way} -> {row.status} {_ms(row.delivered_ms)}\n    {text}"
-
-
-def _text_of(row: Way) -> str:
-    return row.text or row.failure or ""
-
-
-def _time(row: Way) -> str:
-    return datetime.fromtimestamp(row.inserted).astimezone().strftime("%H:%M:%S.%f")[:-3]
-
-
-def _ms(value: float | None) -> str:
-    return "..." if value is None else f"+{value:.0f} ms"
-
-
-def _table(rows: list[Way]) -> Table:
-    table = Table(title="What becomes of each row (milliseconds after its insert)", expand=True)
-    table.add_column("id", justify="right")
-    table.add_column("event")
-    table.add_column("inserted")
-    for name in ("claimed", "sent", "delivered"):
-        table.add_column(name, justify="right")
-    table.add_column("what the user reads", ratio=1)
-    for row in rows:
-        style = {"delivered": "green", "failed": "red"}.get(row.status, "yellow")
-        table.add_row(
-            str(row.id),
-            row.event_type,
-            _time(row),
-            *(_ms(value) for value in (row.claimed_ms, row.sent_ms, row.delivered_ms)),
-            Text(_text_of(row)),
-            style=style,
-        )
-    return table

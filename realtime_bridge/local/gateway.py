@@ -16,6 +16,7 @@ from yarl import URL
 
 from realtime_bridge.local.botapi import BotApi
 from realtime_bridge.local.errors import PortInUseError, StackError
+from realtime_bridge.local.keys import Keys
 from realtime_bridge.local.realtime import LocalRealtime
 from realtime_bridge.local.visitors import known_visitors
 
@@ -30,6 +31,7 @@ _OF_THE_HOP = {
 # Supabase's gateway knows its keys one by one; a JWT of another role is none, however well signed.
 _API_KEY_ROLES = {"anon", "service_role"}
 _CORS = {"Access-Control-Allow-Origin": "*"}
+_METHODS = "GET,HEAD,PUT,PATCH,POST,DELETE,OPTIONS,TRACE,CONNECT"
 
 
 def bind(port: int) -> socket.socket:
@@ -53,21 +55,22 @@ class Gateway:
     """Serves the parts of a stack on one bound socket.
 
     Like Supabase's gateway it wants an API key for everything that is Supabase's, and uses it
-    as the bearer token of requests that bring none.
+    as the bearer token of requests that bring none: a JWT as it is, the JWT of its role for an
+    sb_ key. Such a key is no token itself: as one it is refused, unless it repeats the API key.
     """
 
     def __init__(
         self,
         *,
         rest_url: str,
-        jwt_secret: str,
+        keys: Keys,
         realtime: LocalRealtime,
         bot_api: BotApi,
         routes: Iterable[web.AbstractRouteDef] = (),
     ) -> None:
         """`routes` are served besides, before the Bot API's."""
         self._rest = URL(rest_url)
-        self._jwt_secret = jwt_secret
+        self._keys = keys
         self._realtime = realtime
         self._bot_api = bot_api
         self._routes = routes
@@ -109,7 +112,7 @@ class Gateway:
                 web.get("/", _greet),
                 web.route("*", "/rest/v1{path:(/.*)?}", self._proxy),
                 web.get("/realtime/v1/websocket", self._websocket),
-                web.route("*", "/realtime/v1/api/{path:.*}", self._realtime.http),
+                web.route("*", "/realtime/v1/api/{path:.*}", self._broadcast),
                 web.get("/auth/v1/health", _auth_health),
                 web.route("*", "/auth/v1/{path:.*}", _no_auth),
                 *self._routes,
@@ -132,10 +135,10 @@ class Gateway:
             key = request.headers.get("apikey")
             if key is None and (key := request.query.get("apikey")):
                 query = "&".join(p for p in query.split("&") if not p.startswith("apikey="))
-            if refusal := self._refusal(key):
+            if refusal := self._refusal(key, request):
                 return refusal
-            if "Authorization" not in request.headers:
-                headers.append(("Authorization", f"Bearer {key}"))
+            headers = [(k, v) for k, v in headers if k.lower() != "authorization"]
+            headers.append(("Authorization", self._authorization(request, str(key))))
         url = URL(f"{self._rest}{path or '/'}{'?' if query else ''}{query}", encoded=True)
         response = web.StreamResponse()
         try:
@@ -170,40 +173,75 @@ class Gateway:
                 await response.write(chunk)
             await response.write_eof()
 
-    def _refusal(self, key: str | None) -> web.Response | None:
+    def _refusal(self, key: str | None, request: web.Request) -> web.Response | None:
         """The answer to a request with this API key, where it is none of ours."""
         if not key:
             hint = "No `apikey` request header or url param was found."
             return _json({"message": "No API key found in request", "hint": hint}, 401)
         if key not in self._good_keys:
-            if self._role(key) not in _API_KEY_ROLES:
+            if not self._keys.behind(key) and self._role(key) not in _API_KEY_ROLES:
                 hint = "Double check your Supabase `anon` or `service_role` API key."
                 return _json({"message": "Invalid API key", "hint": hint}, 401)
             self._good_keys.add(key)
+        if key == self._keys.secret_key and _is_browser(request):
+            hint = "A secret key belongs on a server; whoever opens the page could read it."
+            text = "Forbidden use of secret API key in browser"
+            return _json({"message": text, "hint": hint}, 401)
         return None
+
+    def _authorization(self, request: web.Request, key: str) -> str:
+        """Who asks, in the words that PostgREST and Realtime understand."""
+        given = request.headers.get("Authorization")
+        if given is None or given == f"Bearer {key}":
+            return f"Bearer {self._keys.behind(key) or key}"
+        return given
 
     def _role(self, key: str) -> Any:
         """The role of a key that this stack signed; None for any other."""
         try:
             return jwt.decode(
                 key,
-                self._jwt_secret,
+                self._keys.jwt_secret,
                 algorithms=["HS256"],
                 options={"verify_aud": False, "verify_exp": False},  # PostgREST sees to that
             ).get("role")
         except jwt.InvalidTokenError:
             return None
 
+    # Realtime
+
     async def _websocket(self, request: web.Request) -> web.StreamResponse:
         """Realtime behind the gateway, which lets no other role pass that Realtime would take."""
-        role = self._role(request.query.get("apikey", ""))
+        key = request.headers.get("x-api-key") or request.query.get("apikey", "")
+        role = self._role(key)
         if role is not None and role not in _API_KEY_ROLES:
             return _json({"message": "Invalid API key"}, 401)
-        return await self._realtime.websocket(request)
+        return await self._realtime.websocket(request, self._keys.behind(key))
+
+    async def _broadcast(self, request: web.Request) -> web.StreamResponse:
+        """Broadcasts over HTTP, which a page of any origin may send."""
+        if _is_preflight(request):
+            asked = request.headers.get("Access-Control-Request-Headers", "")
+            allowed = {
+                "Access-Control-Allow-Methods": _METHODS,
+                "Access-Control-Allow-Headers": asked,
+            }
+            return web.Response(headers=_CORS | allowed)
+        key = request.headers.get("apikey") or request.query.get("apikey")
+        if refusal := self._refusal(key, request):
+            return refusal
+        _, _, token = self._authorization(request, str(key)).partition(" ")
+        answer = await self._realtime.http(request, token)
+        answer.headers.update(_CORS)
+        return answer
 
 
 def _is_preflight(request: web.Request) -> bool:
     return request.method == "OPTIONS" and "Access-Control-Request-Method" in request.headers
+
+
+def _is_browser(request: web.Request) -> bool:
+    return request.headers.get("User-Agent", "").startswith("Mozilla/")
 
 
 async def _greet(_: web.Request) -> web.Response:

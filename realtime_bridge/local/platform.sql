@@ -8,6 +8,7 @@ create role authenticated nologin noinherit;
 create role service_role nologin noinherit bypassrls;
 create role authenticator login noinherit;
 create role supabase_realtime_admin nologin noinherit;
+create role supabase_auth_admin nologin noinherit createrole; -- hooks of Auth are granted to it
 
 -- Who owns a hosted project's database and runs its migrations. Not a superuser.
 create role postgres login createrole createdb replication bypassrls;
@@ -16,6 +17,22 @@ grant anon, authenticated, service_role to authenticator;
 grant anon, authenticated, service_role, authenticator to postgres with admin option;
 grant pg_monitor, pg_read_all_data, pg_signal_backend to postgres;
 grant supabase_realtime_admin to postgres;
+
+-- The settings of PostgREST that a migration may change, as in the list of supautils. Any other
+-- name with a dot is a superuser's to set.
+do $$
+declare
+    name text;
+begin
+    foreach name in array array[
+        'db_aggregates_enabled', 'db_anon_role', 'db_extra_search_path', 'db_max_rows',
+        'db_plan_enabled', 'db_pre_request', 'db_root_spec', 'db_schemas', 'db_tx_end',
+        'jwt_aud', 'jwt_role_claim_key', 'jwt_secret', 'openapi_mode', 'openapi_server_proxy_uri',
+        'server_timing_enabled'
+    ] loop
+        execute format('grant set on parameter %I to postgres', 'pgrst.' || name);
+    end loop;
+end $$;
 
 alter role anon set statement_timeout = '3s';
 alter role authenticated set statement_timeout = '8s';
@@ -30,11 +47,13 @@ create schema extensions;
 grant usage on schema extensions to public;
 grant all on schema extensions to postgres;
 create extension pgcrypto with schema extensions;
+-- A hosted project lets postgres create this one. Only a superuser may here, so it is there already
+-- for the migrations that say `if not exists`. Not in every build of PostgreSQL.
 do $$
 begin
-    create extension "uuid-ossp" with schema extensions;
+    create extension moddatetime with schema extensions;
 exception when feature_not_supported or undefined_file then
-    null; -- not in every build of PostgreSQL, and nothing here needs it
+    null;
 end $$;
 
 grant usage on schema public to anon, authenticated, service_role;
@@ -79,6 +98,54 @@ create function auth.email() returns text language sql stable as $$
         nullif(current_setting('request.jwt.claims', true), '')::jsonb ->> 'email'
     )
 $$;
+
+-- Whom foreign keys and triggers of migrations are about. Nobody signs up here, but a seed may
+-- insert: the columns are those of a hosted project.
+
+create table auth.users (
+    instance_id uuid,
+    id uuid not null primary key,
+    aud varchar(255),
+    role varchar(255),
+    email varchar(255),
+    encrypted_password varchar(255),
+    email_confirmed_at timestamptz,
+    invited_at timestamptz,
+    confirmation_token varchar(255),
+    confirmation_sent_at timestamptz,
+    recovery_token varchar(255),
+    recovery_sent_at timestamptz,
+    email_change_token_new varchar(255),
+    email_change varchar(255),
+    email_change_sent_at timestamptz,
+    last_sign_in_at timestamptz,
+    raw_app_meta_data jsonb,
+    raw_user_meta_data jsonb,
+    is_super_admin boolean,
+    created_at timestamptz,
+    updated_at timestamptz,
+    phone text unique default null,
+    phone_confirmed_at timestamptz,
+    phone_change text default '',
+    phone_change_token varchar(255) default '',
+    phone_change_sent_at timestamptz,
+    confirmed_at timestamptz
+        generated always as (least(email_confirmed_at, phone_confirmed_at)) stored,
+    email_change_token_current varchar(255) default '',
+    email_change_confirm_status smallint default 0
+        check (email_change_confirm_status between 0 and 2),
+    banned_until timestamptz,
+    reauthentication_token varchar(255) default '',
+    reauthentication_sent_at timestamptz,
+    is_sso_user boolean not null default false,
+    deleted_at timestamptz,
+    is_anonymous boolean not null default false
+);
+create unique index users_email_partial_key on auth.users (email) where not is_sso_user;
+alter table auth.users owner to supabase_auth_admin;
+alter table auth.users enable row level security;
+grant usage on schema auth to supabase_auth_admin;
+grant all on auth.users to postgres;
 
 -- PostgREST learns of every change of the schema
 

@@ -169,7 +169,7 @@ class Postgres:
         home, owner = self._require_home(), binaries.runner()
         password = home / "password"
         password.touch(mode=0o600)
-        password.write_text(secrets.token_hex(16))
+        password.write_text(secrets.token_hex(8))
         if owner:
             os.chown(password, *owner)
         modern = self._binaries is not None and self._binaries.major >= 17  # noqa: PLR2004 - a version
@@ -244,9 +244,6 @@ class Postgres:
         if self._kept is None:
             # Commits still reach the kernel: what was committed survives a kill, not a power cut.
             settings |= {"fsync": "off", "full_page_writes": "off"}
-        if self._binaries and self._binaries.major >= 16:  # noqa: PLR2004 - a version
-            # The password is random, so stretching it only slows every connection down.
-            settings["scram_iterations"] = "1"
         return [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
 
     def _answers(self) -> bool:
@@ -281,8 +278,8 @@ class Postgres:
             admin.execute(sql.SQL("drop database if exists {}").format(name))
             admin.execute(sql.SQL("create database {}").format(name))
             with psycopg.connect(self.dsn(TEMPLATE, ADMIN)) as template:
-                platform = files(__package__).joinpath("platform.sql").read_bytes()
-                template.execute(platform)
+                template.execute(_sql("platform.sql"))
+                template.execute(_sql(self._uuid_ossp(template)))
                 for role in _LOGINS:
                     template.execute(
                         sql.SQL("alter role {} password {}").format(
@@ -297,6 +294,16 @@ class Postgres:
             # Last, because it says that everything before has been done.
             admin.execute(sql.SQL("alter database {} is_template true").format(name))
 
+    @staticmethod
+    def _uuid_ossp(connection: psycopg.Connection) -> str:
+        """The file that installs uuid-ossp, which not every build of PostgreSQL has."""
+        there = "select from pg_available_extensions where name = 'uuid-ossp'"
+        return "uuid_ossp.sql" if connection.execute(there).fetchone() else "uuid_ossp_stand_in.sql"
+
     def _administer(self, statement: sql.Composed) -> None:
         with psycopg.connect(self.dsn("template1", ADMIN), autocommit=True) as admin:
             admin.execute(statement)
+
+
+def _sql(name: str) -> bytes:
+    return files(__package__).joinpath(name).read_bytes()

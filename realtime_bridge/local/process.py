@@ -96,7 +96,12 @@ class Program:
     @property
     def running(self) -> bool:
         """False once the program has ended, by itself or by `stop`."""
-        return self._process.poll() is None
+        return self.code is None
+
+    @property
+    def code(self) -> int | None:
+        """What it ended with; None while it runs."""
+        return self._process.poll()
 
     def last_words(self, lines: int = 5) -> str:
         """The end of what the program printed."""

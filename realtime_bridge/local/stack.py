@@ -20,6 +20,19 @@ from realtime_bridge.local.realtime import Delays, Limits, LocalRealtime
 
 T = TypeVar("T")
 
+# The names that `LocalStack.env` gives values to.
+SETTINGS = {
+    "SUPABASE_URL",
+    "SUPABASE_KEY",
+    "SUPABASE_ANON_KEY",
+    "SUPABASE_SECRET_KEY",
+    "SUPABASE_PUBLISHABLE_KEY",
+    "SUPABASE_JWT_SECRET",
+    "DATABASE_URL",
+    "BOT_TOKEN",
+    "TELEGRAM_API_URL",
+}
+
 
 class LocalStack:
     """Postgres, PostgREST, Realtime and a Bot API behind one address, while the context lasts.
@@ -43,6 +56,7 @@ class LocalStack:
         changes_poll: tuple[float, float] = (0.1, 0.5),
         data_dir: Path | None = None,
         migrate: bool = True,
+        migrations_dir: Path | None = None,
         rates: Rates | None = None,
         delays: Delays | None = None,
         limits: Limits | None = None,
@@ -51,7 +65,8 @@ class LocalStack:
     ) -> None:
         """`port` 0 takes any free one. `changes_poll`: see LocalRealtime; a real server's default.
 
-        `data_dir` keeps database and keys. `rates` makes the Bot API enforce Telegram's limits.
+        `data_dir` keeps database and keys. `migrations_dir` has a project's migrations, which are
+        applied instead of the packaged ones. `rates` makes the Bot API enforce Telegram's limits.
         `delays` are what Realtime waits on purpose; by default a real server's, but for the
         seconds in which it wakes for its first subscriber. `limits` are what it refuses to carry,
         by default a real server's. `routes` are served besides.
@@ -61,6 +76,7 @@ class LocalStack:
         self._changes_poll = changes_poll
         self._data_dir = data_dir.expanduser().resolve() if data_dir else None
         self._migrate = migrate
+        self._migrations_dir = migrations_dir
         self._rates = rates
         self._delays = delays or Delays(cold=(0.0, 0.0))
         self._limits = limits
@@ -79,6 +95,8 @@ class LocalStack:
             "SUPABASE_URL": self.url,
             "SUPABASE_KEY": self.keys.api_key("service_role"),
             "SUPABASE_ANON_KEY": self.keys.api_key("anon"),
+            "SUPABASE_SECRET_KEY": self.keys.secret_key,
+            "SUPABASE_PUBLISHABLE_KEY": self.keys.publishable_key,
             "SUPABASE_JWT_SECRET": self.keys.jwt_secret,
             "DATABASE_URL": self.postgres.dsn(),
             "BOT_TOKEN": self.keys.bot_token,
@@ -119,7 +137,7 @@ class LocalStack:
         await self._start_servers()
         self.gateway = Gateway(
             rest_url=self.postgrest.url,
-            jwt_secret=self.keys.jwt_secret,
+            keys=self.keys,
             realtime=self.realtime,
             bot_api=self.bot_api,
             routes=self._routes,
@@ -138,7 +156,7 @@ class LocalStack:
         )
         if self._migrate:
             self._progress("Applying migrations")
-            await _whole(migrations.apply, self.postgres.dsn())
+            await _whole(migrations.apply, self.postgres.dsn(), self._migrations_dir)
 
     async def _start_servers(self) -> None:
         self._progress("Starting PostgREST and Realtime")

@@ -9,7 +9,7 @@ returns text
 language plpgsql immutable set search_path = '' as $$
 declare
     c_digits constant integer := 400; -- whatever fits a double has fewer
-    c_huge constant numeric := 1.8e308; -- no double is as large
+    c_most constant numeric := 1.7976931348623158e308; -- what rounds to the largest double
 begin
     -- From the cheap to the dear: what is written out at the end is not large any more.
     if pg_column_size(p_json) > 8 * p_bytes then
@@ -19,11 +19,16 @@ begin
         return format('is nested too deep: over %s levels', p_levels);
     end if;
     if exists (
-        select from jsonb_path_query(p_json, 'strict $.** ? (@.type() == "number")') number
+        -- As one array: jsonb_path_query() moves the whole rest of its list for each row it returns.
+        select from jsonb_array_elements(
+            jsonb_path_query_array(p_json, 'strict $.** ? (@.type() == "number")')
+        ) number
         cross join lateral (select number::numeric as value) n
-        where scale(n.value) > c_digits or abs(n.value) >= c_huge
+        where scale(n.value) > c_digits or abs(n.value) > c_most
     ) then
-        return format('has a number that is too long: over %s digits', c_digits);
+        return format(
+            'has a number that is too large or too long: over 1.8e308 or %s digits', c_digits
+        );
     end if;
     if octet_length(p_json::text) > p_bytes then
         return format('is too large: over %s bytes', p_bytes);
@@ -47,7 +52,7 @@ begin
         raise exception '% %', p_what, v_problem
             using errcode = 'check_violation',
             hint = format(
-                'Up to %s bytes of JSON, 32 levels, numbers of 400 digits: send what the message needs.',
+                'Up to %s bytes of JSON, 32 levels, numbers that fit a double: send what the message needs.',
                 p_bytes
             );
     end if;
@@ -60,14 +65,20 @@ revoke execute on function bridge.check_json(text, jsonb, integer, integer)
 create or replace function bridge.text_of(p_json jsonb) returns text
 language plpgsql immutable set search_path = '' as $$
 declare
-    c_bytes constant integer := 1048576;
+    c_bytes constant integer := 131072;
+    v_json jsonb;
     v_problem text;
 begin
-    -- Few bytes may stand for gigabytes of digits; very few cannot.
-    if pg_column_size(p_json) > 2048 then
-        v_problem := bridge.json_problem(p_json, c_bytes, 500);
+    if p_json is null then
+        return '{}';
     end if;
-    return coalesce(v_problem, left(p_json::text, c_bytes), '{}');
+    -- Few bytes may stand for gigabytes of digits; very few cannot. Of what is stored compressed, the
+    -- size is that of a copy.
+    v_json := jsonb_build_array(p_json) -> 0;
+    if pg_column_size(v_json) > 256 then
+        v_problem := bridge.json_problem(v_json, c_bytes, 500);
+    end if;
+    return coalesce(v_problem, left(v_json::text, c_bytes));
 exception
     when others then
         return sqlerrm;

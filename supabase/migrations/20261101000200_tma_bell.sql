@@ -27,16 +27,21 @@ select bridge.publish('bridge.bells');
 create or replace function bridge.ring(p_table text) returns void
 language plpgsql security definer set search_path = '' as $$
 begin
+    -- An event must not be lost because a bell is broken: the sweep finds it.
     if to_regprocedure('realtime.send(jsonb, text, text, boolean)') is not null then
         begin
             perform realtime.send(jsonb_build_object('table', p_table), 'rows', 'tma_bell', true);
         exception
-            -- An event must not be lost because the bell is broken: the sweep finds it.
             when others then
                 raise warning 'the bell tma_bell did not ring: %', sqlerrm;
         end;
     end if;
-    insert into bridge.bells (table_name) values (p_table);
+    begin
+        insert into bridge.bells (table_name) values (p_table);
+    exception
+        when others then
+            raise warning 'the changes bell did not ring: %', sqlerrm;
+    end;
 end $$;
 comment on function bridge.ring(text) is
     'Tells the bridges at once that a table has work for them, by Postgres Changes and, where realtime.send exists, by broadcast. Never fails.';

@@ -141,6 +141,11 @@ begin
                 order by first.deliver_after, first.id
                 limit 1
             )
+            -- A row with an earlier place than the one in flight must wait, and not use up the limit.
+            and (
+                select busy.id from public.tma_events busy
+                where busy.telegram_id = e.telegram_id and busy.status = 'processing'
+            ) is null
         order by coalesce(e.retry_at, e.deliver_after), e.id
         limit p_limit
         for update of e skip locked

@@ -75,6 +75,10 @@ begin
                         order by first.deliver_after, first.id
                         limit 1
                     )
+                    and (
+                        select busy.id from public.tma_events busy
+                        where busy.telegram_id = e.telegram_id and busy.status = 'processing'
+                    ) is null
                 order by coalesce(e.retry_at, e.deliver_after), e.id
                 limit 1
             ),

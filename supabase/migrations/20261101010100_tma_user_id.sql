@@ -107,6 +107,16 @@ comment on function public.tma_user_id() is
 revoke execute on function public.tma_user_id() from public, anon, authenticated;
 grant execute on function public.tma_user_id() to anon, authenticated, service_role, tma_bridge;
 
+create or replace function bridge.take_turn(p_user_id bigint) returns void
+language sql set search_path = '' as $$
+    select pg_advisory_xact_lock(
+        'bridge.settings'::regclass::oid::integer, hashint8(p_user_id)
+    )
+$$;
+comment on function bridge.take_turn(bigint) is
+    'Inserts of one user go one after the other: at the same time they would not see each other''s rows, and could wait for each other''s dedupe keys in a circle.';
+revoke execute on function bridge.take_turn(bigint) from public, anon, authenticated;
+
 -- What a row is given where it does not say it. Verifying a signature takes a tenth of a millisecond,
 -- which is much for each of a thousand rows; so it is done before the first, and kept for as long as
 -- the transaction lasts. These two prove nothing: the policy compares the row with tma_user_id().
@@ -114,8 +124,12 @@ create or replace function bridge.begin_insert() returns trigger
 language plpgsql security definer set search_path = '' as $$
 declare
     v_user constant jsonb := bridge.verified_user();
+    v_user_id constant bigint := bridge.id_in(v_user);
 begin
-    perform set_config('bridge.user_id', coalesce(bridge.id_in(v_user)::text, ''), true),
+    if v_user_id is not null then
+        perform bridge.take_turn(v_user_id);
+    end if;
+    perform set_config('bridge.user_id', coalesce(v_user_id::text, ''), true),
         set_config('bridge.user_locale', coalesce(substring(
             v_user ->> 'language_code' from '^[A-Za-z]{2,8}(?:[-_][A-Za-z0-9]{1,8}){0,2}$'
         ), ''), true),
@@ -125,7 +139,7 @@ begin
     return null;
 end $$;
 comment on function bridge.begin_insert() is
-    'Finds out who makes this request, once for all rows of the statement.';
+    'Finds out who makes this request, once for all rows of the statement, and waits for this user''s other inserts.';
 revoke execute on function bridge.begin_insert() from public, anon, authenticated;
 
 create or replace function bridge.statement_user_id() returns bigint

@@ -74,32 +74,41 @@ revoke execute on function bridge.drop_open_policy(regclass) from public, anon, 
 select bridge.drop_open_policy('public.tma_events');
 
 -- Rows of a user are counted up to one more than is allowed: others' rows in this chat may be many.
-create or replace function bridge.count_due(p_telegram_id bigint, p_enough integer) returns bigint
-language sql stable set search_path = '' as $$
-    select count(*)
-    from (
-        select from public.tma_events e
-        where e.telegram_id = p_telegram_id and e.settled_at is null and e.deliver_after <= now()
-        limit p_enough + 1
-    ) due
-$$;
-comment on function bridge.count_due(bigint, integer) is
-    'Open rows of a chat that are due, counted up to one more than enough.';
-revoke execute on function bridge.count_due(bigint, integer) from public, anon, authenticated;
-
-create or replace function bridge.count_scheduled(p_telegram_id bigint, p_enough integer)
+-- By the clock, as p_now: to a transaction that began before another, whose rows it has waited for,
+-- now() is a time at which these were not due yet.
+create or replace function bridge.count_due(
+    p_telegram_id bigint, p_enough integer, p_now timestamptz
+)
 returns bigint
 language sql stable set search_path = '' as $$
     select count(*)
     from (
         select from public.tma_events e
-        where e.telegram_id = p_telegram_id and e.settled_at is null and e.deliver_after > now()
+        where e.telegram_id = p_telegram_id and e.settled_at is null and e.deliver_after <= p_now
+        limit p_enough + 1
+    ) due
+$$;
+comment on function bridge.count_due(bigint, integer, timestamptz) is
+    'Open rows of a chat that are due, counted up to one more than enough.';
+revoke execute on function bridge.count_due(bigint, integer, timestamptz)
+    from public, anon, authenticated;
+
+create or replace function bridge.count_scheduled(
+    p_telegram_id bigint, p_enough integer, p_now timestamptz
+)
+returns bigint
+language sql stable set search_path = '' as $$
+    select count(*)
+    from (
+        select from public.tma_events e
+        where e.telegram_id = p_telegram_id and e.settled_at is null and e.deliver_after > p_now
         limit p_enough + 1
     ) scheduled
 $$;
-comment on function bridge.count_scheduled(bigint, integer) is
+comment on function bridge.count_scheduled(bigint, integer, timestamptz) is
     'Open rows of a chat that are due later, counted up to one more than enough.';
-revoke execute on function bridge.count_scheduled(bigint, integer) from public, anon, authenticated;
+revoke execute on function bridge.count_scheduled(bigint, integer, timestamptz)
+    from public, anon, authenticated;
 
 create or replace function bridge.check_waiting(p_limits bridge.settings, p_rows bigint)
 returns void
@@ -146,8 +155,10 @@ begin
     if v_rows is null then
         v_rows := case
             when p_scheduled
-            then bridge.count_scheduled(p_telegram_id, p_limits.max_scheduled_per_user)
-            else bridge.count_due(p_telegram_id, p_limits.max_pending_per_user)
+            then bridge.count_scheduled(
+                p_telegram_id, p_limits.max_scheduled_per_user, clock_timestamp()
+            )
+            else bridge.count_due(p_telegram_id, p_limits.max_pending_per_user, clock_timestamp())
         end;
     end if;
     v_rows := v_rows + 1;
@@ -183,7 +194,11 @@ begin
     end if;
     -- A time in the past would overtake everybody else's rows.
     new.deliver_after := greatest(new.deliver_after, now());
-    if new.telegram_id = bridge.statement_user_id() then
+    if new.telegram_id = bridge.statement_user_id() and not exists (
+        -- One sent again, for want of an answer, is no row more.
+        select from public.tma_events e
+        where e.telegram_id = new.telegram_id and e.dedupe_key = new.dedupe_key
+    ) then
         perform bridge.count_user_row(new.telegram_id, v_limits, new.deliver_after > now());
     end if;
     return new;
@@ -205,6 +220,7 @@ as $$
 declare
     v_limits bridge.settings;
     v_user record;
+    v_now timestamptz;
 begin
     select * into v_limits from bridge.settings;
     for v_user in
@@ -213,17 +229,18 @@ begin
         group by telegram_id
         order by telegram_id
     loop
-        -- One after the other, or inserts at the same time would not see each other's rows.
-        perform pg_advisory_xact_lock(
-            'bridge.settings'::regclass::oid::integer, hashint8(v_user.telegram_id)
-        );
+        -- Where begin_insert() has not: a policy of the project's own lets unproven users write.
+        perform bridge.take_turn(v_user.telegram_id);
+        v_now := clock_timestamp();
         perform bridge.check_waiting(
-            v_limits, bridge.count_due(v_user.telegram_id, v_limits.max_pending_per_user)
+            v_limits, bridge.count_due(v_user.telegram_id, v_limits.max_pending_per_user, v_now)
         );
         if v_user.schedules then
             perform bridge.check_scheduled(
                 v_limits,
-                bridge.count_scheduled(v_user.telegram_id, v_limits.max_scheduled_per_user)
+                bridge.count_scheduled(
+                    v_user.telegram_id, v_limits.max_scheduled_per_user, v_now
+                )
             );
         end if;
     end loop;

@@ -18,7 +18,7 @@ create or replace function bridge.request_text(
 returns text
 language plpgsql stable set search_path = '' as $$
 declare
-    c_bytes constant integer := 1048576;
+    c_bytes constant integer := 131072;
     v_lead_id constant bigint := case when p_lead_visible then p_lead_id end;
     v_payload jsonb;
 begin
@@ -52,6 +52,28 @@ exception
     when duplicate_object then null;
 end $$;
 
+create or replace function bridge.row_json(p_row anyelement) returns json
+language plpgsql stable set search_path = '' as $$
+declare
+    c_bytes constant integer := 131072;
+    v_problem text;
+begin
+    begin
+        -- In this form a number is as short as it was sent: looked at before it is written out.
+        v_problem := bridge.json_problem(to_jsonb(p_row), c_bytes, 501);
+    exception
+        -- A column of type json holds what jsonb does not take.
+        when others then null;
+    end;
+    return case when v_problem is null then to_json(p_row) else to_json(v_problem) end;
+exception
+    when others then
+        return to_json(sqlerrm);
+end $$;
+comment on function bridge.row_json(anyelement) is
+    'A row as a JSON object. Never fails: what cannot be handed over becomes a JSON string that says why.';
+revoke execute on function bridge.row_json(anyelement) from public, anon, authenticated;
+
 create or replace function bridge.take_requests(p_table regclass, p_limit integer)
 returns setof bridge.taken_request
 language plpgsql set search_path = ''
@@ -74,7 +96,8 @@ begin
         set status = 'processing', claimed_at = now(), attempt = r.attempt + 1, retry_at = null
         from due
         where r.id = due.id
-        returning r.id::bigint, r.attempt, r.lead_id, r.lead_visible, r.created_at, to_json(r)
+        returning r.id::bigint, r.attempt, r.lead_id, r.lead_visible, r.created_at,
+            bridge.row_json(r)
     $query$, p_table)
     using p_limit;
 end $$;
@@ -378,8 +401,30 @@ comment on function bridge.check_requests_waiting(bridge.settings, bigint) is
 revoke execute on function bridge.check_requests_waiting(bridge.settings, bigint)
     from public, anon, authenticated;
 
+-- Answers write events: without this, a user who may have no more of them could ask for plans instead.
+create or replace function bridge.check_open_events(p_telegram_id bigint, p_limits bridge.settings)
+returns void
+language plpgsql stable set search_path = '' as $$
+declare
+    v_most constant integer :=
+        least(p_limits.max_pending_per_user::bigint + p_limits.max_scheduled_per_user, 2000000000);
+begin
+    if bridge.count_due(p_telegram_id, v_most, 'infinity') >= v_most then
+        raise exception 'too many events wait to be sent to this user'
+            using errcode = 'check_violation',
+            hint = format('Up to %s, with those scheduled. Try again when some have been delivered.',
+                v_most);
+    end if;
+end $$;
+comment on function bridge.check_open_events(bigint, bridge.settings) is
+    'Raises check_violation where a user has as many events waiting and scheduled as are allowed.';
+revoke execute on function bridge.check_open_events(bigint, bridge.settings)
+    from public, anon, authenticated;
+
 create or replace function bridge.check_user_requests() returns trigger
-language plpgsql security definer set search_path = '' as $$
+language plpgsql security definer set search_path = ''
+set enable_seqscan = off set enable_bitmapscan = off set jit = off
+as $$
 declare
     v_limits bridge.settings;
     v_user record;
@@ -397,11 +442,12 @@ begin
         into v_waiting
         using v_user.telegram_id, v_limits.max_requests_per_user + 1;
         perform bridge.check_requests_waiting(v_limits, v_waiting);
+        perform bridge.check_open_events(v_user.telegram_id, v_limits);
     end loop;
     return null;
 end $$;
 comment on function bridge.check_user_requests() is
-    'Refuses a statement after which a user would have too many requests waiting.';
+    'Refuses a statement after which a user would have too many requests waiting, and any from a user who has too many events open.';
 revoke execute on function bridge.check_user_requests() from public, anon, authenticated;
 
 create or replace function bridge.make_request_table(p_table regclass, p_user_columns text[])

@@ -115,12 +115,13 @@ async def test_run_tells_nothing_secret_at_debug(start, world):
 
 @SIGNALS
 async def test_local_and_run_work_as_the_readme_says_and_leave_nothing(start, tmp_path, sig):
-    """`local --env-file .env`, then `run` in the same folder; then both are stopped."""
-    local = await start("local", "--port", "0", "--env-file", ".env")
+    """`local`, then `run --env-file .env.local` in the same folder; then both are stopped."""
+    local = await start("local", "--port", "0")
     await local.says("ready\n")
     family = psutil.Process(local.process.pid).children(recursive=True)
-    url = (tmp_path / ".env").read_text().split("SUPABASE_URL=")[1].splitlines()[0].strip("'\"")
-    run = await start("run", env={"HTTP_PORT": "0"})
+    settings = (tmp_path / ".env.local").read_text()
+    url = settings.split("SUPABASE_URL=")[1].splitlines()[0]
+    run = await start("run", "--env-file", ".env.local", env={"HTTP_PORT": "0"})
     await run.says("doorbell_ready")
 
     async with aiohttp.ClientSession() as http, http.get(f"{url}/_sent") as response:

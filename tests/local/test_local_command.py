@@ -1,6 +1,7 @@
 """`realtime-bridge local` as a user runs it: in a process of its own, ended by signals."""
 
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -13,6 +14,8 @@ import psycopg
 import pytest
 from dotenv import dotenv_values
 from processes import listens, marked, wait_until
+
+from realtime_bridge.local import migrations
 
 READY = "ready"
 
@@ -67,10 +70,12 @@ def local(*arguments, cwd):
 def test_it_writes_what_run_needs_and_says_ready(tmp_path):
     """The .env of a person keeps its own lines; the settings in it open the stack."""
     env_file = tmp_path / ".env"
-    env_file.write_text("# mine\nMINI_APP_URL=https://t.me/x/y\nBOT_TOKEN=old\n")
+    mine = "# mine\nMINI_APP_URL=https://t.me/x/y\nBOT_TOKEN=\n"
+    env_file.write_text(mine)
     with local("--port", "0", "--env-file", ".env", cwd=tmp_path) as command:
         command.until(READY)
         settings = dotenv_values(env_file)
+        mode = env_file.stat().st_mode & 0o777
         with psycopg.connect(settings["DATABASE_URL"]) as connection:
             connection.execute("select from tma_events")
         port = int(settings["SUPABASE_URL"].rpartition(":")[2])
@@ -84,15 +89,17 @@ def test_it_writes_what_run_needs_and_says_ready(tmp_path):
         "SUPABASE_URL",
         "SUPABASE_KEY",
         "SUPABASE_ANON_KEY",
+        "SUPABASE_SECRET_KEY",
+        "SUPABASE_PUBLISHABLE_KEY",
         "SUPABASE_JWT_SECRET",
         "DATABASE_URL",
         "BOT_TOKEN",
         "TELEGRAM_API_URL",
     }
-    assert env_file.read_text().startswith("# mine\nMINI_APP_URL=https://t.me/x/y\nBOT_TOKEN=")
-    assert settings["BOT_TOKEN"] != "old"
-    assert f"SUPABASE_KEY={settings['SUPABASE_KEY']}" in command.said
-    assert env_file.stat().st_mode & 0o777 == 0o600
+    assert env_file.read_text() == mine
+    assert f"DATABASE_URL={settings['DATABASE_URL']}" in command.said
+    assert max(map(len, command.said)) <= 80
+    assert mode == 0o600
     assert (code, command.said[-1]) == (0, "stopped")
     assert seconds < 5
     assert len(family) > 3
@@ -134,6 +141,55 @@ def test_a_port_in_use_is_one_clear_line(tmp_path):
     assert command.process.returncode == 78
     assert len(said.splitlines()) == 1
     assert f"port {port} on 127.0.0.1 is in use" in said
+
+
+def test_the_file_is_env_local_unless_told_otherwise(tmp_path):
+    """So that no real credentials are near; it is gone when the stack is."""
+    with local("--port", "0", cwd=tmp_path) as command:
+        command.until(READY)
+        names = set(dotenv_values(tmp_path / ".env.local"))
+        command.ended_by(signal.SIGTERM)
+
+    assert {"SUPABASE_URL", "TELEGRAM_API_URL"} <= names
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_projects_migrations_are_applied_in_their_order(tmp_path):
+    """Those from before the bridge's too; what the bridge needs is among them."""
+    folder = tmp_path / "migrations"
+    shutil.copytree(migrations.shipped(), folder)
+    (folder / "20200101000000_old.sql").write_text(
+        'create extension if not exists "uuid-ossp" with schema extensions;'
+        "create table public.profiles (id uuid primary key references auth.users (id),"
+        " token uuid default uuid_generate_v4())"
+    )
+    (folder / "29990101000000_new.sql").write_text(
+        "create table public.notes (event bigint references public.tma_events (id))"
+    )
+    with local("--port", "0", "--migrations", "migrations", cwd=tmp_path) as command:
+        command.until(READY)
+        settings = dotenv_values(tmp_path / ".env.local")
+        with psycopg.connect(settings["DATABASE_URL"]) as connection:
+            recorded = connection.execute(
+                "select min(version), max(version) from supabase_migrations.schema_migrations"
+            ).fetchone()
+            connection.execute("select from profiles, notes")
+
+    assert recorded == ("20200101000000", "29990101000000")
+
+
+def test_real_credentials_are_not_touched(tmp_path):
+    """Exit code 78 before anything starts; which settings, and what to do instead."""
+    env_file = tmp_path / ".env"
+    env_file.write_text("SUPABASE_KEY=sb_secret_real\nBOT_TOKEN=1:real\n")
+    with local("--port", "0", "--env-file", ".env", cwd=tmp_path) as command:
+        said, _ = command.process.communicate(timeout=20)
+
+    assert command.process.returncode == 78
+    assert said.startswith("error: .env has settings that are not this stack's: BOT_TOKEN, SUPABA")
+    assert "realtime-bridge local --env-file .env.stack" in said
+    assert "real\n" not in said
+    assert env_file.read_text() == "SUPABASE_KEY=sb_secret_real\nBOT_TOKEN=1:real\n"
 
 
 def test_a_place_that_cannot_be_written_is_told_at_once(tmp_path):

@@ -1,6 +1,7 @@
 """The documents: links lead somewhere, commands are ours, what they say of rights is so."""
 
 import asyncio
+import json
 import re
 import shlex
 from pathlib import Path
@@ -121,22 +122,29 @@ def test_rights_to_columns_are_as_the_page_says():
     assert told == INSERTABLE
 
 
-async def test_getting_started_works_as_written(tmp_path, unused_tcp_port):
-    """The first section, line by line, on another port."""
-    section = text_of(REPOSITORY / "docs" / "getting-started.md").split("## Without an account")[1]
-    blocks = CONSOLE.findall(section.split("\n## ")[0])
-    lines = [
+def typed(title, port):
+    """The commands under a heading of getting-started, up to the next one, for another port."""
+    section = text_of(REPOSITORY / "docs" / "getting-started.md").split(f"# {title}\n")[1]
+    blocks = CONSOLE.findall(section.split("\n#")[0])
+    return [
         " ".join(line.split())
         for block in blocks
-        for line in block.replace("\\\n", " ").replace("54321", str(unused_tcp_port)).split("$ ")
+        for line in block.replace("\\\n", " ").replace("54321", str(port)).split("$ ")
         if line.strip()
     ]
+
+
+def words(line):
+    return shlex.split(line.removeprefix("realtime-bridge "))
+
+
+async def test_getting_started_works_as_written(tmp_path, unused_tcp_port):
+    """The first section, line by line, on another port, and how Telegram is made to misbehave."""
+    lines = typed("Without an account", unused_tcp_port)
+    faults = typed("Telegram as you want it", unused_tcp_port)
     install, local, check, run, source, insert, look, sign = lines
     assert install.startswith("pip install")
     environment = {"HTTP_PORT": "0"}
-
-    def words(line):
-        return shlex.split(line.removeprefix("realtime-bridge "))
 
     stack = await Process.start(*words(local), cwd=tmp_path)
     try:
@@ -154,8 +162,43 @@ async def test_getting_started_works_as_written(tmp_path, unused_tcp_port):
 
             await until(sent)
             assert "init_data" in await shell(f"{source} && {sign}", tmp_path)
+            for fault in faults:
+                answer = await shell(f"{source} && {fault}", tmp_path)
+                assert "error" not in json.loads(answer), answer
         finally:
             assert await bridge.stop() == 0
+    finally:
+        assert await stack.stop() == 0
+
+
+async def test_ones_own_migrations_apply_as_written(tmp_path, unused_tcp_port):
+    """Older ones at the start, a new one with the real CLI while the stack runs."""
+    copy, local, source, push = typed("Your own migrations", unused_tcp_port)
+    folder = tmp_path / "supabase" / "migrations"
+    folder.mkdir(parents=True)
+    (folder / "20200101000000_old.sql").write_text(
+        "create table profiles (id uuid primary key references auth.users on delete cascade)"
+    )
+    copied = await Process.start(*words(copy), cwd=tmp_path)
+    assert await copied.ended() == 0, copied.output
+
+    stack = await Process.start(*words(local), cwd=tmp_path)
+    try:
+        await stack.says("\nready")
+        (folder / "29990101000000_new.sql").write_text(
+            "create table notes (id uuid primary key default uuid_generate_v4())"
+        )
+        cli = REPOSITORY / "node_modules" / ".bin" / "supabase"
+        pushed = await shell(
+            f"{source} && {push.replace('npx supabase', str(cli))} --yes", tmp_path
+        )
+        assert "Finished supabase db push" in pushed, pushed
+
+        async def seen():
+            ask = 'curl -s "$SUPABASE_URL/rest/v1/notes" -H "apikey: $SUPABASE_PUBLISHABLE_KEY"'
+            return await shell(f"{source} && {ask}", tmp_path) == "[]"
+
+        await until(seen)
     finally:
         assert await stack.stop() == 0
 

@@ -180,12 +180,23 @@ def test_the_bot_does_not_get_the_bridges_key():
     (compose,) = yaml(DEPLOY / "compose.yaml")
 
     assert secrets(containers["bot"]) == {"BOT_TOKEN": ("bot", "BOT_TOKEN")}
-    assert secrets(containers["realtime-bridge"]) == {
-        "BOT_TOKEN": ("bot", "BOT_TOKEN"),
-        "SUPABASE_KEY": ("realtime-bridge", "SUPABASE_KEY"),
-    }
+    assert secrets(containers["realtime-bridge"]) == {"BOT_TOKEN": ("bot", "BOT_TOKEN")}
+    assert "volumeMounts" not in containers["bot"]
     assert compose["services"]["bot"]["secrets"] == ["bot_token"]
     assert "env_file" not in compose["services"]["bot"]
+
+
+def test_the_bridges_key_is_a_file_that_may_change():
+    """Kubernetes replaces files of a whole volume in a running pod, and nothing else."""
+    spec, containers = pod()
+    bridge = containers["realtime-bridge"]
+    (volume,) = spec["volumes"]
+    (mount,) = bridge["volumeMounts"]
+    told = {entry["name"]: entry.get("value") for entry in bridge["env"]}
+
+    assert volume == {"name": mount["name"], "secret": {"secretName": "realtime-bridge"}}
+    assert "subPath" not in mount
+    assert told["SUPABASE_KEY_FILE"] == f"{mount['mountPath']}/SUPABASE_KEY"
 
 
 @pytest.mark.parametrize("name", ["bot", "realtime-bridge"])
@@ -206,7 +217,8 @@ def test_containers_can_do_next_to_nothing(name):
     }
     assert spec["automountServiceAccountToken"] is False
     assert spec["enableServiceLinks"] is False
-    assert not {"hostNetwork", "hostPID", "hostIPC", "volumes"} & spec.keys()
+    assert not {"hostNetwork", "hostPID", "hostIPC"} & spec.keys()
+    assert all(volume.keys() == {"name", "secret"} for volume in spec["volumes"])
     assert service["read_only"] is True
     assert service["cap_drop"] == ["ALL"]
     assert service["security_opt"] == ["no-new-privileges:true"]

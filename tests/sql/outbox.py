@@ -118,6 +118,16 @@ class Outbox:
             event.retries, event.failure = 0, None
         return failed
 
+    def delete(self, ids: Iterable[int]) -> None:
+        """Rows that somebody deletes."""
+        for event_id in ids:
+            del self.events[event_id]
+
+    def move(self, ids: Iterable[int], chat: int) -> None:
+        """Rows that go to another chat."""
+        for event_id in ids:
+            self.events[event_id].chat = chat
+
     def purge(self) -> int:
         """How many settled rows are deleted."""
         settled = [e.id for e in self.events.values() if e.status in ("delivered", "failed")]

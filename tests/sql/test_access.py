@@ -1,6 +1,7 @@
 """Who may write what: a verified user, for himself, within limits, with errors that help."""
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import psycopg
@@ -250,6 +251,21 @@ def test_a_user_cannot_fill_the_queue(user: Connection, database: Connection) ->
     assert send(user)
 
 
+def test_an_event_sent_again_is_no_row_more(user: Connection) -> None:
+    """Who had no answer to the last row that was allowed is told that it is there."""
+    send(user, rows=99)
+    send(user, dedupe_key="the last")
+
+    again = user.execute(
+        "insert into tma_events (event_type, dedupe_key) values ('x', 'the last')"
+        " on conflict do nothing"
+    )
+    with pytest.raises(psycopg.errors.UniqueViolation):
+        send(user, dedupe_key="the last")
+
+    assert again.rowcount == 0
+
+
 def test_the_limit_counts_a_whole_statement(user: Connection) -> None:
     """A bulk insert goes as a whole or not at all."""
     with pytest.raises(psycopg.errors.CheckViolation, match="too many events wait"):
@@ -300,6 +316,44 @@ def test_inserts_at_the_same_time_share_the_limit(
 
     with pytest.raises(psycopg.errors.CheckViolation, match="too many events wait"):
         send(user, rows=4)
+
+
+def test_a_request_that_began_earlier_counts_what_came_meanwhile(
+    user: Connection, sql_dsn: str, database: Connection
+) -> None:
+    """To its own clock these rows are due later; they wait all the same."""
+    database.execute("update bridge.settings set max_pending_per_user = 5")
+    with connect(sql_dsn, "anon", autocommit=False) as early:
+        become(early, init_data())
+        send(user, rows=5)
+
+        with pytest.raises(psycopg.errors.CheckViolation, match="too many events wait"):
+            send(early)
+
+
+def test_inserts_of_the_same_keys_do_not_wait_in_a_circle(
+    user: Connection, sql_dsn: str, database: Connection
+) -> None:
+    """A deadlock would be an error of the server to the Mini App."""
+    with (
+        connect(sql_dsn, "anon", autocommit=False) as other,
+        ThreadPoolExecutor(1) as thread,
+    ):
+        become(other, init_data())
+        send(other, dedupe_key="a")
+        bulk = thread.submit(
+            user.execute,
+            "insert into tma_events (event_type, dedupe_key) values ('x', 'b'), ('x', 'a')"
+            " on conflict do nothing",
+        )
+        blocked = "select from pg_stat_activity where %s = any (pg_blocking_pids(pid))"
+        while not database.execute(blocked, [other.info.backend_pid]).fetchall():
+            assert not bulk.done()
+
+        send(other, dedupe_key="b")
+        other.commit()
+
+        assert bulk.result().rowcount == 0
 
 
 def test_rows_of_the_near_future_are_rows_that_wait(user: Connection, database: Connection) -> None:

@@ -99,6 +99,21 @@ def test_a_broken_bell_loses_no_insert(postgres: Postgres, own: Connection) -> N
     assert warnings == ["the bell tma_bell did not ring: no partition"]
 
 
+def test_a_broken_changes_bell_loses_no_insert(own: Connection) -> None:
+    """Whatever ails the table of rings becomes one warning, and the other bell rings."""
+    own.execute("alter table bridge.bells add check (table_name = 'another') not valid")
+    rings(own)  # of the migrations
+    warnings: list[str] = []
+    own.add_notice_handler(lambda notice: warnings.append(notice.message_primary or ""))
+
+    event = insert(own)
+
+    assert event
+    assert rings(own) == [RING]
+    (warning,) = warnings
+    assert warning.startswith("the changes bell did not ring: ")
+
+
 def test_without_realtime_inserts_go_through(postgres: Postgres, own: Connection) -> None:
     """A project whose Realtime has no broadcasts works without a warning."""
     as_admin(postgres, own, "drop schema realtime cascade")

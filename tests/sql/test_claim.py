@@ -164,6 +164,17 @@ def test_a_row_that_comes_late_with_an_earlier_place_waits(
     assert (during, [row["id"] for row in worker.claim()]) == ([], [late])
 
 
+def test_a_row_that_must_wait_takes_nobodys_turn(database: Connection, worker: Worker) -> None:
+    """The limit counts what can be taken; and no sweep calls such a row due."""
+    insert(database, telegram_id=1)
+    worker.claim()
+    insert(database, telegram_id=1, due_in=-60)
+    free = insert(database, telegram_id=2)
+
+    assert [row["id"] for row in worker.claim(1)] == [free]
+    assert worker.recover()["next_due_seconds"] > 0
+
+
 def test_skips_a_chat_that_another_claim_is_taking(
     sql_dsn: str, database: Connection, worker: Worker
 ) -> None:

@@ -25,6 +25,8 @@ POISON = {
     "the same in five characters": "1e16000",
     "a negative one": "[-1e309]",
     "many that are small to send": json.dumps([1])[:-1] + ",1e131071" * 1500 + "]",
+    "a whole number that no double can hold": "1.8e308",
+    "one with a fraction": "1" + "0" * 309 + ".5",
     "a fraction without end": '{"a": 1e-16000}',
     "a zero without end": '{"a": 0e-16000}',
     "more text than a message needs": json.dumps("x" * 17_000),
@@ -60,7 +62,7 @@ def test_poison_is_refused(user: Connection, table: str, payload: str) -> None:
     with pytest.raises(psycopg.errors.CheckViolation) as refused:
         send(user, table, payload)
 
-    assert "levels, numbers of 400 digits" in str(refused.value.diag.message_hint)
+    assert "levels, numbers that fit a double" in str(refused.value.diag.message_hint)
 
 
 @pytest.mark.parametrize("table", TABLES)
@@ -86,7 +88,7 @@ def test_poison_that_is_there_spoils_no_other(
     rows = {row["telegram_id"]: row for row in worker.call("claim_tma_events", 10)}
 
     assert rows[2]["payload"] == '{"fine": true}'
-    assert len(rows[1]["payload"]) <= 1024 * 1024
+    assert len(rows[1]["payload"]) <= 128 * 1024
 
 
 @pytest.mark.parametrize("payload", POISON.values(), ids=POISON.keys())
@@ -104,7 +106,38 @@ def test_poison_in_a_request_spoils_no_other(
     assert json.loads(rows.pop(fine)["request"])["telegram_id"] == 2
     (poisoned,) = rows.values()
     assert poisoned["attempt"] == 1
-    assert len(poisoned["request"]) <= 1024 * 1024
+    assert len(poisoned["request"]) <= 128 * 1024
+
+
+BOMBS = {
+    "of a gigabyte": ("1e131071", 10_000, 1),
+    "of less": ("1e131071", 3000, 1),
+    "many of few bytes, compressed": ("1e131071", 200, 64),
+    "many of very few bytes": ("1e131071", 20, 64),
+    "of small numbers": ("1", 150_000, 1),
+}
+
+
+@pytest.mark.parametrize("bomb", BOMBS.values(), ids=BOMBS.keys())
+@pytest.mark.parametrize("table", TABLES)
+def test_no_row_makes_a_claim_slow(
+    database: Connection, worker: Worker, planner: Worker, table: str, bomb: tuple[str, int, int]
+) -> None:
+    """Digits that were sent as an exponent are counted before they are written out, and fast."""
+    number, numbers, rows = bomb
+    columns, values = ("event_type, ", "'x', ") if table == "tma_events" else ("", "")
+    database.execute(
+        f"insert into {table} (telegram_id, {columns} payload)"
+        f" select chat, {values} %s::jsonb from generate_series(1, %s) chat",
+        [f"[{','.join([number] * numbers)}]", rows],
+    )
+    claimer = worker if table == "tma_events" else planner
+    claimer.connection.execute("set statement_timeout = '3s'")
+
+    claimed = claimer.call(f"claim_{table}", 100)
+    claimer.connection.execute("reset statement_timeout")
+
+    assert len(claimed) == rows
 
 
 def test_a_column_of_raw_json_spoils_no_other(own: Connection, db: str) -> None:

@@ -202,6 +202,53 @@ class Workers(RuleBasedStateMachine):
         }
 
 
+class Crowds(Workers):
+    """The same with chats of more rows than claims look at, and rows that are deleted and moved."""
+
+    @rule(chat=st.integers(1, 3), rows=st.integers(5, 9), due_in=st.sampled_from([-30, 0, 600]))
+    def insert_many(self, chat: int, rows: int, due_in: float) -> None:
+        """A backend inserts by one statement."""
+        inserted = self.database.execute(
+            "insert into tma_events (telegram_id, event_type, deliver_after)"
+            " select %s, 'x', now() + make_interval(secs => %s) from generate_series(1, %s)"
+            " returning id",
+            [chat, due_in, rows],
+        ).fetchall()
+        for row in inserted:
+            self.model.insert(row["id"], chat)
+            self.rows.append(row["id"])
+
+    @rule(chat=st.integers(1, 3), rows=st.integers(3, 5))
+    def delete(self, chat: int, rows: int) -> None:
+        """Somebody deletes the first rows of a chat that wait."""
+        ids = self.waiting(chat)[:rows]
+        self.database.execute("delete from tma_events where id = any (%s)", [ids])
+        self.model.delete(ids)
+
+    @rule(
+        chat=st.integers(1, 3),
+        rows=st.integers(1, 5),
+        due_in=st.sampled_from([-90, 0, 600]),
+        to=st.integers(1, 3),
+    )
+    def move(self, chat: int, rows: int, due_in: float, to: int) -> None:
+        """An operator gives them another time and chat; those behind them move up by the sweep."""
+        ids = self.waiting(chat)[:rows]
+        self.database.execute(
+            "update tma_events set telegram_id = %s,"
+            " deliver_after = now() + make_interval(secs => %s) where id = any (%s)",
+            [to, due_in, ids],
+        )
+        self.model.move(ids, to)
+        self.database.execute("select bridge.promote_all_events()")
+
+    def waiting(self, chat: int) -> list[int]:
+        """The pending rows of a chat, the next first."""
+        times = self.times()
+        events = [e for e in self.model.events.values() if (e.chat, e.status) == (chat, "pending")]
+        return sorted((e.id for e in events), key=lambda event: times[event].place)
+
+
 def recent(items: list[Any], which: int) -> Any:
     """The last item for 0, the one before for 1, and so on round again."""
     return items[-1 - which % len(items)]
@@ -217,15 +264,23 @@ def row_id(row: dict[str, Any]) -> int:
     return int(row["id"])
 
 
-def run(database: Connection, worker: Worker, profile: settings = PROFILE) -> None:
-    """Run the machine in this database."""
-    machine = type("Machine", (Workers,), {"database": database, "worker": worker})
+def run(
+    database: Connection,
+    worker: Worker,
+    kind: type[Workers] = Workers,
+    profile: settings = PROFILE,
+) -> None:
+    """Run a machine in this database."""
+    machine = type("Machine", (kind,), {"database": database, "worker": worker})
     run_state_machine_as_test(machine, settings=profile)
 
 
-def test_the_sql_does_what_the_reference_says(database: Connection, worker: Worker) -> None:
+@pytest.mark.parametrize("kind", [Workers, Crowds])
+def test_the_sql_does_what_the_reference_says(
+    database: Connection, worker: Worker, kind: type[Workers]
+) -> None:
     """In thousands of steps chosen to go wrong."""
-    run(database, worker)
+    run(database, worker, kind)
 
 
 MUTANTS = {
@@ -265,12 +320,33 @@ MUTANTS = {
 }
 
 
-@pytest.mark.parametrize("mutant", MUTANTS)
+CROWDED_MUTANTS = {
+    "let nobody move up after a settle": (
+        "settle_tma_events",
+        [("e.settled_at is not null\n", "false\n")],
+    ),
+    "let nobody move up after a deletion": (
+        "promote_after_delete",
+        [("d.settled_at is null and not d.behind", "false")],
+    ),
+    "let nobody move up by the sweep": (
+        "promote_all_events",
+        [("where e.settled_at is null and e.behind\n", "where false\n")],
+    ),
+    "move a row to the front": (
+        "place_moved_event",
+        [("new.behind := exists", "new.behind := not exists")],
+    ),
+}
+
+
+@pytest.mark.parametrize("mutant", [*MUTANTS, *CROWDED_MUTANTS])
 def test_a_bug_put_in_on_purpose_is_found(
     database: Connection, worker: Worker, mutant: str
 ) -> None:
     """The machine would notice if a promise were broken."""
-    function, changes = MUTANTS[mutant]
+    function, changes = (MUTANTS | CROWDED_MUTANTS)[mutant]
+    kind = Crowds if mutant in CROWDED_MUTANTS else Workers
     row = database.execute(
         "select pg_get_functiondef(oid) as source from pg_proc where proname = %s", [function]
     ).fetchone()
@@ -284,7 +360,7 @@ def test_a_bug_put_in_on_purpose_is_found(
     database.execute(source)
     try:
         with pytest.raises((AssertionError, psycopg.IntegrityError)) as caught:
-            run(database, worker, quick)
+            run(database, worker, kind, quick)
     finally:
         database.execute(row["source"])
 

@@ -220,7 +220,10 @@ def test_the_bridge_hears_its_private_topic_and_no_other(hosted: str) -> None:
                 listener.execute("select set_config('realtime.topic', %s, false)", [topic])
                 heard[role, topic] = len(
                     listener.execute(
-                        "select from realtime.messages where topic = %s", [topic]
+                        "select from realtime.messages where topic = %s"
+                        # but for the ring with which the migrations end
+                        " and payload ->> 'table' is distinct from 'bells'",
+                        [topic],
                     ).fetchall()
                 )
 

@@ -13,8 +13,10 @@ def test_a_probe_rings_and_goes(sql_dsn: str, database: Connection, role: str) -
         (probe,) = bridge.call("insert_tma_probe")
         heard = rings(database)
         bridge.call("delete_tma_probe", probe["answer"])
+        then_heard = rings(database)
 
     assert heard == [RING]
+    assert then_heard == [RING | {"payload": {"table": "bells"}}]  # ask again for what is missing
     assert database.execute("select id from tma_events").fetchall() == []
 
 

@@ -362,6 +362,25 @@ def test_a_user_cannot_ask_for_others_or_for_everything(
     assert user.execute("select id from plan_requests").fetchall() == []
 
 
+def test_a_user_with_all_his_events_open_cannot_ask_for_more(
+    user: Connection, database: Connection
+) -> None:
+    """Or the reminders of his plans would pass the limit that his own events have."""
+    database.execute(
+        "update bridge.settings set max_pending_per_user = 2, max_scheduled_per_user = 1"
+    )
+    first = insert(database, telegram_id=ME)
+    for due_in in (60, 120):
+        insert(database, telegram_id=ME, due_in=due_in)
+
+    with pytest.raises(psycopg.errors.CheckViolation, match="too many events wait") as refused:
+        user.execute("insert into plan_requests (lead_id) values (7)")
+    database.execute("delete from tma_events where id = %s", [first])
+    user.execute("insert into plan_requests (lead_id) values (7)")
+
+    assert "Up to 3, with those scheduled" in str(refused.value.diag.message_hint)
+
+
 def test_requests_ring_the_bell(user: Connection, database: Connection) -> None:
     """Under the name of their table."""
     user.execute("insert into plan_requests (lead_id) values (7)")

@@ -91,7 +91,7 @@ def test_a_row_whose_workers_keep_dying_ends():
         ('{"a": 1e16000}', "a number is too large"),
         ('{"a": NaN}', "NaN and Infinity are no JSON"),
         ('{"cut": "of', "it is no JSON"),
-        ("[1,".ljust(2**20, " "), "it is longer than 1 MiB"),
+        ("[1,".ljust(2**17, " "), "it is longer than 128 KiB"),
         ("", "it is no JSON"),
         ({"not": "text"}, "it is not handed over as text"),
     ],

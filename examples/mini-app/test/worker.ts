@@ -17,7 +17,10 @@ export class Worker {
   async take(leadId: number): Promise<Claim> {
     const claim = await eventually(async () => {
       const { data } = await service.rpc('claim_plan_requests', { p_limit: 100 }).throwOnError()
-      for (const row of data as Claim[]) this.#claimed.set(row.lead_id, row)
+      for (const { request } of data as { request: string }[]) {
+        const claim = JSON.parse(request) as Claim
+        this.#claimed.set(claim.lead_id, claim)
+      }
       return this.#claimed.get(leadId)
     })
     this.#claimed.delete(leadId)

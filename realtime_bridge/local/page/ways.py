@@ -24,6 +24,8 @@ select id, event_type, status, attempt, message_id, failure,
 from public.tma_events order by id desc limit %s
 """
 
+_TOTALS = "select status::text, count(*) from public.tma_events group by status"
+
 
 @dataclass(frozen=True, slots=True)
 class Way:
@@ -65,6 +67,11 @@ class Ways:
         recent = self._outbox.after(self._outbox.count - _RECENT_MESSAGES)
         sent = {message["message_id"]: message for message in recent}
         return [_way(row, sent.get(row["message_id"])) for row in reversed(rows)]
+
+    async def totals(self) -> dict[str, int]:
+        """How many rows there are in each status."""
+        rows = await (await self._connection.execute(_TOTALS)).fetchall()
+        return {row["status"]: row["count"] for row in rows}
 
 
 def _way(row: dict[str, Any], message: Message | None) -> Way:

@@ -99,11 +99,14 @@ class LocalRealtime:
         await self._broadcasts.stop()
         await self._services.database.close()
 
-    async def websocket(self, request: web.Request) -> web.StreamResponse:
-        """Serve one client; mounted at /realtime/v1/websocket."""
+    async def websocket(self, request: web.Request, key: str | None = None) -> web.StreamResponse:
+        """Serve one client; mounted at /realtime/v1/websocket.
+
+        `key` is what a gateway has put in the place of the client's API key.
+        """
         if self._refusal is not None:
             return web.Response(status=self._refusal)
-        token = request.headers.get("x-api-key") or request.query.get("apikey")
+        token = key or request.headers.get("x-api-key") or request.query.get("apikey")
         try:
             self._services.claims(token)
         except TokenError as error:
@@ -127,9 +130,12 @@ class LocalRealtime:
             del self._sockets[socket]
         return websocket
 
-    async def http(self, request: web.Request) -> web.StreamResponse:
-        """Take broadcasts over HTTP; mounted at /realtime/v1/api/broadcast and below."""
-        return await receive_broadcasts(self._services, request)
+    async def http(self, request: web.Request, token: str | None = None) -> web.StreamResponse:
+        """Take broadcasts over HTTP; mounted at /realtime/v1/api/broadcast and below.
+
+        `token` is what a gateway has found to be the caller's.
+        """
+        return await receive_broadcasts(self._services, request, token)
 
     # What tests do to a server
 

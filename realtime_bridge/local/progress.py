@@ -1,0 +1,51 @@
+"""Telling a person that work goes on."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+
+_EVERY = 2.0  # seconds
+_LONGEST = 30.0
+
+
+class Progress:
+    """Tells each step once, and again with its seconds while it lasts: after 2, 4, 8 seconds, ...
+
+    A step may be told from any thread.
+    """
+
+    def __init__(
+        self,
+        tell: Callable[[str], None],
+        *,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        self._tell = tell
+        self._sleep = sleep
+        self._step = ""
+
+    def step(self, text: str) -> None:
+        """Begin the next step."""
+        self._step = text
+        self._tell(text)
+
+    @asynccontextmanager
+    async def reminding(self) -> AsyncIterator[None]:
+        """Remind of the current step for as long as the context lasts."""
+        task = asyncio.create_task(self._remind())
+        try:
+            yield
+        finally:
+            task.cancel()
+
+    async def _remind(self) -> None:
+        """Look every two seconds; tell when the step has lasted twice as long as when last told."""
+        step, lasted, due = self._step, 0.0, _EVERY
+        while True:
+            await self._sleep(_EVERY)
+            if self._step is not step:
+                step, lasted, due = self._step, 0.0, _EVERY
+            lasted += _EVERY
+            if lasted >= due:
+                self._tell(f"  {step} ... {lasted:.0f} s")
+                due = lasted + min(lasted, _LONGEST)

@@ -1,0 +1,73 @@
+"""The demo as a process: what it leaves behind when it is killed."""
+
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+import uuid
+from pathlib import Path
+
+import pytest
+from processes import marked, wait_until
+
+
+def named(pids: set[int], words: str) -> set[int]:
+    """Those of these processes whose command line has these words."""
+    found = set()
+    for pid in pids:
+        try:
+            line = Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()
+        except OSError:
+            continue
+        found |= {pid} if words in line else set()
+    return found
+
+
+@pytest.fixture
+def open_dir():
+    """A directory that the user PostgreSQL runs as can reach, which pytest's own are not."""
+    with tempfile.TemporaryDirectory() as name:
+        Path(name).chmod(0o711)
+        yield Path(name)
+
+
+def test_kill_9_takes_the_bridge_along(open_dir):
+    """Nobody has to look for a forgotten bridge, or for a file of its."""
+    marker = f"DEMO_UNDER_TEST={uuid.uuid4()}"
+    surroundings = {"PYTHONUNBUFFERED": "1", "TMPDIR": str(open_dir)} | dict([marker.split("=")])
+    with subprocess.Popen(
+        [sys.executable, "-m", "realtime_bridge", "demo"],
+        cwd=open_dir,
+        stdout=subprocess.PIPE,
+        text=True,
+        env=os.environ | surroundings,
+    ) as demo:
+        for line in demo.stdout:
+            if line.startswith("#1 "):
+                break
+        family = marked(marker)
+
+        demo.kill()
+
+        assert named(family, "realtime_bridge run")
+        assert wait_until(lambda: marked(marker) == set())
+        assert wait_until(lambda: list(open_dir.glob("realtime-bridge-demo-*")) == [])
+
+
+def test_what_cannot_start_is_told_in_words(tmp_path):
+    """A port in use: exit code 78, the port, what to do, and no traceback."""
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        ended = subprocess.run(
+            [sys.executable, "-m", "realtime_bridge", "demo", "--port", str(port)],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=60,
+        )
+
+    assert ended.returncode == 78
+    assert f"port {port} on 127.0.0.1 is in use" in ended.stdout
+    assert "Traceback" not in ended.stdout + ended.stderr

@@ -25,7 +25,8 @@ FENCED = re.compile(r"```.*?```", re.DOTALL)
 COMMAND = re.compile(r"(?:`|\$ |\(|&& )realtime-bridge ((?:[a-z]|--?[a-z])[^`\n|>)&;]*)")
 NAMED = re.compile(r"`([A-Z][A-Z_]{5,})(?:=[^`]*)?`")
 FILES = {"NAME_FILE", "BOT_TOKEN_FILE", "SUPABASE_KEY_FILE"}
-OTHER_NAMES = {"SUPABASE_JWT_SECRET", "DATABASE_URL", "SIGTERM", *FILES}
+STACK_NAMES = {"SUPABASE_SECRET_KEY", "SUPABASE_PUBLISHABLE_KEY"}  # what `local` writes besides
+OTHER_NAMES = {"SUPABASE_JWT_SECRET", "DATABASE_URL", "SIGTERM", *STACK_NAMES, *FILES}
 
 
 def text_of(page):

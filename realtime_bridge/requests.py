@@ -44,7 +44,8 @@ class Request(BaseModel):
     """One claimed row of a request table, with all its columns.
 
     `attempt` is the token for settling; `retries` counts the attempts used up. `lead` is what
-    the database tells of the lead, `payload` what the Mini App told. `claimed_at` is the
+    the database tells of the lead, if the writer of the row may see it (`lead_visible`): look up
+    nothing of a lead that he may not see. `payload` is what the Mini App told. `claimed_at` is the
     present, by the database's clock; `waited_seconds` the time from the insert until then.
     """
 
@@ -54,6 +55,7 @@ class Request(BaseModel):
     telegram_id: int
     lead_id: int | None = None
     lead_name: str = "your lead"
+    lead_visible: bool = False
     lead: Object = {}
     payload: Object = {}
     locale: str | None = None

@@ -229,6 +229,13 @@ def test_a_payload_that_is_no_object_is_an_empty_one(payload):
     assert request(payload=payload).payload == {}
 
 
+def test_what_the_user_may_not_see_is_no_column():
+    """Whether the lead may be seen is known to every planner; a row that does not say it: no."""
+    assert request(lead_visible=True).lead_visible
+    assert not request().lead_visible
+    assert "lead_visible" not in request(lead_visible=True).columns
+
+
 def test_columns_of_your_own_come_along():
     """A row has all columns of its table."""
     assert request(proof_url="https://example.org/1").columns == {

@@ -17,7 +17,7 @@ from realtime_bridge import health, plugins, systemd, tokens
 from realtime_bridge.answering import Answerer, RequestTable
 from realtime_bridge.backlog import Backlog
 from realtime_bridge.backoff import delays
-from realtime_bridge.doorbell import Bell, Doorbell, Reason
+from realtime_bridge.doorbell import Bell, BellState, Doorbell, DoorbellStatus, Reason
 from realtime_bridge.keys import Keys, trial_of
 from realtime_bridge.model import Failure, Outcome, TmaEvent
 from realtime_bridge.outage import Outage
@@ -46,6 +46,7 @@ EVENTS = "tma_events"
 PURGE_EVERY_SECONDS = 3600.0
 PURGE_PAUSE_SECONDS = 1.0
 PURGE_BATCH = 1000
+LONE_BELL_SECONDS = 25.0
 
 
 class _StoppedEarly(Exception):  # noqa: N818 - not an error: stop() came during the start
@@ -347,8 +348,11 @@ class Bridge:
         )
 
     def _sweep_interval(self) -> float:
-        healthy = self._doorbell is not None and self._doorbell.status.healthy
-        return self.settings.sweep_interval if healthy else self.settings.fallback_poll_interval
+        return sweep_every(
+            None if self._doorbell is None else self._doorbell.status,
+            self.settings.sweep_interval,
+            self.settings.fallback_poll_interval,
+        )
 
     def _database(self, away: bool) -> None:  # noqa: FBT001 - it is what Outage calls
         """The lanes know sooner than Realtime, which may never say so."""
@@ -496,6 +500,18 @@ class _Watch(Telemetry):
     def claimed(self, lane: str, rows: Any, source: str, begun: float) -> None:
         super().claimed(lane, rows, source, begun)
         self._bridge.expect_rings(lane, rows, begun)
+
+
+def sweep_every(status: DoorbellStatus | None, interval: float, fallback: float) -> float:
+    """Seconds between sweeps: `fallback` where no bell can be counted on.
+
+    A lone bell has no other to contradict it: the first row that it did not ring for is found by
+    a sweep, which comes so early that the silence is noticed within half a minute.
+    """
+    if status is None or not status.healthy:
+        return fallback
+    lone = [status.changes, status.broadcast].count(BellState.READY) == 1
+    return min(interval, LONE_BELL_SECONDS) if lone else interval
 
 
 def rang_at_insert(row: TmaEvent | Request) -> bool:

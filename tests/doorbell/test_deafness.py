@@ -17,7 +17,7 @@ TRAFFIC = pytest.mark.parametrize(
 # Long enough for a few rows, and no longer: a hundred rows a second are work for the tests, too.
 BEFORE, AFTER = 1.1, 4.0
 # A row is known when it is claimed; then its ring has its time, and the doorbell looks once.
-SOON = SWEEP + LIMITS.patience + LIMITS.look_every + 0.1
+SOON = 30.0
 
 
 @TRAFFIC

@@ -10,6 +10,7 @@ from typing import Any
 from structlog.testing import capture_logs
 
 from realtime_bridge.doorbell import Bell, Doorbell, Limits, Mode, Reason
+from realtime_bridge.service import sweep_every
 from tests.doorbell.scripted import Channel, ScriptedRealtime
 from tests.doorbell.visitor import KEY, Told
 from tests.unit.virtual_time import ListeningLoop, in_virtual_time
@@ -164,7 +165,7 @@ class Town:
 
     async def _claim(self) -> None:
         while True:
-            interval = 1.0 if self.busy else SWEEP if self.doorbell.healthy else POLL
+            interval = 1.0 if self.busy else sweep_every(self.doorbell.status, SWEEP, POLL)
             with suppress(TimeoutError):
                 async with asyncio.timeout(interval):
                     await self._woken.wait()

@@ -5,9 +5,10 @@ from typing import Any
 
 import pytest
 
+from realtime_bridge.doorbell import BellState, DoorbellStatus
 from realtime_bridge.model import TmaEvent
 from realtime_bridge.requests import Request
-from realtime_bridge.service import rang_at_insert
+from realtime_bridge.service import rang_at_insert, sweep_every
 
 NOON = datetime(2026, 11, 24, 12, tzinfo=UTC)
 
@@ -44,3 +45,23 @@ def test_a_fresh_row_that_was_due_at_its_insert_rang(
 ) -> None:
     """Not what was scheduled, comes back, or says that it is of the future."""
     assert rang_at_insert(row) is rang
+
+
+@pytest.mark.parametrize(
+    ("changes", "broadcast", "healthy", "seconds"),
+    [
+        (BellState.READY, BellState.READY, True, 30.0),
+        (BellState.READY, BellState.OFF, True, 25.0),
+        (BellState.REFUSED, BellState.READY, True, 25.0),
+        (BellState.DOWN, BellState.DOWN, False, 3.0),
+    ],
+)
+def test_a_lone_bell_is_swept_behind_more_often(
+    changes: BellState, broadcast: BellState, *, healthy: bool, seconds: float
+) -> None:
+    """Nothing contradicts it but rows that a sweep finds."""
+    status = DoorbellStatus(changes, broadcast, healthy, 0.0, None, 0)
+
+    assert sweep_every(status, 30.0, 3.0) == seconds
+    assert sweep_every(status, 10.0, 3.0) <= 10.0
+    assert sweep_every(None, 30.0, 3.0) == 3.0

@@ -434,7 +434,7 @@ begin
     for v_user in
         select distinct telegram_id from inserted order by telegram_id
     loop
-        perform pg_advisory_xact_lock(tg_relid::integer, hashint8(v_user.telegram_id));
+        perform bridge.take_turn(v_user.telegram_id);
         execute format(
             'select count(*) from (select from %s where telegram_id = $1 and settled_at is null limit $2) waiting',
             tg_relid::regclass

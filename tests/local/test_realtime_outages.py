@@ -6,7 +6,6 @@ import psycopg
 import pytest
 from realtime_kit import (
     PATIENCE,
-    TMA_EVENTS,
     Running,
     connected,
     execute,
@@ -15,31 +14,12 @@ from realtime_kit import (
     token,
 )
 
-from realtime_bridge.local.postgres import Postgres
-
 INSERT = "insert into tma_events (telegram_id, event_type) values (1, 'x')"
 RING = "select realtime.send('{}', 'rows', 'bell', true)"
 OURS = """
     select count(*) from pg_stat_activity
     where application_name like 'realtime%' and datname = current_database()
 """
-
-
-@pytest.fixture(scope="module")
-def own_postgres():
-    """A cluster that no other test uses: it is stopped and started here."""
-    with Postgres() as cluster:
-        yield cluster
-
-
-@pytest.fixture
-def dsn(own_postgres):
-    """A fresh database with the recordings' table."""
-    dsn = own_postgres.create_database("realtime_outages")
-    with psycopg.connect(dsn) as conn:
-        conn.execute(TMA_EVENTS)
-    yield dsn
-    own_postgres.drop_database("realtime_outages")
 
 
 async def both(client):
@@ -76,7 +56,7 @@ async def test_killed_sessions_are_opened_again(own_postgres, dsn):
     """The slot's own session is one of them: another slot takes its place."""
     async with serving(own_postgres, dsn) as running, connected(running) as client:
         await both(client)
-        with psycopg.connect(own_postgres.dsn("realtime_outages", "supabase_admin")) as admin:
+        with psycopg.connect(own_postgres.dsn("realtime_alone", "supabase_admin")) as admin:
             admin.execute(
                 "select pg_terminate_backend(pid) from pg_stat_activity"
                 " where application_name like 'realtime%'"
@@ -149,7 +129,7 @@ async def test_a_stopped_server_leaves_nothing_in_the_database(own_postgres, dsn
 
     assert during == (4,)
     assert slots == (0,)
-    own_postgres.drop_database("realtime_outages")
+    own_postgres.drop_database("realtime_alone")
 
 
 async def test_it_stops_in_time_while_postgres_is_away(own_postgres, dsn):

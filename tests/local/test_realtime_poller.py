@@ -14,7 +14,6 @@ import pytest
 from realtime_kit import (
     FAST,
     PATIENCE,
-    TMA_EVENTS,
     connected,
     eventually,
     execute,
@@ -24,7 +23,6 @@ from realtime_kit import (
     token,
 )
 
-from realtime_bridge.local.postgres import Postgres
 from realtime_bridge.local.realtime import Delays, Limits
 from realtime_bridge.local.realtime.pace import Found, Pace
 
@@ -39,23 +37,6 @@ LAG = """
     select pg_wal_lsn_diff(pg_current_wal_lsn(), confirmed_flush_lsn) from pg_replication_slots
     where database = current_database()
 """
-
-
-@pytest.fixture(scope="module")
-def own_postgres():
-    """A cluster that no other test uses: it is stopped and started here."""
-    with Postgres() as cluster:
-        yield cluster
-
-
-@pytest.fixture
-def dsn(own_postgres):
-    """A fresh database with the recordings' table."""
-    dsn = own_postgres.create_database("realtime_poller")
-    with psycopg.connect(dsn) as conn:
-        conn.execute(TMA_EVENTS)
-    yield dsn
-    own_postgres.drop_database("realtime_poller")
 
 
 async def subscribed(client, topic="bell", ref="1"):

@@ -12,7 +12,8 @@ from benchmarks.growth import CLAIM, Samples, cycle
 from benchmarks.identity import headers_of, register_bot, signed
 from benchmarks.numbers import median, percentile, table, verdict
 from benchmarks.stage import Stage
-from realtime_bridge.local import migrations
+from realtime_bridge.database import migrations_directory
+from tma_sandbox import migrations
 
 QUICK: dict[str, Any] = {"rows": 5000, "samples": 30, "bulk": 2000, "inserts": 3}
 _CROWD = """
@@ -37,7 +38,7 @@ def _claims(stage: Stage, rows: int, samples: int) -> dict[str, Samples]:
     found: dict[str, Samples] = {}
     dsns = [stage.postgres.create_database(name) for name in ("crowded", "quiet")]
     for dsn in dsns:
-        migrations.apply(dsn)
+        migrations.apply(dsn, migrations_directory())
     with (
         psycopg.connect(dsns[0], autocommit=True) as crowded,
         psycopg.connect(dsns[1], autocommit=True) as quiet,

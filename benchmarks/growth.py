@@ -10,8 +10,9 @@ from typing import Any
 import psycopg
 
 from benchmarks.numbers import median, percentile, table, verdict
-from realtime_bridge.local import migrations
-from realtime_bridge.local.postgres import Postgres
+from realtime_bridge.database import migrations_directory
+from tma_sandbox import migrations
+from tma_sandbox.postgres import Postgres
 
 CLAIM = 32
 CHURN = "after churn"
@@ -82,7 +83,7 @@ def _run(sizes: tuple[int, ...], samples: int, churn: int, purge: int) -> dict[s
 
 def _database(postgres: Postgres, name: str) -> str:
     dsn = postgres.create_database(name)
-    migrations.apply(dsn)
+    migrations.apply(dsn, migrations_directory())
     return dsn
 
 

@@ -11,8 +11,8 @@ import psycopg
 
 from benchmarks.numbers import median, percentile, table
 from benchmarks.stage import Stage
-from realtime_bridge import tokens
-from realtime_bridge.local.initdata import sign
+from realtime_bridge.credentials import tokens
+from tma_sandbox.initdata import sign
 
 USER = 279058397
 QUICK: dict[str, Any] = {"samples": 50}

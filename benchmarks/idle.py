@@ -12,7 +12,7 @@ import aiohttp
 from benchmarks import usage
 from benchmarks.numbers import median, spread, table, verdict
 from benchmarks.stage import Child, Stage, until
-from realtime_bridge.local.process import free_port
+from tma_sandbox.process import free_port
 
 # Says what it holds when aiogram is imported, and nothing else.
 _IMPORT = """

@@ -13,8 +13,9 @@ from benchmarks.latency import arrivals_of
 from benchmarks.numbers import median, percentile, table, verdict
 from benchmarks.queues import FIRST_CHAT, Queues
 from benchmarks.stage import Stage
-from realtime_bridge.local import migrations
-from realtime_bridge.local.postgres import ADMIN
+from realtime_bridge.database import migrations_directory
+from tma_sandbox import migrations
+from tma_sandbox.postgres import ADMIN
 
 QUICK: dict[str, Any] = {"samples": 30, "events": 10, "rounds": 1}
 SETTINGS = ("on", "off")
@@ -48,7 +49,7 @@ async def run(samples: int = 500, events: int = 50, rounds: int = 3) -> dict[str
 def _claims(stage: Stage, samples: int) -> Samples:
     took: Samples = defaultdict(list)
     dsn = stage.postgres.create_database("jit")
-    migrations.apply(dsn)
+    migrations.apply(dsn, migrations_directory())
     with (
         psycopg.connect(dsn, autocommit=True, options="-c jit=on") as on,
         psycopg.connect(dsn, autocommit=True, options="-c jit=off") as off,

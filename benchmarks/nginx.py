@@ -10,7 +10,7 @@ from pathlib import Path
 
 import aiohttp
 
-from realtime_bridge.local.process import Program, free_port
+from tma_sandbox.process import Program, free_port
 
 MISSING = "nginx is not installed; the benchmarks need it: apt-get install nginx-light"
 

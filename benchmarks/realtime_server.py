@@ -9,7 +9,7 @@ import sys
 
 from aiohttp import web
 
-from realtime_bridge.local.realtime import Delays, LocalRealtime
+from tma_sandbox.realtime import Delays, LocalRealtime
 
 
 async def serve(port: int) -> None:

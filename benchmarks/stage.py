@@ -15,11 +15,11 @@ import aiohttp
 
 from benchmarks import usage
 from benchmarks.nginx import Nginx
-from realtime_bridge.local import migrations
-from realtime_bridge.local.keys import Keys
-from realtime_bridge.local.postgres import ADMIN, Postgres
-from realtime_bridge.local.postgrest import PostgREST
-from realtime_bridge.local.process import Program, free_port
+from tma_sandbox import migrations
+from tma_sandbox.keys import Keys
+from tma_sandbox.postgres import ADMIN, Postgres
+from tma_sandbox.postgrest import PostgREST
+from tma_sandbox.process import Program, free_port
 
 T = TypeVar("T")
 PATIENCE = 180.0

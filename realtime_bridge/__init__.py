@@ -3,13 +3,13 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from realtime_bridge.bridge import Bridge
     from realtime_bridge.messages import Button, Message, Messages
     from realtime_bridge.model import Failed, Failure, Outcome, Retry, Sent, TmaEvent, Uncertain
-    from realtime_bridge.service import Bridge
     from realtime_bridge.settings import ConfigurationError, Settings, load
 
 _HOME = {
-    "Bridge": "service",
+    "Bridge": "bridge",
     "Button": "messages",
     "ConfigurationError": "settings",
     "Failed": "model",

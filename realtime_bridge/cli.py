@@ -14,8 +14,8 @@ import click
 if TYPE_CHECKING:
     from collections.abc import Coroutine
 
-    from realtime_bridge.doctor import Status
-    from realtime_bridge.redaction import Redactor
+    from realtime_bridge.commands.check import Status
+    from realtime_bridge.credentials import Redactor
     from realtime_bridge.settings import Settings
 
 EXIT_FAILURE = 1
@@ -55,11 +55,11 @@ def run(env_file: Path | None) -> None:
     if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # nohup
         signal.signal(signal.SIGHUP, lambda *_: None)  # what it asks for is about to be done
     settings = _settings(env_file)
-    from realtime_bridge import logs
-    from realtime_bridge.service import run_until_signal
+    from realtime_bridge.bridge import run_until_signal
+    from realtime_bridge.observe import configure_logging
     from realtime_bridge.settings import ConfigurationError
 
-    logs.configure(settings.log_level, settings.log_format, redact=settings.redact)
+    configure_logging(settings.log_level, settings.log_format, redact=settings.redact)
     try:
         asyncio.run(run_until_signal(settings))
     except ConfigurationError as error:
@@ -77,7 +77,7 @@ def check(env_file: Path | None, *, as_json: bool) -> None:
 
     Exits with 0 when all is well, 1 when something is not, 78 when the settings are wrong.
     """
-    from realtime_bridge.doctor.command import run_check
+    from realtime_bridge.commands.check.command import run_check
 
     sys.exit(asyncio.run(run_check(env_file, as_json=as_json, echo=click.echo, paint=_paint)))
 
@@ -95,7 +95,7 @@ def check(env_file: Path | None, *, as_json: bool) -> None:
 )
 def status(env_file: Path | None, replicas: tuple[str, ...], *, as_json: bool, watch: bool) -> None:
     """Show what waits, what is on its way, and how the last hour went."""
-    from realtime_bridge.status import run_status
+    from realtime_bridge.commands.status import run_status
 
     settings = _settings(env_file)
     work = run_status(settings, replicas, as_json=as_json, watch=watch, echo=click.echo)
@@ -115,8 +115,8 @@ def status(env_file: Path | None, replicas: tuple[str, ...], *, as_json: bool, w
 @click.option("--no-follow", is_flag=True, help="Do not wait for more.")
 def tail(env_file: Path | None, since: str, *, as_json: bool, no_follow: bool) -> None:
     """Show rows as they end, until Ctrl-C."""
-    from realtime_bridge.tail import run_tail
-    from realtime_bridge.timespan import seconds_of
+    from realtime_bridge.commands.tail import run_tail
+    from realtime_bridge.commands.timespan import seconds_of
 
     try:
         seconds = seconds_of(since)
@@ -149,8 +149,8 @@ def retry(
 
     Rows that failed as uncertain may have been sent. They are sent again only if you say so.
     """
-    from realtime_bridge.retry import Filters, run_retry
-    from realtime_bridge.timespan import moment_of
+    from realtime_bridge.commands.retry import Filters, run_retry
+    from realtime_bridge.commands.timespan import moment_of
 
     now = datetime.now(UTC)
     try:
@@ -180,14 +180,12 @@ def token(env_file: Path | None, days: int) -> None:
 
     Signed with the project's JWT secret: SUPABASE_JWT_SECRET, or SUPABASE_JWT_SECRET_FILE.
     """
-    from realtime_bridge import tokens
+    from realtime_bridge.credentials import mint, secret_of
     from realtime_bridge.settings import ConfigurationError, source_of
 
     try:
         values = source_of(env_file=env_file).read()
-        key = tokens.mint(
-            tokens.secret_of(values), now=datetime.now(UTC), lifetime=timedelta(days=days)
-        )
+        key = mint(secret_of(values), now=datetime.now(UTC), lifetime=timedelta(days=days))
     except (ConfigurationError, ValueError) as error:
         _fail_configuration(error)
     click.echo(key)
@@ -203,14 +201,15 @@ def migrations(folder: Path | None) -> None:
     For `npx supabase db push` the folder is supabase/migrations. The migration's version is later
     than every other one there. What is there already is kept as it is.
     """
-    from realtime_bridge import schema, upgrade
+    from realtime_bridge.commands import migrations as upgrade
+    from realtime_bridge.database import migrations_directory, schema_parts
 
     if folder is None:
-        click.echo(schema.directory())
+        click.echo(migrations_directory())
         return
     release = metadata.version("realtime-bridge")
     try:
-        outcome = upgrade.bring(folder, schema.parts(), release, datetime.now(UTC))
+        outcome = upgrade.bring(folder, schema_parts(), release, datetime.now(UTC))
     except OSError as error:
         where = click.format_filename(error.filename or folder)
         click.echo(f"{where}: {error.strerror}; nothing was written", err=True)
@@ -271,14 +270,16 @@ def local(
 ) -> None:
     """Run Postgres, PostgREST, Realtime and a Bot API on this machine, for trying and testing."""
     _need_local()
-    from realtime_bridge.local.command import run_local
+    from realtime_bridge.database import migrations_directory
+    from tma_sandbox.command import run_local
 
     work = run_local(
         port,
         env_file,
         changes_poll=changes_poll,
         data_dir=data_dir,
-        migrations_dir=migrations_dir,
+        migrations=migrations_dir or migrations_directory(),
+        run="realtime-bridge run",
         echo=click.echo,
     )
     sys.exit(asyncio.run(work))
@@ -291,9 +292,17 @@ def local(
 def demo(port: int, every: float, count: int | None) -> None:
     """See it work: the embedded stack, the bridge, and a simulated Mini App."""
     _need_local()
-    from realtime_bridge.local.demo import run_demo
+    from realtime_bridge.database import migrations_directory
+    from tma_sandbox.demo import run_demo
 
-    sys.exit(asyncio.run(run_demo(port=port, every=every, count=count)))
+    work = run_demo(
+        migrations=migrations_directory(),
+        bridge=[sys.executable, "-m", "realtime_bridge", "run"],
+        port=port,
+        every=every,
+        count=count,
+    )
+    sys.exit(asyncio.run(work))
 
 
 def _settings(env_file: Path | None) -> "Settings":
@@ -339,7 +348,7 @@ def _need_local() -> None:
 def _tell_crash() -> None:
     import traceback
 
-    from realtime_bridge.redaction import Redactor
+    from realtime_bridge.credentials import Redactor
     from realtime_bridge.settings import ConfigurationError, redactor, source_of
 
     try:

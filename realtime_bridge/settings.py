@@ -22,9 +22,7 @@ from pydantic import (
     model_validator,
 )
 
-from realtime_bridge import tokens
-from realtime_bridge.redaction import Redactor
-from realtime_bridge.tokens import claims_of
+from realtime_bridge.credentials import Key, Redactor, claims_of, is_cut_short, web_app_key
 
 # What is read again while the bridge runs.
 KEYS = ("SUPABASE_KEY", "SUPABASE_ANON_KEY")
@@ -101,7 +99,7 @@ def _must_be_whole(key: str) -> None:
     """Two lines, or a file that is still being written."""
     if not _KEY.fullmatch(key):
         raise ValueError("has characters that no key has: it must be one key on one line")
-    if tokens.is_cut_short(key):
+    if is_cut_short(key):
         raise ValueError("is a JWT that is not whole: its end is missing")
 
 
@@ -397,11 +395,11 @@ class Settings(BaseModel):
     )
 
     @property
-    def key(self) -> tokens.Key:
+    def key(self) -> Key:
         """What Supabase is shown; its gateway SUPABASE_KEY too, unless it is a JWT of our own."""
         key = self.supabase_key.get_secret_value()
         role = (claims_of(key) or {}).get("role", "service_role")
-        return tokens.Key(key, key if role == "service_role" else self.supabase_anon_key or key)
+        return Key(key, key if role == "service_role" else self.supabase_anon_key or key)
 
     def home(self, name: str) -> Home:
         """Where a key was kept when these settings were read."""
@@ -428,7 +426,7 @@ class Settings(BaseModel):
     def secrets(self) -> list[str]:
         """What no output may contain: the secrets, and what is derived from them."""
         token = self.bot_token.get_secret_value()
-        return [self.supabase_key.get_secret_value(), token, tokens.web_app_key(token)]
+        return [self.supabase_key.get_secret_value(), token, web_app_key(token)]
 
     @cached_property
     def redact(self) -> Redactor:

@@ -11,7 +11,9 @@ import time
 from pathlib import Path
 from typing import Any
 
-from realtime_bridge import logs, service
+from REALTIME import bridge as service
+
+from realtime_bridge.observe import logs
 from realtime_bridge.settings import load
 
 WITHOUT_END = 1e9
@@ -53,7 +55,7 @@ def main() -> None:
         settings = settings.model_copy(
             update={"telegram_rate": WITHOUT_END, "telegram_chat_rate": WITHOUT_END}
         )
-    logs.configure(settings.log_level, settings.log_format, redact=settings.redact)
+    logs.configure_logging(settings.log_level, settings.log_format, redact=settings.redact)
     file = os.environ.get("MARKS")
     if file:
         service._Watch = MarkingWatch  # type: ignore[misc]  # noqa: SLF001

@@ -1,7 +1,12 @@
 """The doorbell: Supabase Realtime says "there is work", whatever happens to the connection."""
 
-from realtime_bridge.doorbell.doorbell import Doorbell, DoorbellObserver, DoorbellStatus, Unobserved
-from realtime_bridge.doorbell.policy import Bell, BellState, Limits, Mode, Reason
+from realtime_bridge.doorbell.policy import Bell, BellState, Limits, Mode, Reason, wanted
+from realtime_bridge.doorbell.supervisor import (
+    Doorbell,
+    DoorbellObserver,
+    DoorbellStatus,
+    Unobserved,
+)
 
 __all__ = [
     "Bell",
@@ -13,4 +18,5 @@ __all__ = [
     "Mode",
     "Reason",
     "Unobserved",
+    "wanted",
 ]

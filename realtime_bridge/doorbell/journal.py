@@ -6,8 +6,8 @@ from typing import assert_never
 
 import structlog
 
-from realtime_bridge.doorbell.policy import Bell, Reason, Trouble
-from realtime_bridge.repeats import Repeats
+from realtime_bridge.doorbell.policy import Bell, Fault, Reason
+from realtime_bridge.observe import Repeats
 
 log = structlog.get_logger()
 
@@ -69,14 +69,14 @@ class Journal:
         lasted = {"lasted_s": round(total.seconds, 1), "tries": total.times} if total else {}
         log.info("doorbell_ready", bell=bell.value, private=private, **lasted)
 
-    def lost(self, trouble: Trouble, pause: float) -> None:
+    def lost(self, trouble: Fault, pause: float) -> None:
         """Write why the connection is gone, and when another is tried."""
         reason = trouble.reason.value
         self._log.warning(
             "doorbell_lost", reason=reason, error=trouble.text, retry_in=round(pause, 1)
         )
 
-    def slow(self, trouble: Trouble) -> None:
+    def slow(self, trouble: Fault) -> None:
         """Write that one of two tries failed; the other one goes on."""
         log.debug("doorbell_slow", reason=trouble.reason.value, error=trouble.text)
 

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import structlog
 
-from realtime_bridge.tokens import seconds_left
+from realtime_bridge.credentials import seconds_left
 
 log = structlog.get_logger()
 

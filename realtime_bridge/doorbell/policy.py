@@ -84,7 +84,7 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
+class Subscription:
     """What one subscription asks for."""
 
     bells: frozenset[Bell]
@@ -92,7 +92,7 @@ class Wish:
 
 
 @dataclass(frozen=True, slots=True)
-class Trouble:
+class Fault:
     """What went wrong with one connection; `text` is safe to show."""
 
     reason: Reason
@@ -110,11 +110,11 @@ class Request:
 
 
 @dataclass(frozen=True, slots=True)
-class View:
+class Snapshot:
     """One connection as it looks at one moment."""
 
     age: float  # seconds since it was begun
-    wish: Wish
+    wish: Subscription
     wanted: frozenset[Bell]  # what the user asked for; the wish may have been narrowed
     joined: bool = False  # the server has answered
     ready: frozenset[Bell] = frozenset()
@@ -123,7 +123,7 @@ class View:
     unheard: Mapping[Bell, float] = field(default_factory=dict)  # seconds since the claim of a row
     suspect: frozenset[Bell] = frozenset()  # were renewed for this silence, and are silent still
     doubted: float = inf  # seconds since a successor was last begun because of silence
-    trouble: Trouble | None = None
+    trouble: Fault | None = None
     better_key: bool = False  # the key in use expires soon, and there is another one
     requested: Request | None = None
     asked: float = 0.0  # seconds since everything wanted was last asked for
@@ -146,7 +146,7 @@ class Keep:
 class Replace:
     """Tear the connection down, wait, and build another."""
 
-    trouble: Trouble
+    trouble: Fault
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,16 +184,16 @@ def wanted(mode: Mode) -> frozenset[Bell]:
     return frozenset(Bell) if mode == "both" else frozenset({Bell(mode)})
 
 
-def first_wish(bells: frozenset[Bell]) -> Wish:
+def first_wish(bells: frozenset[Bell]) -> Subscription:
     """Ask for all of it; only the broadcast needs a private channel.
 
     >>> first_wish(wanted("changes")).private, first_wish(wanted("both")).private
     (False, True)
     """
-    return Wish(bells, private=Bell.BROADCAST in bells)
+    return Subscription(bells, private=Bell.BROADCAST in bells)
 
 
-def narrowed(wish: Wish, refusal: Refusal) -> Wish | None:
+def narrowed(wish: Subscription, refusal: Refusal) -> Subscription | None:
     """Return what may still be granted after a refusal; None if nothing is left to ask for.
 
     >>> both = first_wish(wanted("both"))
@@ -202,17 +202,17 @@ def narrowed(wish: Wish, refusal: Refusal) -> Wish | None:
     """
     match refusal:
         case Refusal.PRIVATE if Bell.BROADCAST in wish.bells:
-            left = Wish(wish.bells - {Bell.BROADCAST}, private=False)
+            left = Subscription(wish.bells - {Bell.BROADCAST}, private=False)
         case Refusal.PUBLIC if not wish.private:
-            left = Wish(wish.bells, private=True)
+            left = Subscription(wish.bells, private=True)
         case Refusal.CHANGES if Bell.CHANGES in wish.bells:
-            left = Wish(wish.bells - {Bell.CHANGES}, private=wish.private)
+            left = Subscription(wish.bells - {Bell.CHANGES}, private=wish.private)
         case _:
             return None
     return left if left.bells else None
 
 
-def trouble_of(error: Mapping[str, Any]) -> Trouble:
+def fault_of(error: Mapping[str, Any]) -> Fault:
     """Say what an error of the server means.
 
     | payload | means |
@@ -227,16 +227,16 @@ def trouble_of(error: Mapping[str, Any]) -> Trouble:
     text = str(error.get("reason") or error.get("message") or "the channel failed")
     code = text.split(":", 1)[0]
     if "jwt" in code.lower() or text.startswith("Token has expired"):
-        return Trouble(Reason.TOKEN, text)
+        return Fault(Reason.TOKEN, text)
     if "reason" in error:
         refusals = {"Unauthorized": Refusal.PRIVATE, "PrivateOnly": Refusal.PUBLIC}
-        return Trouble(Reason.REFUSED, text, refusals.get(code))
+        return Fault(Reason.REFUSED, text, refusals.get(code))
     if error.get("extension") == "postgres_changes":
-        return Trouble(Reason.REFUSED, text, Refusal.CHANGES)
-    return Trouble(Reason.CLOSED, text)
+        return Fault(Reason.REFUSED, text, Refusal.CHANGES)
+    return Fault(Reason.CLOSED, text)
 
 
-def longest_pause(trouble: Trouble, limits: Limits) -> float:
+def longest_pause(trouble: Fault, limits: Limits) -> float:
     """Say how long the pause after this trouble may grow.
 
     A server that is away is tried often: to find it the moment it is back costs little. One that
@@ -248,7 +248,7 @@ def longest_pause(trouble: Trouble, limits: Limits) -> float:
     return limits.refused_pause if no else limits.longest_pause
 
 
-def decide(view: View, limits: Limits) -> Action:
+def decide(view: Snapshot, limits: Limits) -> Action:
     """Say what to do with a connection; the first line that holds counts.
 
     | it is seen that | then |
@@ -276,14 +276,14 @@ def decide(view: View, limits: Limits) -> Action:
     return _deafness(view, limits) or _renewal(view, limits) or Keep()
 
 
-def _unready(view: View, limits: Limits) -> Action:
+def _unready(view: Snapshot, limits: Limits) -> Action:
     if view.age >= limits.ready:
-        return Replace(Trouble(Reason.NOT_READY, f"not ready after {limits.ready:g} s"))
+        return Replace(Fault(Reason.NOT_READY, f"not ready after {limits.ready:g} s"))
     slow = not view.joined and min(view.age, view.tried) >= limits.hedge
     return Renew(Reason.SLOW) if slow and not view.renewing else Keep()
 
 
-def _deafness(view: View, limits: Limits) -> Action | None:
+def _deafness(view: Snapshot, limits: Limits) -> Action | None:
     """Judge bells that should have rung.
 
     Silence of all bells delays rows, and is believed sooner than that of one bell, which may just
@@ -299,7 +299,7 @@ def _deafness(view: View, limits: Limits) -> Action | None:
     return Renew(Reason.DEAF, suspect=missed) if missed else None
 
 
-def _renewal(view: View, limits: Limits) -> Renew | None:
+def _renewal(view: Snapshot, limits: Limits) -> Renew | None:
     request = view.requested
     if request and (view.tried > request.age or view.tried >= request.pause):
         return Renew(request.reason, everything=True)

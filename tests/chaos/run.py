@@ -12,12 +12,13 @@ from dataclasses import dataclass
 import psycopg
 from psycopg.rows import dict_row
 
-from realtime_bridge.local.realtime import Delays
-from realtime_bridge.local.stack import LocalStack
+from realtime_bridge.database import migrations_directory
 from tests.chaos.report import Report
 from tests.chaos.schedule import Kind, Mishap, schedule
 from tests.delivery.nursery import Nursery, Replica
 from tests.delivery.proxy import Proxy, Trouble
+from tma_sandbox.realtime import Delays
+from tma_sandbox.stack import LocalStack
 
 REPLICAS = 3
 # New events wait while so many are open, or most would be sent when the mishaps are over.
@@ -83,7 +84,9 @@ class Run:
         """Do all of it; at the end the replicas are killed."""
         started = time.monotonic()
         async with AsyncExitStack() as stack:
-            self._stack = await stack.enter_async_context(LocalStack(delays=Delays.none()))
+            self._stack = await stack.enter_async_context(
+                LocalStack(migrations=migrations_directory(), delays=Delays.none())
+            )
             self._supabase = await stack.enter_async_context(Proxy(self._stack.port, _rows_asked))
             self._telegram = await stack.enter_async_context(
                 Proxy(self._stack.port, _numbers, latency=LATENCY)

@@ -96,8 +96,8 @@ class Nursery:
 
 def main():
     """Fork a replica for each order on stdin; end them all when it closes."""
-    import realtime_bridge.service
-    import realtime_bridge.telegram  # noqa: F401 - what takes the time
+    import realtime_bridge.bridge
+    import realtime_bridge.telegram.sender  # noqa: F401 - what takes the time
 
     children = set()
 

@@ -6,7 +6,7 @@ from functools import partial
 import aiohttp
 import pytest
 
-from realtime_bridge import rpc
+from realtime_bridge.database import rpc
 from tests.delivery.proxy import Trouble
 from tests.integration.kit import until
 

@@ -12,13 +12,13 @@ from aiogram import Bot
 from aiogram.client.session.aiohttp import AiohttpSession
 from aiogram.client.telegram import TelegramAPIServer
 
-from realtime_bridge.botapi import Session
-from realtime_bridge.laps import Laps
-from realtime_bridge.messages import Button, Message
+from realtime_bridge.base.stopwatch import Stopwatch
+from realtime_bridge.database.rpc import Refused, Unavailable
+from realtime_bridge.messages.renderer import Button, Message
 from realtime_bridge.model import Failed, Failure, Halted, Lost, Retry, Sent, Uncertain
-from realtime_bridge.pacing import Limits, Pacing
-from realtime_bridge.rpc import Refused, Unavailable
-from realtime_bridge.telegram import Courier
+from realtime_bridge.telegram.pacing import Limits, Pacing
+from realtime_bridge.telegram.sender import Sender
+from realtime_bridge.telegram.wire import Session
 from tests.delivery.proxy import Trouble
 from tests.unit.rows import event
 
@@ -59,7 +59,7 @@ class Office:
         session = self.session(api=api)
         session._connector_init.update(more.pop("connector", {}))
         try:
-            yield Courier(
+            yield Sender(
                 Bot(self.token, session=session),
                 Saying(message),
                 self.pacing,
@@ -72,7 +72,7 @@ class Office:
     async def send(self, chat=CHAT, **more):
         """Send one message; the outcome."""
         async with self.courier(**more) as courier:
-            return await courier(event(telegram_id=chat), Laps())
+            return await courier(event(telegram_id=chat), Stopwatch())
 
 
 @pytest_asyncio.fixture(loop_scope="session", params=[Session, AiohttpSession])
@@ -290,8 +290,8 @@ async def test_a_group_that_became_a_supergroup_is_followed_and_remembered(world
     )
 
     async with office.courier() as courier:
-        first = await courier(event(telegram_id=GROUP), Laps())
-        second = await courier(event(telegram_id=GROUP), Laps())
+        first = await courier(event(telegram_id=GROUP), Stopwatch())
+        second = await courier(event(telegram_id=GROUP), Stopwatch())
 
     assert [message["chat_id"] for message in await world.sent()] == [-1007, -1007]
     assert isinstance(first, Sent)

@@ -7,9 +7,9 @@ import os
 
 import pytest
 
-from realtime_bridge.local.botapi import Rates
-from realtime_bridge.local.botapi.limits import Limits
 from tests.integration.kit import until
+from tma_sandbox.botapi import Rates
+from tma_sandbox.botapi.limits import Limits
 
 SCALE = float(os.environ.get("PACING_SCALE", "1"))
 EVENTS = int(os.environ.get("PACING_EVENTS", "240"))

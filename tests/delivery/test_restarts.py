@@ -6,9 +6,10 @@ import psycopg
 import pytest
 import pytest_asyncio
 
-from realtime_bridge.local.realtime import Delays
-from realtime_bridge.local.stack import LocalStack
+from realtime_bridge.database import migrations_directory
 from tests.integration.kit import World
+from tma_sandbox.realtime import Delays
+from tma_sandbox.stack import LocalStack
 
 EVENTS, CHATS = 120, 30
 SETTINGS = {
@@ -25,7 +26,7 @@ SETTINGS = {
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def fragile():
     """A stack whose parts are restarted."""
-    async with LocalStack(delays=Delays.none()) as stack:
+    async with LocalStack(migrations=migrations_directory(), delays=Delays.none()) as stack:
         yield stack
 
 

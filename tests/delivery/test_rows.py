@@ -6,7 +6,7 @@ from functools import partial
 import pytest
 import structlog
 
-from realtime_bridge import pump
+from realtime_bridge.worker import pump
 from tests.delivery.proxy import Trouble
 from tests.integration.kit import until
 

@@ -301,16 +301,16 @@ async def test_a_bug_of_ours_is_not_the_end(
     server: ScriptedRealtime, visit: Visit, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An exception inside the supervisor is logged, and the doorbell is built anew."""
-    from realtime_bridge.doorbell import doorbell
+    from realtime_bridge.doorbell import supervisor
 
-    real, faults = doorbell.decide, [ZeroDivisionError("a bug")]
+    real, faults = supervisor.decide, [ZeroDivisionError("a bug")]
 
     def decide(*arguments: object) -> object:
         if faults:
             raise faults.pop()
         return real(*arguments)
 
-    monkeypatch.setattr(doorbell, "decide", decide)
+    monkeypatch.setattr(supervisor, "decide", decide)
     with capture_logs() as logs:
         visitor = visit()
         await visitor.ready()

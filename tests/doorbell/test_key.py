@@ -6,8 +6,8 @@ import jwt
 import pytest
 from structlog.testing import capture_logs
 
+from realtime_bridge.credentials.tokens import seconds_left
 from realtime_bridge.doorbell.key import KeyWatch
-from realtime_bridge.tokens import seconds_left
 
 NOON = 1_800_000_000.0
 

@@ -9,11 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from realtime_bridge.doorbell import doorbell, journal, policy
+from realtime_bridge.doorbell import journal, policy, supervisor
 from realtime_bridge.doorbell.policy import (
     Action,
     Bell,
     Distrust,
+    Fault,
     GiveUp,
     Keep,
     Limits,
@@ -22,14 +23,13 @@ from realtime_bridge.doorbell.policy import (
     Renew,
     Replace,
     Request,
-    Trouble,
-    View,
-    Wish,
+    Snapshot,
+    Subscription,
     decide,
+    fault_of,
     first_wish,
     longest_pause,
     narrowed,
-    trouble_of,
     wanted,
 )
 from tests.doorbell.scripted import EXPIRED, PRIVATE_ONLY, UNABLE, UNAUTHORIZED
@@ -38,18 +38,18 @@ LIMITS = Limits()
 BOTH = wanted("both")
 CHANGES, BROADCAST = wanted("changes"), wanted("broadcast")
 NONE: frozenset[Bell] = frozenset()
-WELL = View(age=60.0, wish=first_wish(BOTH), wanted=BOTH, ready=BOTH, asked=60.0)
-YOUNG = View(age=1.0, wish=first_wish(BOTH), wanted=BOTH, joined=True, asked=1.0)
+WELL = Snapshot(age=60.0, wish=first_wish(BOTH), wanted=BOTH, ready=BOTH, asked=60.0)
+YOUNG = Snapshot(age=1.0, wish=first_wish(BOTH), wanted=BOTH, joined=True, asked=1.0)
 REQUEST = Request(Reason.TOKEN, age=0.5, pause=3.0)
 DIALLING = replace(YOUNG, joined=False)
-LOST = Trouble(Reason.LOST, "gone")
+LOST = Fault(Reason.LOST, "gone")
 SHUT = replace(WELL, wish=first_wish(CHANGES), ready=CHANGES, refused=BROADCAST, ask_after=60.0)
 # The changes bell has not rung for a row that was claimed so long ago; or neither has.
 LATE, SILENT = {Bell.CHANGES: 5.0}, dict.fromkeys(Bell, 1.5)
 LONG = {Bell.CHANGES: 10.0}
 
 
-@pytest.mark.parametrize("module", [policy, journal, doorbell])
+@pytest.mark.parametrize("module", [policy, journal, supervisor])
 def test_the_examples_in_the_docstrings_hold(module: ModuleType) -> None:
     """What the docstrings show is what the functions return."""
     result = doctest.testmod(module)
@@ -64,7 +64,7 @@ def test_the_examples_in_the_docstrings_hold(module: ModuleType) -> None:
         # On the way to being ready.
         (YOUNG, Keep()),
         (replace(YOUNG, trouble=LOST), Replace(LOST)),
-        (replace(YOUNG, age=30.0), Replace(Trouble(Reason.NOT_READY, "not ready after 30 s"))),
+        (replace(YOUNG, age=30.0), Replace(Fault(Reason.NOT_READY, "not ready after 30 s"))),
         (replace(YOUNG, ready=BROADCAST), Keep()),
         (replace(YOUNG, ready=BROADCAST, age=30.0), GiveUp(CHANGES)),
         (replace(YOUNG, ready=BROADCAST, age=30.0, refused=CHANGES), Keep()),
@@ -127,7 +127,7 @@ def test_the_examples_in_the_docstrings_hold(module: ModuleType) -> None:
         (replace(WELL, age=3600.0, tried=59.0), Keep()),
     ],
 )
-def test_the_first_line_that_holds_decides(view: View, action: Action) -> None:
+def test_the_first_line_that_holds_decides(view: Snapshot, action: Action) -> None:
     """Each line of the table in decide() leads to its action, at its threshold and not before."""
     assert decide(view, LIMITS) == action
 
@@ -154,7 +154,7 @@ def test_what_the_server_says_is_understood(
     error: dict[str, Any], reason: Reason, refusal: Refusal | None
 ) -> None:
     """Texts recorded from a real server get the meaning that the table promises."""
-    trouble = trouble_of(error)
+    trouble = fault_of(error)
 
     assert (trouble.reason, trouble.refusal) == (reason, refusal)
     assert trouble.text
@@ -163,15 +163,15 @@ def test_what_the_server_says_is_understood(
 @pytest.mark.parametrize(
     ("trouble", "longest"),
     [
-        (Trouble(Reason.CONNECT, "HTTP 502"), 3.0),
+        (Fault(Reason.CONNECT, "HTTP 502"), 3.0),
         (LOST, 3.0),
-        (trouble_of({"reason": "InitializingProjectConnection: Realtime is initializing"}), 3.0),
-        (trouble_of({"reason": "ClientJoinRateLimitReached: Too many joins"}), 20.0),
-        (trouble_of({"reason": "InvalidJWTToken: Token has expired 4 seconds ago"}), 20.0),
-        (trouble_of({"reason": UNAUTHORIZED}), 20.0),
+        (fault_of({"reason": "InitializingProjectConnection: Realtime is initializing"}), 3.0),
+        (fault_of({"reason": "ClientJoinRateLimitReached: Too many joins"}), 20.0),
+        (fault_of({"reason": "InvalidJWTToken: Token has expired 4 seconds ago"}), 20.0),
+        (fault_of({"reason": UNAUTHORIZED}), 20.0),
     ],
 )
-def test_a_server_that_says_no_is_asked_less_often(trouble: Trouble, longest: float) -> None:
+def test_a_server_that_says_no_is_asked_less_often(trouble: Fault, longest: float) -> None:
     """Who is away is tried every few seconds; a key, a right or a quota takes longer to mend."""
     assert longest_pause(trouble, LIMITS) == longest
 
@@ -179,7 +179,7 @@ def test_a_server_that_says_no_is_asked_less_often(trouble: Trouble, longest: fl
 @given(st.sampled_from(["both", "changes", "broadcast"]), st.lists(st.sampled_from(Refusal)))
 def test_refusals_never_go_in_circles(mode: Any, refusals: list[Refusal]) -> None:
     """However a server refuses, there is soon nothing left to ask for, or a wish that is new."""
-    wish: Wish | None = first_wish(wanted(mode))
+    wish: Subscription | None = first_wish(wanted(mode))
     seen = []
 
     for refusal in refusals:
@@ -194,7 +194,7 @@ def test_refusals_never_go_in_circles(mode: Any, refusals: list[Refusal]) -> Non
 
 @given(
     st.builds(
-        View,
+        Snapshot,
         age=st.floats(0, 1e5),
         wish=st.sampled_from([first_wish(BOTH), first_wish(CHANGES), first_wish(BROADCAST)]),
         wanted=st.just(BOTH),
@@ -212,7 +212,7 @@ def test_refusals_never_go_in_circles(mode: Any, refusals: list[Refusal]) -> Non
         renewing=st.booleans(),
     ).filter(lambda view: view.ready <= view.wish.bells)
 )
-def test_a_working_connection_is_never_renewed_twice_at_a_time(view: View) -> None:
+def test_a_working_connection_is_never_renewed_twice_at_a_time(view: Snapshot) -> None:
     """At most one successor is begun, and before anything is ready only where nothing answers."""
     action = decide(view, LIMITS)
 

@@ -8,72 +8,72 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from realtime_bridge.doorbell import Bell, Reason
-from realtime_bridge.doorbell.session import Session
+from realtime_bridge.doorbell.connection import Connection
 from tests.doorbell.scripted import EXPIRED, ScriptedRealtime, ignore, never
 from tests.doorbell.visitor import Clock, Visitor, until
 
 Visit = Callable[..., Visitor]
-Hurt = Callable[[ScriptedRealtime, Session], Awaitable[None]]
+Hurt = Callable[[ScriptedRealtime, Connection], Awaitable[None]]
 
 
 def boom(_: object) -> None:
     raise RuntimeError("a callback that raises")
 
 
-async def kill_and_restart(server: ScriptedRealtime, _: Session) -> None:
+async def kill_and_restart(server: ScriptedRealtime, _: Connection) -> None:
     await server.kill()
     await server.start()
 
 
-async def close_channel(server: ScriptedRealtime, _: Session) -> None:
+async def close_channel(server: ScriptedRealtime, _: Connection) -> None:
     await server.channel.phx_close()
 
 
-async def crash_channel(server: ScriptedRealtime, _: Session) -> None:
+async def crash_channel(server: ScriptedRealtime, _: Connection) -> None:
     await server.channel.phx_error()
 
 
-async def expire_token(server: ScriptedRealtime, _: Session) -> None:
+async def expire_token(server: ScriptedRealtime, _: Connection) -> None:
     await server.channel.system_error(EXPIRED, extension="system")
     await server.channel.phx_close()
 
 
-async def pass_a_limit(server: ScriptedRealtime, _: Session) -> None:
+async def pass_a_limit(server: ScriptedRealtime, _: Connection) -> None:
     await server.channel.system_error("Too many messages per second", extension="system")
     await server.channel.phx_close()
 
 
-async def raising_callback(server: ScriptedRealtime, session: Session) -> None:
+async def raising_callback(server: ScriptedRealtime, session: Connection) -> None:
     session._library.channel.on_broadcast("rows", boom)
     await server.channel.broadcast()
 
 
-async def reading_ends(_: ScriptedRealtime, session: Session) -> None:
+async def reading_ends(_: ScriptedRealtime, session: Connection) -> None:
     session._library.client._listen_task.cancel()
 
 
-async def heartbeat_ends(_: ScriptedRealtime, session: Session) -> None:
+async def heartbeat_ends(_: ScriptedRealtime, session: Connection) -> None:
     session._library.client._heartbeat_task.cancel()
 
 
-async def library_leaves(_: ScriptedRealtime, session: Session) -> None:
+async def library_leaves(_: ScriptedRealtime, session: Connection) -> None:
     await session._library.channel.unsubscribe()
 
 
-async def bytes_that_are_no_text(server: ScriptedRealtime, _: Session) -> None:
+async def bytes_that_are_no_text(server: ScriptedRealtime, _: Connection) -> None:
     await server.channel.socket.send(b"\xff\xfe{", text=True)
 
 
-async def bytes_that_are_no_frame(server: ScriptedRealtime, _: Session) -> None:
+async def bytes_that_are_no_frame(server: ScriptedRealtime, _: Connection) -> None:
     server.channel.socket.transport.write(b"\xff\xff\xff\xff")
 
 
-async def frame_too_large(server: ScriptedRealtime, _: Session) -> None:
+async def frame_too_large(server: ScriptedRealtime, _: Connection) -> None:
     await server.channel.socket.send("x" * (2**20 + 1))
 
 
 def close_socket(code: int) -> Hurt:
-    async def hurt(server: ScriptedRealtime, _: Session) -> None:
+    async def hurt(server: ScriptedRealtime, _: Connection) -> None:
         await server.channel.socket.close(code)
 
     hurt.__name__ = f"close_with_{code}"

@@ -9,8 +9,8 @@ import jwt
 import psutil
 import pytest
 
-from realtime_bridge.local.stack import LocalStack
 from tests.integration.kit import until
+from tma_sandbox.stack import LocalStack
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 SIGNALS = pytest.mark.parametrize("sig", [signal.SIGINT, signal.SIGTERM])
@@ -64,7 +64,7 @@ async def test_a_wrong_address_says_what_to_check(start, world):
 
 async def test_a_database_without_migrations_says_so(start, tmp_path):
     """The fix is the command that brings the schema."""
-    async with LocalStack(migrate=False) as bare:
+    async with LocalStack() as bare:
         run = await start("run", env={**bare.env(), "HTTP_PORT": "0"})
 
         assert await run.ended() == 78

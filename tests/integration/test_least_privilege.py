@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 
-from realtime_bridge import tokens
+from realtime_bridge.credentials import tokens
 
 
 async def test_the_narrow_role_hears_both_bells_and_delivers(world):

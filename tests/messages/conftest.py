@@ -1,6 +1,6 @@
 import pytest
 
-from realtime_bridge.messages import Messages
+from realtime_bridge.messages.renderer import Messages
 
 
 @pytest.fixture(scope="session")

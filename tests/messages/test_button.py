@@ -2,7 +2,7 @@
 
 import pytest
 
-from realtime_bridge.messages import Button, Messages
+from realtime_bridge.messages.renderer import Button, Messages
 
 from .events import NOW, event
 

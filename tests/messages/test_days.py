@@ -7,8 +7,8 @@ from zoneinfo import ZoneInfo
 import pytest
 from babel import Locale
 
-from realtime_bridge import dates
-from realtime_bridge.catalog import babel_locale
+from realtime_bridge.messages import dates
+from realtime_bridge.messages.templates import babel_locale
 
 from .events import NOW, event
 

@@ -6,7 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from realtime_bridge import catalog, dates, markup, messages, values
+from realtime_bridge.messages import dates, markup
+from realtime_bridge.messages import humanize as values
+from realtime_bridge.messages import renderer as messages
+from realtime_bridge.messages import templates as catalog
 
 from .events import NOW, event
 from .test_texts import ENGLISH

@@ -3,8 +3,8 @@
 import pytest
 from structlog.testing import capture_logs
 
-from realtime_bridge.catalog import BadTemplates
-from realtime_bridge.messages import Messages
+from realtime_bridge.messages.renderer import Messages
+from realtime_bridge.messages.templates import BadTemplates
 
 from .events import NOW, event
 

@@ -4,7 +4,7 @@ import pytest
 from markupsafe import Markup
 from structlog.testing import capture_logs
 
-from realtime_bridge.messages import Button, Message, Messages
+from realtime_bridge.messages.renderer import Button, Message, Messages
 
 from .events import NOW, event
 from .telegram_html import utf16_units

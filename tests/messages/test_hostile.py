@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from realtime_bridge.messages import Messages
+from realtime_bridge.messages.renderer import Messages
 
 from .events import NOW, event
 from .telegram_html import utf16_units, visible

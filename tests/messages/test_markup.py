@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from realtime_bridge.markup import fits, tidy
+from realtime_bridge.messages.markup import fits, tidy
 
 from .telegram_html import utf16_units, visible
 

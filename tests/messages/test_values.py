@@ -2,7 +2,7 @@
 
 import pytest
 
-from realtime_bridge.values import paragraphs, readable, shorten
+from realtime_bridge.messages.humanize import paragraphs, readable, shorten
 
 
 @pytest.mark.parametrize(

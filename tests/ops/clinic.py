@@ -6,7 +6,7 @@ import os
 import sys
 from pathlib import Path
 
-from realtime_bridge.doctor.command import run_check
+from realtime_bridge.commands.check.command import run_check
 from tests.integration.kit import until
 
 PATIENCE = 60  # where PostgREST looks just when something is dropped it looks again much later

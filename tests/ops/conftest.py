@@ -7,16 +7,19 @@ import pytest
 import pytest_asyncio
 import structlog
 
-from realtime_bridge.local.realtime import Delays
-from realtime_bridge.local.stack import LocalStack
+from realtime_bridge.database import migrations_directory
 from tests.integration.kit import World
 from tests.ops.clinic import Patient
+from tma_sandbox.realtime import Delays
+from tma_sandbox.stack import LocalStack
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def breakable():
     """A stack that only this module's tests break, and mend."""
-    async with LocalStack(changes_poll=(0.005, 0.02), delays=Delays.none()) as stack:
+    async with LocalStack(
+        migrations=migrations_directory(), changes_poll=(0.005, 0.02), delays=Delays.none()
+    ) as stack:
         yield stack
 
 

@@ -6,19 +6,19 @@ import time
 import jwt
 import pytest
 
-from realtime_bridge.doctor import Fixes, Status, examine
-from realtime_bridge.doctor.command import run_check
-from realtime_bridge.local.stack import LocalStack
+from realtime_bridge.commands.check import Fixes, Status, examine
+from realtime_bridge.commands.check.command import run_check
+from realtime_bridge.credentials.tokens import web_app_key
 from realtime_bridge.settings import load
-from realtime_bridge.tokens import web_app_key
 from tests.integration.kit import World
 from tests.ops.clinic import Patient
+from tma_sandbox.stack import LocalStack
 
 
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch):
     """A bell that does not ring here within two seconds never will."""
-    monkeypatch.setattr("realtime_bridge.doctor.round_trip.RING_SECONDS", 2.0)
+    monkeypatch.setattr("realtime_bridge.commands.check.round_trip.RING_SECONDS", 2.0)
 
 
 ORDER = [
@@ -129,7 +129,7 @@ async def test_a_renamed_column_of_names(patient):
 
 async def test_a_database_without_the_schema(tmp_path):
     """The command that is printed applies the migrations with Supabase's own tool."""
-    async with LocalStack(migrate=False) as bare, World.around(bare) as world:
+    async with LocalStack() as bare, World.around(bare) as world:
         patient = Patient(world, tmp_path)
 
         code, findings = await patient.check()

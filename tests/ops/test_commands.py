@@ -8,7 +8,8 @@ from importlib import metadata
 import jwt
 import pytest
 
-from realtime_bridge import schema, tokens
+from realtime_bridge.credentials import tokens
+from realtime_bridge.database import schema
 from tests.integration.kit import Process
 
 LAZY = """
@@ -68,7 +69,7 @@ async def test_a_running_bridge_does_without_heavy_libraries(run):
     """Nine megabytes of cryptography are there to sign a token, and 50 of supabase for nothing."""
     code = """
 import sys
-import realtime_bridge.service, realtime_bridge.telegram, realtime_bridge.messages
+import realtime_bridge.bridge, realtime_bridge.telegram.sender, realtime_bridge.messages.renderer
 print(sorted({"aiogram", "cryptography", "jwt", "supabase"} & sys.modules.keys()))
 """
 
@@ -186,7 +187,7 @@ async def test_migrations_come_in_one_file(run, tmp_path):
 
 async def test_migrations_say_what_is_new_and_what_was_changed(run, tmp_path):
     """Exit code 0, so that what follows the command goes on."""
-    first, second, *rest = schema.parts()
+    first, second, *rest = schema.schema_parts()
     for part in rest:
         (tmp_path / part.file).write_text(part.text)
     (tmp_path / second.file).write_text("-- mine")

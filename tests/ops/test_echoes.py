@@ -14,13 +14,14 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
-from realtime_bridge import logs, tokens
-from realtime_bridge.doctor.command import run_check
-from realtime_bridge.retry import Filters, run_retry
-from realtime_bridge.service import Bridge
+from realtime_bridge.bridge import Bridge
+from realtime_bridge.commands.check.command import run_check
+from realtime_bridge.commands.retry import Filters, run_retry
+from realtime_bridge.commands.status import run_status
+from realtime_bridge.commands.tail import run_tail
+from realtime_bridge.credentials import tokens
+from realtime_bridge.observe import logs
 from realtime_bridge.settings import parse
-from realtime_bridge.status import run_status
-from realtime_bridge.tail import run_tail
 from tests.integration.kit import until
 
 KEY = "sb_secret_Zq3vX8kLm2PwRtYu5sBn9c_DfGhJ1oQ"
@@ -245,7 +246,7 @@ async def test_a_bridge_says_no_key(unused_tcp_port):
             "LOG_LEVEL": "DEBUG",
         }
         settings = parse(environment)
-        logs.configure("DEBUG", "json", redact=settings.redact, stream=log)
+        logs.configure_logging("DEBUG", "json", redact=settings.redact, stream=log)
         bridge = Bridge(settings)
         await bridge.start()
         try:

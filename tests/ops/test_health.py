@@ -9,10 +9,10 @@ from aiohttp.test_utils import TestClient, TestServer
 from prometheus_client import CollectorRegistry
 from prometheus_client.parser import text_string_to_metric_families
 
-from realtime_bridge import health
-from realtime_bridge.backlog import Backlog
-from realtime_bridge.rpc import Unavailable
-from realtime_bridge.telemetry import Metrics
+from realtime_bridge.database.rpc import Unavailable
+from realtime_bridge.observe import health
+from realtime_bridge.observe.backlog import Backlog
+from realtime_bridge.observe.metrics import Metrics
 from tests.integration.kit import until
 
 
@@ -50,7 +50,7 @@ async def scrape(session, url):
 @pytest.mark.parametrize(("ready", "status"), [(True, 200), (False, 503)])
 async def test_ready_says_why_not(ready, status):
     """A load balancer reads the status, a person the reasons."""
-    app = health.create_app(lambda: (ready, {"reasons": ["x"]}), CollectorRegistry())
+    app = health.health_app(lambda: (ready, {"reasons": ["x"]}), CollectorRegistry())
 
     async with TestClient(TestServer(app)) as client:
         live = await client.get("/livez")
@@ -63,7 +63,7 @@ async def test_ready_says_why_not(ready, status):
 
 async def test_a_port_that_is_taken_costs_the_endpoints_only(unused_tcp_port):
     """Deliveries matter more."""
-    app, other = (health.create_app(lambda: (True, {}), CollectorRegistry()) for _ in range(2))
+    app, other = (health.health_app(lambda: (True, {}), CollectorRegistry()) for _ in range(2))
 
     async with (
         health.serve(app, "127.0.0.1", unused_tcp_port),
@@ -104,7 +104,7 @@ async def ended(reader):
 
 async def test_who_holds_connections_keeps_nobody_out(dial, unused_tcp_port):
     """Each is a file descriptor that the deliveries lack: the oldest go when too many come."""
-    app = health.create_app(lambda: (True, {}), CollectorRegistry())
+    app = health.health_app(lambda: (True, {}), CollectorRegistry())
     crowd = 5 * health.MOST_CONNECTIONS
 
     async with health.serve(app, "127.0.0.1", unused_tcp_port):
@@ -118,7 +118,7 @@ async def test_who_holds_connections_keeps_nobody_out(dial, unused_tcp_port):
 
 async def test_who_sends_slowly_is_not_waited_for(dial, unused_tcp_port):
     """A head that does not come to its end, however it drips; nor a second request."""
-    app = health.create_app(lambda: (True, {}), CollectorRegistry())
+    app = health.health_app(lambda: (True, {}), CollectorRegistry())
 
     async with health.serve(app, "127.0.0.1", unused_tcp_port, patience=0.2):
         silent, half, idle = await dial(), await dial(HEAD), await dial(HEAD + b"\r\n")
@@ -139,7 +139,7 @@ async def test_who_sends_slowly_is_not_waited_for(dial, unused_tcp_port):
 )
 async def test_a_stop_waits_for_no_client(dial, unused_tcp_port, data):
     """Systemd and Kubernetes kill what has not stopped after 15 s."""
-    app = health.create_app(lambda: (True, {}), CollectorRegistry())
+    app = health.health_app(lambda: (True, {}), CollectorRegistry())
     loop = asyncio.get_running_loop()
 
     async with health.serve(app, "127.0.0.1", unused_tcp_port):
@@ -164,7 +164,7 @@ async def test_a_stop_waits_for_no_client(dial, unused_tcp_port, data):
 )
 async def test_what_is_no_request_is_refused_and_not_logged(dial, unused_tcp_port, caplog, data):
     """Nobody fills the log, or writes into it, who only reaches the port."""
-    app = health.create_app(lambda: (True, {}), CollectorRegistry())
+    app = health.health_app(lambda: (True, {}), CollectorRegistry())
 
     async with health.serve(app, "127.0.0.1", unused_tcp_port):
         answer = await ended(await dial(data))
@@ -179,7 +179,7 @@ async def test_a_failure_of_ours_is_logged(unused_tcp_port, caplog):
     def broken():
         raise RuntimeError("no state")
 
-    app = health.create_app(broken, CollectorRegistry())
+    app = health.health_app(broken, CollectorRegistry())
     async with (
         health.serve(app, "127.0.0.1", unused_tcp_port),
         aiohttp.ClientSession(f"http://127.0.0.1:{unused_tcp_port}") as http,
@@ -209,7 +209,7 @@ async def test_the_backlog_is_asked_for_when_somebody_looks():
 @pytest.mark.parametrize("answer", [Unavailable("away"), None])
 async def test_a_database_that_is_away_holds_up_no_scrape(monkeypatch, answer):
     """What was last known stays."""
-    monkeypatch.setattr("realtime_bridge.backlog.PATIENCE_SECONDS", 0.05)
+    monkeypatch.setattr("realtime_bridge.observe.backlog.PATIENCE_SECONDS", 0.05)
     database, metrics = Database(), Metrics()
     backlog = Backlog(database, metrics, keep=0)
     await backlog.refresh()

@@ -9,14 +9,15 @@ from pathlib import Path
 
 import pytest
 
-from realtime_bridge import schema, upgrade
-from realtime_bridge.upgrade import NothingNew, NoVersionLeftError
+from realtime_bridge.commands import migrations as upgrade
+from realtime_bridge.commands.migrations import NothingNew, NoVersionLeftError
+from realtime_bridge.database import schema
 from tests.sql.support import connect, dumped
 from tests.sql.test_additive import FIRST_USERS_TABLE, THEIR_ROWS, shape
 
 CLI = Path(__file__).parents[2] / "node_modules" / ".bin" / "supabase"
 NOW = datetime(2026, 12, 24, 20, 30, tzinfo=UTC)
-PARTS = schema.parts()
+PARTS = schema.schema_parts()
 RELEASE = "0.1.0"
 THEIRS = "create table public.notes (id bigint primary key)"
 
@@ -41,7 +42,7 @@ def add(folder, name, text=THEIRS):
 
 def cloned(folder):
     """Our small files, as a clone of the repository has them."""
-    shutil.copytree(schema.directory(), folder)
+    shutil.copytree(schema.migrations_directory(), folder)
 
 
 def contents(folder):

@@ -8,9 +8,9 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
-from realtime_bridge import logs
-from realtime_bridge.doctor.command import run_check
-from realtime_bridge.service import Bridge
+from realtime_bridge.bridge import Bridge
+from realtime_bridge.commands.check.command import run_check
+from realtime_bridge.observe import logs
 from realtime_bridge.settings import parse
 from tests.integration.kit import until
 from tests.ops.test_echoes import COMMANDS, KEY, TOKEN, a_working_queue, echoing
@@ -73,7 +73,7 @@ async def test_a_command_says_that_it_cannot_use_the_answer(command, body):
 @pytest.mark.parametrize("body", NONSENSE, ids=lambda body: body[:20])
 async def test_check_fails_for_nonsense(tmp_path, body, monkeypatch):
     """With a finding, to the end."""
-    monkeypatch.setattr("realtime_bridge.doctor.round_trip.JOIN_SECONDS", 0.1)
+    monkeypatch.setattr("realtime_bridge.commands.check.round_trip.JOIN_SECONDS", 0.1)
     said = []
     async with answering(body) as environment:
         file = tmp_path / ".env"
@@ -108,7 +108,7 @@ async def test_a_bridge_lives_through_nonsense_and_works_afterwards(body):
         echo.answers |= {"sendMessage": sent, "settle_tma_events": keep}
         good = dict(echo.answers)
         settings = parse(environment | {"TELEGRAM_RATE": "30"})
-        logs.configure("INFO", "json", redact=settings.redact, stream=log)
+        logs.configure_logging("INFO", "json", redact=settings.redact, stream=log)
         bridge = Bridge(settings)
         await bridge.start()
         try:

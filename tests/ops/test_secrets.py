@@ -4,7 +4,7 @@ from urllib.parse import quote, quote_plus
 
 import pytest
 
-from realtime_bridge import tokens
+from realtime_bridge.credentials import tokens
 from tests.integration.kit import Process, until
 
 PIECE = 12  # so many characters in a row are too many
@@ -88,7 +88,7 @@ async def test_a_crash_of_a_command_says_no_secret(world, tmp_path):
     """Python's own traceback would say what the exception says."""
     environment = world.environment()
     crash = (
-        "import sys; from realtime_bridge import tail\n"
+        "import sys; from realtime_bridge.commands import tail\n"
         "async def run(settings, *_, **__): raise RuntimeError(str(settings.secrets)[:70])\n"
         "tail.run_tail = run\n"
         "sys.argv[1:] = ['tail']\n"
@@ -106,7 +106,7 @@ async def test_a_crash_says_no_secret(world, tmp_path):
     """What is raised out of run() is told by the bridge's own log."""
     environment = world.environment(LOG_LEVEL="DEBUG")
     crash = (
-        "import sys; from realtime_bridge import service\n"
+        "import sys; from REALTIME import bridge as service\n"
         "async def run(self): raise RuntimeError(str(self.settings.secrets))\n"
         "service.Bridge.run = run\n"
         "sys.argv[1:] = ['run']\n"

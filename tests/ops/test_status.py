@@ -5,10 +5,10 @@ import json
 
 import pytest
 
-from realtime_bridge.retry import Filters, run_retry
+from realtime_bridge.commands.retry import Filters, run_retry
+from realtime_bridge.commands.status import Replica, State, run_status, text_of
+from realtime_bridge.commands.tail import run_tail
 from realtime_bridge.settings import parse
-from realtime_bridge.status import Replica, State, run_status, text_of
-from realtime_bridge.tail import run_tail
 from tests.integration.kit import until
 
 STATS = {
@@ -97,7 +97,7 @@ async def test_status_without_a_bridge_or_a_database(world):
 
 async def test_status_can_be_watched(world, monkeypatch):
     """Again and again, on a clean screen, also while the database is away."""
-    monkeypatch.setattr("realtime_bridge.status.LOOK_AGAIN_SECONDS", 0.01)
+    monkeypatch.setattr("realtime_bridge.commands.status.LOOK_AGAIN_SECONDS", 0.01)
     said = []
     watching = asyncio.create_task(
         run_status(settings(world, HTTP_PORT="0"), [], as_json=False, watch=True, echo=said.append)

@@ -12,7 +12,7 @@ import psutil
 import pytest
 import pytest_asyncio
 
-from realtime_bridge import systemd
+from realtime_bridge.observe import systemd
 from tests.integration.kit import Process
 
 
@@ -64,10 +64,10 @@ async def test_a_bridge_tells_that_it_is_ready_alive_and_stopping(world, tmp_pat
 async def test_nobody_is_told_where_nobody_asks(monkeypatch, tmp_path):
     """No manager, or one that is gone."""
     monkeypatch.delenv("NOTIFY_SOCKET", raising=False)
-    systemd.notify(systemd.READY)
+    systemd.notify_systemd(systemd.READY)
     monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "gone"))
 
-    systemd.notify(systemd.READY)
+    systemd.notify_systemd(systemd.READY)
 
 
 async def test_a_manager_that_does_not_listen_holds_nobody_up(monkeypatch, manager):
@@ -75,7 +75,7 @@ async def test_a_manager_that_does_not_listen_holds_nobody_up(monkeypatch, manag
     monkeypatch.setenv("NOTIFY_SOCKET", manager.path)
 
     for _ in range(1000):
-        systemd.notify(systemd.READY)
+        systemd.notify_systemd(systemd.READY)
 
     assert await manager.next() == "READY=1"
 
@@ -85,7 +85,7 @@ async def test_an_abstract_socket_is_reached(monkeypatch, tmp_path):
     manager = Manager(f"@realtime-bridge-{tmp_path.name}")
     monkeypatch.setenv("NOTIFY_SOCKET", manager.path)
 
-    systemd.notify(systemd.READY)
+    systemd.notify_systemd(systemd.READY)
 
     assert await manager.next() == "READY=1"
     manager.close()
@@ -95,7 +95,7 @@ async def test_without_a_watchdog_nothing_beats(monkeypatch, manager):
     """The task waits for its end."""
     monkeypatch.setenv("NOTIFY_SOCKET", manager.path)
     monkeypatch.delenv("WATCHDOG_USEC", raising=False)
-    beating = asyncio.create_task(systemd.beat())
+    beating = asyncio.create_task(systemd.beat_watchdog())
 
     with pytest.raises(TimeoutError):
         await manager.next(0.1)

@@ -14,8 +14,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from ruamel.yaml import YAML
 
 from realtime_bridge.doorbell import Bell, Reason
+from realtime_bridge.observe.metrics import Metrics
 from realtime_bridge.settings import Settings
-from realtime_bridge.telemetry import Metrics
 from tests.packaging.conftest import REPOSITORY
 
 DEPLOY = REPOSITORY / "deploy"

@@ -45,7 +45,7 @@ def test_the_wheel_has_what_is_not_code(wheel):
 
     assert {f"realtime_bridge/migrations/{name}" for name in migrations} <= wheel
     assert data <= wheel
-    assert any(name.startswith("realtime_bridge/templates/uk/") for name in wheel)
+    assert any(name.startswith("realtime_bridge/messages/locales/uk/") for name in wheel)
     assert "realtime_bridge/py.typed" in wheel
 
 
@@ -96,4 +96,4 @@ def test_a_clean_environment_can_install_and_use_it(built, clean, tmp_path):
 
     assert VERSION in version
     assert folder.startswith(str(venv))
-    assert "realtime_bridge.service.Bridge" in public
+    assert "realtime_bridge.bridge.Bridge" in public

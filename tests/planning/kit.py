@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from psycopg.types.json import Jsonb
 
 from realtime_bridge import Bridge
-from realtime_bridge.requests import Request
+from realtime_bridge.request_tables.request import Request
 from realtime_bridge.settings import parse
 from tests.integration.kit import until
 

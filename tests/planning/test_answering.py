@@ -7,19 +7,17 @@ import threading
 
 import pytest
 
-from realtime_bridge.answering import (
+from realtime_bridge.base.stopwatch import Stopwatch
+from realtime_bridge.model import Retry
+from realtime_bridge.request_tables.handler import (
     BROKE,
     LONGEST_WAIT,
     NO_ANSWER,
     TOOK_TOO_LONG,
-    Answerer,
-    Later,
-    RequestTable,
-    Unanswerable,
+    RequestHandler,
 )
-from realtime_bridge.laps import Laps
-from realtime_bridge.model import Retry
-from realtime_bridge.requests import Completed, Failed, NewEvent
+from realtime_bridge.request_tables.request import Completed, Failed, NewEvent
+from realtime_bridge.request_tables.table import Later, RequestTable, Unanswerable
 from tests.planning.kit import request
 from tests.unit.virtual_time import in_virtual_time
 
@@ -28,12 +26,12 @@ GAVE_UP = "it was tried 3 times without success"
 
 async def answered(function, *, timeout=5.0, row=None, **table):
     """The outcome of one request."""
-    answerer = Answerer(
+    answerer = RequestHandler(
         RequestTable("drafts", function, timeout=timeout, **table),
         max_attempts=3,
         wait=lambda retries: 10.0 + retries,
     )
-    return await answerer(row or request(), Laps())
+    return await answerer(row or request(), Stopwatch())
 
 
 def raising(error):

@@ -8,9 +8,9 @@ import pytest
 import pytest_asyncio
 from postgrest.exceptions import APIError
 
-from realtime_bridge.local import migrations
 from tests.integration.kit import until
 from tests.planning.kit import answered, ask, told
+from tma_sandbox import migrations
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 

@@ -10,11 +10,11 @@ import pytest_asyncio
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
-from realtime_bridge import logs
-from realtime_bridge.answering import BROKE, Answerer
-from realtime_bridge.laps import Laps
+from realtime_bridge.base.stopwatch import Stopwatch
 from realtime_bridge.model import Retry
-from realtime_bridge.plugins import request_tables
+from realtime_bridge.observe import logs
+from realtime_bridge.request_tables.handler import BROKE, RequestHandler
+from realtime_bridge.request_tables.loader import load_request_tables
 from realtime_bridge.settings import ConfigurationError, parse
 from tests.planning.kit import answered, ask, bridge_with, request, told
 from tests.unit.test_settings import GOOD
@@ -68,8 +68,8 @@ class Model:
 
     async def plan(self, row=None):
         """What becomes of a request that this model plans for."""
-        (table,) = request_tables(parse(GOOD), planner=self.planner())
-        return await Answerer(table, max_attempts=3)(row or request(), Laps())
+        (table,) = load_request_tables(parse(GOOD), planner=self.planner())
+        return await RequestHandler(table, max_attempts=3)(row or request(), Stopwatch())
 
 
 @pytest_asyncio.fixture(loop_scope="session")
@@ -146,7 +146,7 @@ async def test_any_other_answer_fails_the_request(model, answer, text):
 async def test_the_log_does_not_show_the_key(model, written):
     """Not even when the endpoint refuses it."""
     model.answer = lambda: web.Response(status=401)
-    logs.configure("DEBUG", stream=written)
+    logs.configure_logging("DEBUG", stream=written)
 
     await model.plan()
 
@@ -163,10 +163,10 @@ async def test_a_missing_key_ends_the_start(tmp_path, monkeypatch):
     settings = parse({**GOOD, "PLANNER": "openai_planner:OpenAIPlanner"})
 
     with pytest.raises(ConfigurationError, match="OPENAI_API_KEY is not set"):
-        request_tables(settings)
+        load_request_tables(settings)
 
     (tmp_path / ".env").write_text("OPENAI_API_KEY=k\n")
-    assert len(request_tables(settings)) == 1
+    assert len(load_request_tables(settings)) == 1
 
 
 async def test_a_request_of_a_mini_app_is_planned_by_the_model(world, model):

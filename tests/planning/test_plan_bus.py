@@ -8,7 +8,7 @@ from statistics import median
 import pytest
 import pytest_asyncio
 
-from realtime_bridge.planning import PlanError
+from realtime_bridge.request_tables.plans import PlanError
 from tests.integration.kit import until
 from tests.planning.kit import answered, ask, bridge_with, plan, step, told
 

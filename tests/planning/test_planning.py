@@ -5,12 +5,13 @@ from datetime import UTC, date, datetime, time, timedelta
 
 import pytest
 
-from realtime_bridge import planning
-from realtime_bridge import requests as requests_module
-from realtime_bridge.answering import NO_ANSWER, Answerer
-from realtime_bridge.laps import Laps
-from realtime_bridge.planning import Plan, PlanError, Step, plan_table
-from realtime_bridge.requests import Completed, Failed, NewEvent, settlement
+from realtime_bridge.base.stopwatch import Stopwatch
+from realtime_bridge.request_tables import plans as planning
+from realtime_bridge.request_tables import request_queue as requests_module
+from realtime_bridge.request_tables.handler import NO_ANSWER, RequestHandler
+from realtime_bridge.request_tables.plans import Plan, PlanError, Step, plan_table
+from realtime_bridge.request_tables.request import Completed, Failed, NewEvent
+from realtime_bridge.request_tables.request_queue import settlement
 from tests.planning.kit import NOON, plan, request, step
 
 NINE = time(9)
@@ -25,7 +26,7 @@ async def planned(made, row=None):
         return made
 
     table = plan_table(planner, timeout=5, concurrency=1, reminder_time=NINE)
-    return await Answerer(table, max_attempts=3)(row or request(), Laps())
+    return await RequestHandler(table, max_attempts=3)(row or request(), Stopwatch())
 
 
 async def reminders_of(made, row=None):
@@ -188,7 +189,7 @@ async def test_a_planner_is_an_object_or_a_class_or_a_function(planner):
     """Whichever PLANNER names."""
     table = plan_table(planner, timeout=5, concurrency=1, reminder_time=NINE)
 
-    outcome = await Answerer(table, max_attempts=3)(request(), Laps())
+    outcome = await RequestHandler(table, max_attempts=3)(request(), Stopwatch())
 
     assert outcome.result["summary"] == "Ann"
 
@@ -210,7 +211,7 @@ async def test_the_time_a_planner_took_counts():
         return plan(step(due=due.isoformat()))
 
     table = plan_table(slow, timeout=5, concurrency=1, reminder_time=NINE)
-    outcome = await Answerer(table, max_attempts=3)(request(), Laps())
+    outcome = await RequestHandler(table, max_attempts=3)(request(), Stopwatch())
 
     assert outcome.events[1].deliver_after is None
 

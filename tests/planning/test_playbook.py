@@ -4,7 +4,7 @@ from datetime import date
 
 import pytest
 
-from realtime_bridge.playbook import PACKAGED, BadPlaybook, Playbook
+from realtime_bridge.request_tables.playbook import PACKAGED, BadPlaybook, Playbook
 from tests.planning.kit import request
 
 TWO = """

@@ -5,13 +5,13 @@ import sys
 import pytest
 
 from realtime_bridge import Bridge
-from realtime_bridge.answering import RequestTable
-from realtime_bridge.plugins import load_object, request_tables
+from realtime_bridge.request_tables.loader import load_object, load_request_tables
+from realtime_bridge.request_tables.table import RequestTable
 from realtime_bridge.settings import ConfigurationError, parse
 from tests.unit.test_settings import GOOD
 
 CODE = """
-from realtime_bridge.answering import RequestTable
+from realtime_bridge.request_tables.handler import RequestTable
 
 class Needy:
     def __init__(self, key): ...
@@ -44,7 +44,7 @@ def folder(tmp_path, monkeypatch):
 
 
 def tables(**values):
-    return request_tables(parse({**GOOD, **values}))
+    return load_request_tables(parse({**GOOD, **values}))
 
 
 def problem(**values):
@@ -124,7 +124,7 @@ def test_more_tables_are_named_or_given(folder):
     """By setting in a sidecar, by argument in a program."""
     given = RequestTable("proof_requests", print)
 
-    found = request_tables(
+    found = load_request_tables(
         parse({**GOOD, "REQUEST_TABLES": "own:drafts", "PLANNER": "off"}), more=[given]
     )
 

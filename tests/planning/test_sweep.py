@@ -4,10 +4,10 @@ import asyncio
 
 import pytest
 
+from realtime_bridge.database.rpc import Unavailable
 from realtime_bridge.model import Recovered, Sent
-from realtime_bridge.pump import Pump
-from realtime_bridge.rpc import Unavailable
-from realtime_bridge.sweep import Follower, Leader
+from realtime_bridge.worker.pump import Pump
+from realtime_bridge.worker.sweeper import Follower, Leader
 from tests.unit.test_pump import MemoryQueue, Quiet, Row, send
 from tests.unit.virtual_time import in_virtual_time
 

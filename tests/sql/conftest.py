@@ -5,10 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from realtime_bridge.local import migrations
-from realtime_bridge.local.postgres import Postgres
+from realtime_bridge.database import migrations_directory
 from tests.sql.signing import BOT, web_app_key
 from tests.sql.support import Connection, Worker, connect
+from tma_sandbox import migrations
+from tma_sandbox.postgres import Postgres
 
 _NAME = "sql_contract"
 # Deleting is faster than truncating where there are few rows.
@@ -43,7 +44,7 @@ def postgres() -> Iterator[Postgres]:
 def template(postgres: Postgres) -> str:
     """The name of a migrated database of that cluster."""
     name = "template_sql"
-    migrations.apply(postgres.create_database(name))
+    migrations.apply(postgres.create_database(name), migrations_directory())
     return name
 
 

@@ -11,7 +11,7 @@ from psycopg import sql
 from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
 
-from realtime_bridge.local.postgres import Postgres
+from tma_sandbox.postgres import Postgres
 
 Row = dict[str, Any]
 Connection = psycopg.Connection[Row]

@@ -9,9 +9,9 @@ import pytest
 from psycopg import sql
 from psycopg.types.json import Jsonb
 
-from realtime_bridge.local.postgres import Postgres
 from tests.sql.signing import BOT, USER, init_data, web_app_key
 from tests.sql.support import Connection, Row, Worker, connect, insert, read
+from tma_sandbox.postgres import Postgres
 
 ME = int(str(USER["id"]))
 

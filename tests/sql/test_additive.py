@@ -6,9 +6,10 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from realtime_bridge.local import migrations
-from realtime_bridge.local.postgres import Postgres
+from realtime_bridge.database import migrations_directory
 from tests.sql.support import Connection, Worker, connect, delivered, dumped, insert, read
+from tma_sandbox import migrations
+from tma_sandbox.postgres import Postgres
 
 FIRST_USERS_TABLE = """
     create table tma_events (
@@ -108,7 +109,7 @@ def shape(connection: Connection) -> dict[str, list[object]]:
 
 def test_every_old_row_survives(older: Connection, platform_db: str) -> None:
     """Rows of every status satisfy the new rules, and say honestly what is known of them."""
-    migrations.apply(platform_db)
+    migrations.apply(platform_db, migrations_directory())
 
     rows = older.execute(
         "select status, failure, settled_at is not null as settled,"
@@ -128,7 +129,7 @@ def test_every_old_row_survives(older: Connection, platform_db: str) -> None:
 
 def test_old_rows_are_delivered_in_their_old_order(older: Connection, platform_db: str) -> None:
     """What waited goes on waiting in the order in which it was created."""
-    migrations.apply(platform_db)
+    migrations.apply(platform_db, migrations_directory())
 
     with Worker(platform_db) as worker:
         order = []
@@ -142,7 +143,7 @@ def test_old_rows_are_delivered_in_their_old_order(older: Connection, platform_d
 
 def test_old_requests_survive(older: Connection, platform_db: str) -> None:
     """Plans that are there stay, those in work are computed again."""
-    migrations.apply(platform_db)
+    migrations.apply(platform_db, migrations_directory())
 
     rows = older.execute(
         "select status, error, completed_at is not null as done from plan_requests order by id"
@@ -159,7 +160,7 @@ def test_old_requests_survive(older: Connection, platform_db: str) -> None:
 
 def test_ids_go_on_where_they_were(older: Connection, platform_db: str) -> None:
     """The next row gets the next number, whatever kind of column the id was."""
-    migrations.apply(platform_db)
+    migrations.apply(platform_db, migrations_directory())
 
     assert (insert(older), insert(older, "plan_requests")) == (9, 7)
 
@@ -168,7 +169,7 @@ def test_the_older_table_becomes_the_same_as_a_new_one(
     older: Connection, platform_db: str, database: Connection
 ) -> None:
     """From empty or from the first users' table: columns, rules, grants and bells are equal."""
-    migrations.apply(platform_db)
+    migrations.apply(platform_db, migrations_directory())
 
     migrated, fresh = shape(older), shape(database)
 
@@ -178,7 +179,7 @@ def test_the_older_table_becomes_the_same_as_a_new_one(
 
 def test_the_open_policy_is_dropped(older: Connection, platform_db: str) -> None:
     """Whoever finds the anon key can no longer read and change everything."""
-    migrations.apply(platform_db)
+    migrations.apply(platform_db, migrations_directory())
 
     with connect(platform_db, "anon") as anon:
         assert anon.execute("select id from tma_events").fetchall() == []
@@ -190,7 +191,7 @@ def test_the_open_policy_is_kept_on_request(older: Connection, platform_db: str)
     """A Mini App that cannot be changed today goes on inserting; nobody can change rows."""
     older.execute("comment on policy \"allow all\" on tma_events is 'keep until March'")
 
-    migrations.apply(platform_db)
+    migrations.apply(platform_db, migrations_directory())
 
     with connect(platform_db, "anon") as anon:
         anon.execute("insert into tma_events (telegram_id, event_type) values (5, 'custom')")
@@ -206,7 +207,7 @@ def test_the_open_policy_is_kept_on_request(older: Connection, platform_db: str)
 
 def test_may_be_applied_again(older: Connection, platform_db: str) -> None:
     """A file that is run a second time, by hand or by another tool, changes nothing."""
-    migrations.apply(platform_db)
+    migrations.apply(platform_db, migrations_directory())
     insert(older, telegram_id=9)
     with Worker(platform_db) as worker:
         (started, *_) = worker.claim()
@@ -251,7 +252,7 @@ def test_without_realtime_the_migrations_pass(postgres: Postgres, platform_db: s
     with psycopg.connect(postgres.dsn(name, "supabase_admin"), autocommit=True) as admin:
         admin.execute("drop schema realtime cascade; drop publication supabase_realtime")
 
-    migrations.apply(platform_db)
+    migrations.apply(platform_db, migrations_directory())
 
     with connect(platform_db) as connection:
         assert insert(connection)
@@ -286,7 +287,7 @@ def test_a_table_that_somebody_listens_to_stays_published(
     older.execute("alter publication supabase_realtime add table tma_events, plan_requests")
     older.execute("alter table tma_events replica identity full")
 
-    migrations.apply(platform_db)
+    migrations.apply(platform_db, migrations_directory())
 
     published = older.execute("select tablename from pg_publication_tables order by 1").fetchall()
     assert [row["tablename"] for row in published] == ["bells", "plan_requests", "tma_events"]

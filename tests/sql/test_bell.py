@@ -3,8 +3,8 @@
 import psycopg
 import pytest
 
-from realtime_bridge.local.postgres import Postgres
 from tests.sql.support import Connection, Worker, failed, insert
+from tma_sandbox.postgres import Postgres
 
 
 def rings(database: Connection) -> list[dict[str, object]]:

@@ -11,7 +11,6 @@ import psycopg
 import pytest
 from aiogram.utils.web_app import safe_parse_webapp_init_data
 
-from realtime_bridge.local.initdata import sign
 from tests.sql.signing import (
     BOT,
     TOKEN,
@@ -23,6 +22,7 @@ from tests.sql.signing import (
     web_app_key,
 )
 from tests.sql.support import Connection, Worker
+from tma_sandbox.initdata import sign
 
 OTHER_TOKEN = "7000000002:AAanother-token-of-a-bot-that-does-not-exist"
 DAY = 86400

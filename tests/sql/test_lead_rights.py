@@ -3,10 +3,10 @@
 import psycopg
 import pytest
 
-from realtime_bridge.local.postgres import Postgres
 from tests.sql.signing import BOT, USER, init_data, web_app_key
 from tests.sql.support import Connection, Worker, connect, insert
 from tests.sql.test_access import become
+from tma_sandbox.postgres import Postgres
 
 ME = int(str(USER["id"]))
 MINE, ANOTHERS = 1, 2

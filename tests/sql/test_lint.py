@@ -7,8 +7,9 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from realtime_bridge.local import migrations
-from realtime_bridge.local.postgres import Postgres
+from realtime_bridge.database import migrations_directory
+from tma_sandbox import migrations
+from tma_sandbox.postgres import Postgres
 
 ROOT = Path(__file__).parents[2]
 CLI = ROOT / "node_modules" / ".bin" / "supabase"
@@ -34,7 +35,7 @@ def linted() -> Iterator[str]:
 def _linted() -> Iterator[str]:
     with Postgres() as cluster:
         dsn = cluster.create_database("linted")
-        migrations.apply(dsn)
+        migrations.apply(dsn, migrations_directory())
         admin = cluster.dsn("linted", "supabase_admin")
         with psycopg.connect(admin, autocommit=True) as connection:
             connection.execute("create extension plpgsql_check schema extensions")

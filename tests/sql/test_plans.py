@@ -12,8 +12,8 @@ from typing import Any
 import psycopg
 import pytest
 
-from realtime_bridge.local.postgres import Postgres
 from tests.sql.support import Connection, Worker, connect, delivered
+from tma_sandbox.postgres import Postgres
 
 ROWS = 10_000
 BATCH = 20

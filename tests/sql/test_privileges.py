@@ -2,9 +2,10 @@
 
 import pytest
 
-from realtime_bridge.local import migrations
-from realtime_bridge.local.postgres import Postgres
+from realtime_bridge.database import migrations_directory
 from tests.sql.support import Connection, Worker, connect, delivered, insert
+from tma_sandbox import migrations
+from tma_sandbox.postgres import Postgres
 
 ROLES = ("anon", "authenticated", "service_role", "tma_bridge")
 USERS = {"anon", "authenticated"}
@@ -208,7 +209,7 @@ def hosted(postgres: Postgres, platform_db: str) -> str:
 
 def test_the_bridge_hears_its_private_topic_and_no_other(hosted: str) -> None:
     """As Realtime asks: in the role of the JWT, with the topic set."""
-    migrations.apply(hosted)
+    migrations.apply(hosted, migrations_directory())
     heard = {}
 
     with connect(hosted) as owner:

@@ -10,13 +10,14 @@ from aiogram.client.telegram import TelegramAPIServer
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
-from realtime_bridge.botapi import Session
-from realtime_bridge.laps import Laps
-from realtime_bridge.messages import Message
+from realtime_bridge.base.stopwatch import Stopwatch
+from realtime_bridge.credentials.redaction import Redactor
+from realtime_bridge.messages.renderer import Message
 from realtime_bridge.model import Failed, Failure, Halted, Retry, Sent, Uncertain
-from realtime_bridge.pacing import Limits, Pacing
-from realtime_bridge.redaction import Redactor
-from realtime_bridge.telegram import LONGEST_PAUSE, Courier
+from realtime_bridge.telegram.pacing import Limits, Pacing
+from realtime_bridge.telegram.sender import Sender
+from realtime_bridge.telegram.verdict import LONGEST_PAUSE
+from realtime_bridge.telegram.wire import Session
 from tests.unit.rows import event
 
 TOKEN = "123456789:AAHdqTcvCH1vGWJxfSeofSAs0K5PALDsaw1"
@@ -49,7 +50,7 @@ async def courier(reply, session, asked=None):
         api = TelegramAPIServer.from_base(str(server.make_url("")).rstrip("/"))
         bot = Bot(TOKEN, session=session(api=api))
         try:
-            yield Courier(
+            yield Sender(
                 bot,
                 Saying(),
                 Pacing(Limits(1000, 100, 20, 1000)),
@@ -71,7 +72,7 @@ async def send(session, status, body, asked=None):
         return web.Response(status=status, body=raw)
 
     async with courier(reply, session, asked) as carry:
-        return await carry(event(telegram_id=-500), Laps())
+        return await carry(event(telegram_id=-500), Stopwatch())
 
 
 sessions = pytest.mark.parametrize("session", [Session, AiohttpSession])
@@ -186,7 +187,7 @@ async def test_an_answer_that_never_ends_is_uncertain():
         return response
 
     async with courier(reply, Session) as carry:
-        outcome = await carry(event(), Laps())
+        outcome = await carry(event(), Stopwatch())
 
     assert isinstance(outcome, Uncertain)
     assert sent < 2**26

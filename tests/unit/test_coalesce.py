@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from realtime_bridge.coalesce import Coalescer
+from realtime_bridge.worker.batching import Coalescer
 
 
 async def test_what_comes_during_a_call_goes_out_together_in_the_next():

@@ -9,8 +9,8 @@ import jwt
 import pytest
 from structlog.testing import capture_logs
 
-from realtime_bridge.keys import Keys
-from realtime_bridge.rpc import Refused, Unavailable
+from realtime_bridge.database.keys import Keys
+from realtime_bridge.database.rpc import Refused, Unavailable
 from realtime_bridge.settings import load, parse
 from tests.unit.virtual_time import in_virtual_time
 

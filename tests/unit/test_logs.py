@@ -7,8 +7,8 @@ import logging
 import pytest
 import structlog
 
-from realtime_bridge import logs
-from realtime_bridge.redaction import HIDDEN, Redactor
+from realtime_bridge.credentials.redaction import HIDDEN, Redactor
+from realtime_bridge.observe import logs
 
 TOKEN = "123456789:AAHdqTcvCH1vGWJxfSeofSAs0K5PALDsaw1"
 
@@ -27,7 +27,7 @@ def written():
 @pytest.mark.parametrize("style", ["console", "json"])
 def test_secrets_are_hidden_in_our_lines_in_others_and_in_tracebacks(written, style):
     """Whoever logs, and however: also an exception whose text holds the key."""
-    logs.configure("DEBUG", style, redact=Redactor(["hunter2-hunter2"]), stream=written)
+    logs.configure_logging("DEBUG", style, redact=Redactor(["hunter2-hunter2"]), stream=written)
 
     structlog.get_logger().info("ours", key="hunter2-hunter2")
     logging.getLogger("aiohttp").debug("GET /bot%s/getMe", TOKEN)
@@ -47,7 +47,7 @@ def test_secrets_are_hidden_in_our_lines_in_others_and_in_tracebacks(written, st
 
 def test_json_lines_can_be_read_by_a_machine(written):
     """One object a line, with what was given."""
-    logs.configure("INFO", "json", stream=written)
+    logs.configure_logging("INFO", "json", stream=written)
 
     structlog.get_logger().info("delivered", id=7)
 
@@ -57,7 +57,7 @@ def test_json_lines_can_be_read_by_a_machine(written):
 
 def test_other_libraries_keep_quiet_below_debug(written):
     """What they would say the bridge says in its own words."""
-    logs.configure("INFO", "console", stream=written)
+    logs.configure_logging("INFO", "console", stream=written)
 
     logging.getLogger("realtime").error("join push timeout")
 

@@ -6,12 +6,13 @@ import pytest
 import structlog
 from structlog.testing import capture_logs
 
+from realtime_bridge.database.rpc import Refused, Unavailable
 from realtime_bridge.model import Recovered, Sent
-from realtime_bridge.outage import CALM_SECONDS, Outage
-from realtime_bridge.pump import Pump
-from realtime_bridge.repeats import Repeats, Total
-from realtime_bridge.rpc import Refused, Unavailable
-from realtime_bridge.telemetry import Metrics, Telemetry
+from realtime_bridge.observe.metrics import Metrics
+from realtime_bridge.observe.outage import CALM_SECONDS, Outage
+from realtime_bridge.observe.repeats import Repeats, Total
+from realtime_bridge.observe.telemetry import Telemetry
+from realtime_bridge.worker.pump import Pump
 from tests.unit.rows import event
 from tests.unit.virtual_time import in_virtual_time
 

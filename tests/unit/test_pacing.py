@@ -5,7 +5,7 @@ from itertools import pairwise
 
 import pytest
 
-from realtime_bridge.pacing import PATIENCE_SECONDS, Limits, Pacing
+from realtime_bridge.telegram.pacing import PATIENCE_SECONDS, Limits, Pacing
 from tests.unit.virtual_time import in_virtual_time
 
 

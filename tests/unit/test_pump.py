@@ -5,9 +5,9 @@ from dataclasses import dataclass, field
 
 import pytest
 
+from realtime_bridge.database.rpc import Unavailable
 from realtime_bridge.model import Halted, Recovered, Retry, Sent, Uncertain
-from realtime_bridge.pump import HALT_SECONDS, Pump
-from realtime_bridge.rpc import Unavailable
+from realtime_bridge.worker.pump import HALT_SECONDS, Pump
 from tests.unit.virtual_time import in_virtual_time
 
 

@@ -5,11 +5,11 @@ import json
 
 import pytest
 
+from realtime_bridge.credentials.redaction import Redactor
+from realtime_bridge.database.rpc import Refused, Unavailable
 from realtime_bridge.model import Failed, Failure, Halted, Lost, Retry, Sent, Uncertain
-from realtime_bridge.queue import EventQueue, Policy, Settlement, read, settlement
-from realtime_bridge.redaction import Redactor
-from realtime_bridge.rpc import Refused, Unavailable
 from realtime_bridge.settings import Delivery
+from realtime_bridge.worker.event_queue import EventQueue, Policy, Settlement, read, settlement
 from tests.unit.rows import event
 
 ONCE = Policy(Delivery.AT_MOST_ONCE, max_attempts=3)

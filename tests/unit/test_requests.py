@@ -5,10 +5,11 @@ from datetime import UTC, datetime
 
 import pytest
 
+from realtime_bridge.credentials.redaction import Redactor
+from realtime_bridge.database.rpc import Unavailable
 from realtime_bridge.model import Retry
-from realtime_bridge.redaction import Redactor
-from realtime_bridge.requests import Failed, Request, RequestQueue
-from realtime_bridge.rpc import Unavailable
+from realtime_bridge.request_tables.request import Failed, Request
+from realtime_bridge.request_tables.request_queue import RequestQueue
 from tests.unit.test_queue import Scripted, be_away, be_strange, refuse
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC).isoformat()

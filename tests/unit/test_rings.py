@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
+from realtime_bridge.bridge import rang_at_insert, sweep_every
 from realtime_bridge.doorbell import BellState, DoorbellStatus
 from realtime_bridge.model import TmaEvent
-from realtime_bridge.requests import Request
-from realtime_bridge.service import rang_at_insert, sweep_every
+from realtime_bridge.request_tables.request import Request
 
 NOON = datetime(2026, 11, 24, 12, tzinfo=UTC)
 

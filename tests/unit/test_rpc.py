@@ -9,10 +9,10 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 from pydantic import TypeAdapter
 
-from realtime_bridge import rpc as calls
-from realtime_bridge.redaction import Redactor
-from realtime_bridge.rpc import Refused, Rpc, Unavailable, answer, shaped
-from realtime_bridge.tokens import Key
+from realtime_bridge.credentials.redaction import Redactor
+from realtime_bridge.credentials.tokens import Key
+from realtime_bridge.database import rpc as calls
+from realtime_bridge.database.rpc import Refused, Rpc, Unavailable, answer, shaped
 
 
 def test_an_answer_is_its_json():

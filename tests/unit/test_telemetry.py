@@ -6,9 +6,10 @@ import pytest
 from prometheus_client import generate_latest
 from structlog.testing import capture_logs
 
-from realtime_bridge.laps import Laps
+from realtime_bridge.base.stopwatch import Stopwatch
 from realtime_bridge.model import Failed, Failure, Recovered, Retry, Sent, Uncertain
-from realtime_bridge.telemetry import Metrics, Telemetry
+from realtime_bridge.observe.metrics import Metrics
+from realtime_bridge.observe.telemetry import Telemetry
 
 ROW = SimpleNamespace(id=1, event_type="x", attempt=1, waited_seconds=0.5)
 
@@ -35,7 +36,7 @@ def test_an_outcome_is_counted_by_what_it_means_for_its_row(outcome, failure, he
     metrics = Metrics()
     telemetry = Telemetry(metrics, lambda _row, _outcome: failure)
 
-    telemetry.settled("tma_events", ROW, outcome, Laps(), held=held)
+    telemetry.settled("tma_events", ROW, outcome, Stopwatch(), held=held)
 
     assert counted(metrics, "bridge_events_total", outcome=word) == 1
 
@@ -69,7 +70,7 @@ def test_a_pause_that_telegram_asked_for_is_observed():
     metrics = Metrics()
     pause = Retry("Telegram: retry after 7 s", after=7.0, counted=False)
 
-    Telemetry(metrics).settled("tma_events", ROW, pause, Laps(), held=True)
+    Telemetry(metrics).settled("tma_events", ROW, pause, Stopwatch(), held=True)
 
     assert metrics.registry.get_sample_value("bridge_telegram_retry_after_seconds_sum") == 7
 
@@ -79,7 +80,7 @@ def test_no_series_is_made_for_each_row():
     metrics = Metrics()
     for id_ in range(3):
         row = SimpleNamespace(id=id_, event_type=f"type_{id_}", attempt=1, waited_seconds=0)
-        Telemetry(metrics).settled("tma_events", row, Sent(id_), Laps(), held=True)
+        Telemetry(metrics).settled("tma_events", row, Sent(id_), Stopwatch(), held=True)
 
     text = generate_latest(metrics.registry).decode()
 
@@ -92,7 +93,7 @@ def test_a_row_that_ended_is_one_line_with_the_time_of_each_stage():
     row = SimpleNamespace(
         id=7, event_type="step_completed", attempt=2, waited_seconds=0.25, payload="secret"
     )
-    laps = Laps(clock=iter([0.0, 0.001, 0.101]).__next__)
+    laps = Stopwatch(clock=iter([0.0, 0.001, 0.101]).__next__)
     laps.lap("render")
     laps.lap("send")
 

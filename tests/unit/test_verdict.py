@@ -21,9 +21,10 @@ from aiogram.exceptions import (
 )
 from aiogram.methods import SendMessage
 
-from realtime_bridge.messages import Button
+from realtime_bridge.messages.renderer import Button
 from realtime_bridge.model import Failed, Failure, Halted, Retry, Uncertain
-from realtime_bridge.telegram import keyboard, verdict
+from realtime_bridge.telegram.outgoing import keyboard
+from realtime_bridge.telegram.verdict import verdict
 
 METHOD = SendMessage(chat_id=1, text="x")
 

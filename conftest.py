@@ -1,0 +1,131 @@
+"""Real parts for the tests: databases, the stack that a run shares, processes of ours."""
+
+import inspect
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from itertools import count
+from pathlib import Path
+
+import aiohttp
+import psycopg
+import pytest
+import pytest_asyncio
+
+from realtime_bridge.database import migrations_directory
+from tests.integration.kit import Process, World
+from tma_sandbox import migrations
+from tma_sandbox.postgres import Postgres
+from tma_sandbox.realtime import Delays
+from tma_sandbox.stack import LocalStack
+
+MIGRATED = "template_migrated"
+_numbers = count(1)
+
+
+# What the README says is skipped where, by how the reason begins.
+ALLOWED_SKIPS = ("only root",)
+
+
+# Where every test that awaits anything runs in the loop that the stack runs in.
+IN_THE_STACKS_LOOP = ("tests/delivery", "tests/integration", "tests/ops", "tests/packaging")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark them, so that they need not do it themselves."""
+    for item in items:
+        there = any(folder in str(item.path) for folder in IN_THE_STACKS_LOOP)
+        if there and inspect.iscoroutinefunction(getattr(item, "function", None)):
+            item.add_marker(pytest.mark.asyncio(loop_scope="session"), append=False)
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """In CI a test that was skipped is a test that failed."""
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    skipped = reporter.stats.get("skipped", []) if reporter else []
+    reasons = [str(report.longrepr[2]).removeprefix("Skipped: ") for report in skipped]
+    unexpected = [reason for reason in reasons if not reason.startswith(ALLOWED_SKIPS)]
+    if os.environ.get("CI") and unexpected:
+        reporter.write_line(f"\nskipped in CI, which counts as failed: {unexpected}", red=True)
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    """The cluster that the whole run shares."""
+    with Postgres() as cluster:
+        yield cluster
+
+
+@pytest.fixture(scope="session")
+def template(postgres: Postgres) -> str:
+    """The name of a database with the platform and our migrations; made when first asked for."""
+    dsn = postgres.create_database(MIGRATED)
+    migrations.apply(dsn, migrations_directory())
+    return MIGRATED
+
+
+@pytest.fixture
+def db(postgres: Postgres, template: str) -> Iterator[str]:
+    """The DSN, as role postgres, of a fresh database with our migrations."""
+    yield from _fresh(postgres, template)
+
+
+@pytest.fixture
+def platform_db(postgres: Postgres) -> Iterator[str]:
+    """The DSN, as role postgres, of a fresh database as Supabase hands it out: no migrations."""
+    yield from _fresh(postgres, "template_supabase")
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def stack() -> AsyncIterator[LocalStack]:
+    """The embedded stack that the whole run shares; it waits nowhere on purpose.
+
+    It lives in the session's event loop, so tests that talk to it must run there too:
+    `pytestmark = pytest.mark.asyncio(loop_scope="session")`.
+    """
+    async with LocalStack(migrations=migrations_directory(), delays=Delays.none()) as running:
+        yield running
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def clean_stack(stack: LocalStack) -> LocalStack:
+    """The shared stack without rows, messages, faults or limits."""
+    async with await psycopg.AsyncConnection.connect(stack.postgres.dsn()) as connection:
+        tables = await connection.execute(
+            "select string_agg(quote_ident(tablename), ',') from pg_tables"
+            " where schemaname = 'public'"
+        )
+        [names] = await tables.fetchone()
+        await connection.execute(f"truncate {names} restart identity cascade")
+    async with aiohttp.ClientSession(stack.url) as session:
+        for path in ("/_faults", "/_sent", "/_limits"):
+            async with session.delete(path) as answer:
+                answer.raise_for_status()
+    return stack
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def world(clean_stack: LocalStack) -> AsyncIterator[World]:
+    """The stack that the whole run shares, emptied, seen from outside."""
+    async with World.around(clean_stack) as world:
+        yield world
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def start(tmp_path: Path) -> AsyncIterator[Callable[..., Awaitable[Process]]]:
+    """Start processes that are gone after the test, whatever it did."""
+    processes = []
+
+    async def start_one(*arguments, env=None, cwd=tmp_path, code=None):
+        processes.append(await Process.start(*arguments, cwd=cwd, env=env, code=code))
+        return processes[-1]
+
+    yield start_one
+    for process in processes:
+        await process.kill()
+
+
+def _fresh(postgres: Postgres, template: str) -> Iterator[str]:
+    name = f"test_{next(_numbers)}"
+    yield postgres.create_database(name, template)
+    postgres.drop_database(name)

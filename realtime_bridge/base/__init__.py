@@ -1,0 +1,8 @@
+"""Tools that every room uses and that know nothing of the bridge."""
+
+from realtime_bridge.base.backoff import delays, retry_delay
+from realtime_bridge.base.bodies import read_body
+from realtime_bridge.base.decoding import Unreadable, decode
+from realtime_bridge.base.stopwatch import Stopwatch
+
+__all__ = ["Stopwatch", "Unreadable", "decode", "delays", "read_body", "retry_delay"]

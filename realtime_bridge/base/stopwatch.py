@@ -1,0 +1,31 @@
+"""How long each stage of one row took."""
+
+import time
+from collections.abc import Callable
+
+
+class Stopwatch:
+    """A stopwatch: each lap is the time since the one before.
+
+    >>> ticks = iter([0.0, 0.25, 1.25])
+    >>> laps = Stopwatch(clock=lambda: next(ticks))
+    >>> laps.lap("render"); laps.lap("send")
+    >>> laps.milliseconds
+    {'render': 250.0, 'send': 1000.0}
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.perf_counter) -> None:
+        self._clock = clock
+        self._last = clock()
+        self.milliseconds: dict[str, float] = {}
+
+    def lap(self, stage: str) -> None:
+        """End the stage that ran until now."""
+        now = self._clock()
+        self.milliseconds[stage] = round((now - self._last) * 1000, 2)
+        self._last = now
+
+    @property
+    def seconds(self) -> float:
+        """All laps together."""
+        return sum(self.milliseconds.values()) / 1000

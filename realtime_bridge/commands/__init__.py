@@ -1,0 +1,1 @@
+"""The commands of `realtime-bridge`, one module each."""

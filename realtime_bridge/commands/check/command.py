@@ -1,0 +1,99 @@
+"""`realtime-bridge check`."""
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+
+from realtime_bridge.commands.check.examination import examine
+from realtime_bridge.commands.check.finding import Finding, Status
+from realtime_bridge.commands.check.fixes import Fixes
+from realtime_bridge.commands.check.settings import settings_findings, use
+from realtime_bridge.observe import configure_logging
+from realtime_bridge.settings import ConfigurationError, Source, read, redactor, source_of
+
+_GOOD = 0
+_BAD = 1
+_CONFIGURATION = 78  # EX_CONFIG of sysexits.h
+_WORDS = {
+    Status.OK: "ok",
+    Status.WARNING: "warn",
+    Status.FAILED: "FAIL",
+    Status.SKIPPED: "skip",
+}
+
+
+async def run_check(
+    env_file: Path | None,
+    *,
+    as_json: bool,
+    echo: Callable[[str], None],
+    paint: Callable[[str, Status], str] = lambda text, _: text,
+) -> int:
+    """Tell `echo` each finding as it comes, or all of them as JSON; return the exit code.
+
+    `paint` may add colour to the word that says how bad it is.
+    """
+    configure_logging("CRITICAL")  # the doorbell would tell it all in its own words
+    source = source_of(env_file=env_file)
+    try:
+        values, problems = source.read(), []
+    except ConfigurationError as error:
+        values, problems = {}, error.problems
+    echo = redactor(values).before(echo)
+    findings: list[Finding] = []
+
+    def tell(finding: Finding) -> None:
+        findings.append(finding)
+        if not as_json:
+            echo(text_of(finding, paint))
+
+    code = await _check(source, problems, Fixes(values, env_file), tell)
+    if as_json:
+        told = {"ok": code == _GOOD, "findings": [asdict(finding) for finding in findings]}
+        echo(json.dumps(told, indent=2, ensure_ascii=False))
+    return code
+
+
+async def _check(
+    source: Source,
+    problems: list[str],
+    fixes: Fixes,
+    tell: Callable[[Finding], None],
+) -> int:
+    try:
+        settings = None if problems else read(source)
+        if settings:
+            use(settings)
+    except ConfigurationError as error:
+        settings, problems = None, error.problems
+    if settings is None:
+        for finding in settings_findings(problems, fixes):
+            tell(finding)
+        return _CONFIGURATION
+    worst = _GOOD
+    async for finding in examine(settings, fixes):
+        tell(finding)
+        if finding.status is Status.FAILED:
+            worst = _BAD
+    return worst
+
+
+def text_of(finding: Finding, paint: Callable[[str, Status], str] = lambda text, _: text) -> str:
+    r"""One finding for a person; each line of a fix can be copied whole.
+
+    >>> from realtime_bridge.commands.check.finding import failed, ok
+    >>> from realtime_bridge.commands.check.fixes import sql
+    >>> text_of(ok("telegram", "@my_bot", 81.2))
+    'ok    telegram     @my_bot (81 ms)'
+    >>> print(text_of(failed("access", "it is open", sql("close it;"))))
+    FAIL  access       it is open
+          fix (SQL editor):
+    close it;
+    """
+    word = paint(_WORDS[finding.status].ljust(4), finding.status)
+    took = "" if finding.milliseconds is None else f" ({finding.milliseconds:.0f} ms)"
+    line = f"{word}  {finding.name:<12} {finding.detail}{took}"
+    if finding.fix is None:
+        return line
+    return f"{line}\n      fix ({finding.fix.where.value}):\n{finding.fix.text}"

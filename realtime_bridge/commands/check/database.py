@@ -1,0 +1,255 @@
+"""What the doctor says of the database, from what it said about itself."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+from math import inf
+from typing import Any
+
+from realtime_bridge.commands.check.finding import (
+    Finding,
+    Fix,
+    Status,
+    Where,
+    failed,
+    ok,
+    skipped,
+    warning,
+)
+from realtime_bridge.commands.check.fixes import Fixes, sql
+from realtime_bridge.credentials import ROLE
+from realtime_bridge.database import Refused, Unavailable
+
+Report = Mapping[str, Any]
+
+PUBLISH = sql("alter publication supabase_realtime add table bridge.bells;")
+SCHEMA_VERSION = 1  # as tma_bridge_check() must say at least
+KEY_DAYS_LEFT = 14
+CLOCK_WARNING_SECONDS = 2.0
+CLOCK_WRONG_SECONDS = 60.0
+_DAY = 86_400
+_NAME_FUNCTION = (
+    "create or replace function public.tma_lead_name(p_lead_id bigint) returns text "
+    "language sql stable set search_path = '' "
+    "as $$ select {column}::text from public.leads where id = p_lead_id $$;"
+)
+_LEAD_RIGHTS = (
+    "give users the right to read their own leads (grant select, and a policy with "
+    "tma_user_id()), or say who may see which lead: replace tma_may_see_lead(), as "
+    "docs/security.md shows"
+)
+_SCHEMA = ("migrations", "publication", "access", "bells")
+
+
+@dataclass(frozen=True, slots=True)
+class KeyEnds:
+    """How long the key lasts, and how a running bridge gets another one."""
+
+    seconds: float  # inf: it does not say
+    renewal: str
+
+
+def refusal_findings(
+    error: Unavailable | Refused,
+    *,
+    url: str,
+    role: str | None,
+    partly: bool,
+    fixes: Fixes,
+) -> list[Finding]:
+    """Say why the database could not be asked.
+
+    `role` is the key's, where it names one. `partly`: other functions of ours are there.
+    """
+    if isinstance(error, Unavailable):
+        text = f"{url} does not answer: {error}"
+        return [failed("supabase", text, fixes.supabase()), *_skip(("key", *_SCHEMA), "supabase")]
+    answers = ok("supabase", f"{url} answers")
+    if error.of_the_function:
+        text = "this database has no tma_bridge_check()"
+        fix = fixes.functions(["tma_bridge_check"]) if partly else fixes.migrations()
+        key = ok("key", f"accepted, {_called(role)}")
+        return [answers, key, failed("migrations", text, fix), *_skip(_SCHEMA[1:], "migrations")]
+    if error.of_the_key:
+        return [answers, _bad_key(error, role, fixes), *_skip(_SCHEMA, "key")]
+    return [
+        failed("supabase", error.what, fixes.address()),
+        *_skip(("key", *_SCHEMA), "supabase"),
+    ]
+
+
+def report_findings(
+    report: Report, *, fixes: Fixes, ends: KeyEnds, changes: bool
+) -> Iterator[Finding]:
+    """Go through what tma_bridge_check() returned.
+
+    `ends`: when the key does. `changes`: whether the bridge is
+    to be rung by Postgres Changes.
+    """
+    yield _key(report, fixes, ends)
+    yield _migrations(report, fixes)
+    yield _publication(report, needed=changes)
+    yield _access(report)
+    yield _bells(report)
+
+
+def nonsense_finding(fixes: Fixes) -> Finding:
+    """What answers to the name of tma_bridge_check() is something else, or another version."""
+    text = "tma_bridge_check() answered something that the bridge cannot use"
+    return failed("migrations", text, fixes.migrations())
+
+
+def with_registration(telegram: Finding, report: Report, token: str) -> Finding:
+    """Say whose Mini App users may write: not yet the bot's, or those of other bots too."""
+    own = int(token.partition(":")[0])
+    others = ", ".join(str(bot) for bot in report["bots"] if bot != own)
+    details = [telegram.detail]
+    if telegram.status is Status.OK and own not in report["bots"]:
+        details.append("its Mini App users can write once `realtime-bridge run` has registered it")
+    if others:
+        details.append(f"bridge.bot_keys lets users of other bots write too, by id: {others}")
+    return replace(telegram, detail="; ".join(details))
+
+
+def clock_finding(report: Report, asked_at: float, answered_at: float, fixes: Fixes) -> Finding:
+    """Compare this machine's time of day, around the question, with the database's."""
+    theirs = datetime.fromisoformat(report["now"]).timestamp()
+    off = max(theirs - answered_at, asked_at - theirs, 0.0)
+    if off < CLOCK_WARNING_SECONDS:
+        return ok("clock", f"agrees with the database's to {answered_at - asked_at:.2f} s")
+    way = "behind" if theirs > answered_at else "ahead of"
+    text = f"this machine's is {off:.0f} s {way} the database's"
+    finding = failed("clock", text, fixes.clock())
+    return finding if off >= CLOCK_WRONG_SECONDS else warning("clock", text, finding.fix)
+
+
+def names_finding(report: Report) -> Finding:
+    """Where the leads' names come from."""
+    columns = report["lead_columns"]
+    if report["lead_names"] and columns is not None and not report["lead_rights"]:
+        return warning(
+            "names",
+            f"of leads come from {report['lead_names']}, but no user may read public.leads, so "
+            'messages about rows that users write say "your lead"',
+            Fix(Where.PERSON, _LEAD_RIGHTS),
+        )
+    if report["lead_names"]:
+        return ok("names", f"of leads come from {report['lead_names']}")
+    if columns is None:
+        return ok("names", "of leads come from each payload's lead_name (no table public.leads)")
+    return failed(
+        "names",
+        'public.leads has no column prospect_name, so messages say "your lead"',
+        sql(_NAME_FUNCTION.format(column=_likely(columns))),
+    )
+
+
+def _skip(names: tuple[str, ...], because: str) -> list[Finding]:
+    return [skipped(name, f"{because} failed") for name in names]
+
+
+def _called(role: str | None) -> str:
+    return f"role {role}" if role else "as a secret key"
+
+
+def _bad_key(error: Refused, role: str | None, fixes: Fixes) -> Finding:
+    if "set role" in error.what:
+        return failed("key", error.what, sql(f"grant {ROLE} to authenticator;"))
+    if role == ROLE and not fixes.has_anon_key and "permission denied" not in error.what:
+        return failed("key", error.what, fixes.anon_key())
+    return failed("key", error.what, fixes.key())
+
+
+def _key(report: Report, fixes: Fixes, ends: KeyEnds) -> Finding:
+    role = report["role"]
+    text = f"role {role}"
+    if role != ROLE:
+        text += f", which may do everything; {ROLE} is enough: `realtime-bridge token`"
+    if ends.seconds == inf:
+        return ok("key", f"{text}; does not expire. To change it: {ends.renewal}")
+    days = ends.seconds / _DAY
+    if days < KEY_DAYS_LEFT:
+        text = f"role {role}, but it expires in {days:.1f} days. Before that: {ends.renewal}"
+        return warning("key", text, fixes.key())
+    return ok("key", f"{text}; expires in {days:.0f} days. To change it: {ends.renewal}")
+
+
+def _migrations(report: Report, fixes: Fixes) -> Finding:
+    version = report["schema_version"]
+    if version < SCHEMA_VERSION:
+        text = f"schema version {version}, but this bridge needs {SCHEMA_VERSION}"
+        return failed("migrations", text, fixes.migrations())
+    if missing := report["missing_functions"]:
+        text = f"role {report['role']} cannot call {', '.join(missing)}"
+        return failed("migrations", text, fixes.functions(missing))
+    return ok("migrations", f"applied, schema version {version}")
+
+
+def _publication(report: Report, *, needed: bool) -> Finding:
+    if not report["publication"]:
+        return failed(
+            "publication",
+            "there is no publication supabase_realtime",
+            sql("create publication supabase_realtime for table bridge.bells;"),
+        )
+    if report["bells_published"]:
+        return ok("publication", "supabase_realtime has bridge.bells")
+    text = "supabase_realtime lacks bridge.bells: Postgres Changes do not ring"
+    return failed("publication", text, PUBLISH) if needed else warning("publication", text, PUBLISH)
+
+
+def _access(report: Report) -> Finding:
+    tables = report["tables"]
+    if off := [table for table in sorted(tables) if not tables[table]["row_security"]]:
+        return failed(
+            "access",
+            f"row level security is off on {', '.join(off)}: anybody may read and write it",
+            sql(*(f"alter table public.{table} enable row level security;" for table in off)),
+        )
+    if functions := report["open_functions"]:
+        return failed(
+            "access",
+            f"the anon key may call {', '.join(functions)}",
+            sql(
+                *(
+                    f"revoke execute on function {one} from public, anon, authenticated;"
+                    for one in functions
+                )
+            ),
+        )
+    if policies := report["open_policies"]:
+        named = ", ".join(f'"{one["policy"]}" on {one["table"]}' for one in policies)
+        drops = [f'drop policy "{one["policy"]}" on public.{one["table"]};' for one in policies]
+        if report["allow_unverified"]:
+            drops.append("update bridge.settings set allow_unverified = false;")
+        text = f"policies beside the bridge's own let users do more: {named}"
+        return warning("access", text, sql(*drops))
+    if report["allow_unverified"]:
+        return warning(
+            "access",
+            "allow_unverified is on: policies of your own may let anybody write",
+            sql("update bridge.settings set allow_unverified = false;"),
+        )
+    return ok("access", "users reach their own rows only")
+
+
+def _bells(report: Report) -> Finding:
+    tables = report["tables"]
+    if silent := [table for table in sorted(tables) if not tables[table]["rings"]]:
+        return failed(
+            "bells",
+            f"inserts into {', '.join(silent)} do not ring: the trigger tma_bell is disabled",
+            sql(*(f"alter table public.{table} enable trigger tma_bell;" for table in silent)),
+        )
+    if not report["realtime_send"]:
+        return ok("bells", "Postgres Changes alone: this Realtime has no realtime.send()")
+    return ok("bells", "inserts ring by broadcast and by Postgres Changes")
+
+
+def _likely(columns: list[str]) -> str:
+    """The column that most looks like a name."""
+    for word in ("name", "title"):
+        for column in columns:
+            if word in column:
+                return column
+    return columns[0] if columns else "id"

@@ -1,0 +1,172 @@
+"""What mends things: lines to paste, made for the project at hand."""
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from realtime_bridge.commands.check.finding import Fix, Where
+from realtime_bridge.credentials import SECRET
+from realtime_bridge.database import migration_of, schema_parts
+
+_HOSTED = ".supabase.co"
+_BOTFATHER = (
+    "take the token from BotFather (https://t.me/BotFather: /mybots > the bot > API Token) and set "
+    "BOT_TOKEN"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """Where one setting came from, which is where it is to be changed."""
+
+    name: str
+    env_file: Path | None
+    in_environment: bool
+
+    def assignment(self, value: str) -> str:
+        """A shell line that sets it; what comes later in an env file wins."""
+        if self.in_environment:
+            return f'export {self.name}="{value}"'
+        return f'echo "{self.name}={value}" >> {self.env_file or ".env"}'
+
+
+class Fixes:
+    """Writes fixes for one project, told by its settings as they were given."""
+
+    def __init__(
+        self,
+        values: Mapping[str, str | None],
+        env_file: Path | None = None,
+        environ: Mapping[str, str] | None = None,
+    ) -> None:
+        self._values = values
+        self._env_file = env_file
+        self._environ = os.environ if environ is None else environ
+        self._host = urlsplit(values.get("SUPABASE_URL") or "").hostname or ""
+
+    @property
+    def hosted(self) -> bool:
+        """Whether the project is one of supabase.com's."""
+        return self._host.endswith(_HOSTED)
+
+    @property
+    def has_anon_key(self) -> bool:
+        """Whether there is something to show to the gateway."""
+        return bool(self._values.get("SUPABASE_ANON_KEY"))
+
+    def settings(self, name: str) -> Fix:
+        """One setting is missing or wrong."""
+        if name == "SUPABASE_KEY":
+            return self.key()
+        if name == "BOT_TOKEN":
+            return Fix(Where.PERSON, _BOTFATHER)
+        return Fix(Where.PERSON, f"change it in {self._env_file or '.env'}; see docs/settings.md")
+
+    def key(self) -> Fix:
+        """The key is missing, of the wrong kind, or refused."""
+        if self._values.get(SECRET) or self._values.get(f"{SECRET}_FILE"):
+            file = f" --env-file {self._env_file}" if self._env_file else ""
+            line = self._setting("SUPABASE_KEY").assignment(f"$(realtime-bridge token{file})")
+            return Fix(Where.SHELL, line)
+        where = "the dashboard (Project Settings > API Keys)" if self.hosted else "supabase status"
+        return Fix(
+            Where.PERSON,
+            f"set SUPABASE_KEY to the sb_secret_ or service_role key that {where} shows, or mint "
+            f"one of less rights: set {SECRET}, then run `realtime-bridge token`",
+        )
+
+    def anon_key(self) -> Fix:
+        """The gateway does not know our own JWT."""
+        where = "the dashboard (Project Settings > API Keys)" if self.hosted else "supabase status"
+        return Fix(
+            Where.PERSON,
+            f"set SUPABASE_ANON_KEY to the publishable or anon key that {where} shows: the "
+            "gateway lets in its own keys only, and a tma_bridge JWT goes behind one",
+        )
+
+    def bot_token(self) -> Fix:
+        """Telegram does not know the bot."""
+        return Fix(Where.PERSON, _BOTFATHER)
+
+    def supabase(self) -> Fix:
+        """Nobody answers."""
+        if self.hosted:
+            text = "check SUPABASE_URL and the network; the dashboard restores a paused project"
+            return Fix(Where.PERSON, text)
+        return Fix(Where.SHELL, "npx supabase start")
+
+    def address(self) -> Fix:
+        """Somebody answers, but not Supabase."""
+        return Fix(
+            Where.PERSON,
+            "set SUPABASE_URL to the project's address, such as https://abcdefgh.supabase.co",
+        )
+
+    def migrations(self) -> Fix:
+        """The schema is not there, or is of an older release."""
+        copy = "realtime-bridge migrations supabase/migrations"
+        if self.hosted:
+            return Fix(Where.SHELL, f"{copy} && npx supabase db push --remote")
+        if self._values.get("DATABASE_URL"):
+            push = 'npx supabase db push --remote="$DATABASE_URL"'
+            return Fix(Where.SHELL, f"{self._sourced()}{copy} && {push}")
+        return Fix(Where.SHELL, f"{copy} && npx supabase db push")  # of `npx supabase start`
+
+    def functions(self, names: Sequence[str]) -> Fix:
+        """Functions of ours are gone although their migrations were applied."""
+        files = {name: path for name in names if (path := migration_of(name))}
+        if not files:  # those of request tables are made by a function, not by a file
+            tables = sorted({name.partition("_")[2] for name in names})
+            return sql(*(_make_again(table) for table in tables))
+        paths = " ".join(
+            f'-f "$(realtime-bridge migrations)/{name}"'
+            for name in sorted({path.name for path in files.values()})
+        )
+        return Fix(Where.SHELL, f'{self._sourced()}psql -v ON_ERROR_STOP=1 "$DATABASE_URL" {paths}')
+
+    def realtime(self) -> Fix:
+        """Realtime does not answer, or answers and is deaf."""
+        if self.hosted:
+            return Fix(
+                Where.PERSON,
+                "dashboard: Project Settings > Realtime must be enabled; if it is, restart the "
+                "project (Project Settings > General)",
+            )
+        return Fix(Where.SHELL, "docker restart $(docker ps -aqf name=realtime)")
+
+    def telegram(self) -> Fix:
+        """Telegram does not answer."""
+        url = self._values.get("TELEGRAM_API_URL") or "https://api.telegram.org"
+        return Fix(
+            Where.SHELL, f"curl -sS {url}   # says what is between this machine and Telegram"
+        )
+
+    def clock(self) -> Fix:
+        """This machine's time of day is wrong."""
+        return Fix(Where.SHELL, "sudo timedatectl set-ntp true")
+
+    def _sourced(self) -> str:
+        """What makes DATABASE_URL known to the shell, where only the env file knows it."""
+        if "DATABASE_URL" in self._environ or not self._values.get("DATABASE_URL"):
+            return ""
+        file = str(self._env_file or ".env")
+        return f". {file if '/' in file else f'./{file}'} && "
+
+    def _setting(self, name: str) -> Setting:
+        return Setting(name, self._env_file, name in self._environ)
+
+
+def sql(*statements: str) -> Fix:
+    """Statements for the SQL editor, or for psql."""
+    return Fix(Where.SQL, "\n".join(statements))
+
+
+def _make_again(table: str) -> str:
+    """The line of a migration that made a request table; ours are found, users know theirs."""
+    for part in reversed(schema_parts()):
+        for line in part.text.splitlines():
+            if line.startswith(f"select bridge.make_request_table('public.{table}'"):
+                return line
+    return f"select bridge.make_request_table('public.{table}', array['...']);"

@@ -1,0 +1,113 @@
+"""`realtime-bridge tail`: rows as they end."""
+
+import asyncio
+import json
+import time
+from collections.abc import Callable
+from datetime import datetime
+from typing import Annotated
+
+from pydantic import AfterValidator, FiniteFloat, TypeAdapter
+from typing_extensions import TypedDict
+
+from realtime_bridge.database import Keys, Refused, Rpc, Unavailable, shaped, trial_of
+from realtime_bridge.messages import one_line
+from realtime_bridge.settings import Settings
+
+PAUSE_SECONDS = 1.0
+# A row is seen when its transaction ends, but carries the time at which that began.
+OVERLAP_SECONDS = 10.0
+
+
+def _moment(text: str) -> str:
+    datetime.fromisoformat(text).astimezone()
+    return text
+
+
+class Row(TypedDict):
+    """A row that ended, by recent_tma_events()."""
+
+    id: int
+    attempt: int
+    event_type: str
+    status: str
+    failure: str | None
+    error: str | None
+    message_id: int | None
+    settled_at: Annotated[str, AfterValidator(_moment)]
+    took_seconds: FiniteFloat
+
+
+_ROWS = TypeAdapter(list[Row])
+
+
+class Window:
+    """Tells which rows are new, where each look goes back a little further than the last one."""
+
+    def __init__(self) -> None:
+        self._seen: set[tuple[int, int]] = set()
+
+    def new(self, rows: list[Row]) -> list[Row]:
+        """Return those of a look's rows that the look before did not have.
+
+        >>> window, one, two = Window(), {"id": 1, "attempt": 1}, {"id": 2, "attempt": 1}
+        >>> window.new([one]) == [one], window.new([one, two]) == [two]
+        (True, True)
+        """
+        before, self._seen = self._seen, {(row["id"], row["attempt"]) for row in rows}
+        return [row for row in rows if (row["id"], row["attempt"]) not in before]
+
+
+async def run_tail(
+    settings: Settings,
+    seconds: float,
+    *,
+    follow: bool,
+    as_json: bool,
+    echo: Callable[[str], None],
+) -> int:
+    """Show rows that ended in the last `seconds`, then, if `follow`, each as it ends.
+
+    Returns the exit code. A database that is away is waited for.
+    """
+    show = _json if as_json else text_of
+    echo = settings.redact.before(echo)
+    window = Window()
+    looked_at = time.monotonic()
+    keys = Keys(settings, trial_of(settings))
+    async with Rpc(settings.supabase_url, keys.current, keys.replace, settings.redact) as rpc:
+        while True:
+            asked_at = time.monotonic()
+            try:
+                answer = await rpc.call("recent_tma_events", {"p_seconds": seconds})
+                rows = shaped(_ROWS, "recent_tma_events", answer)
+            except Refused as error:
+                echo(str(error))
+                return 1
+            except Unavailable as error:
+                if not follow:
+                    echo(str(error))
+                    return 1
+            else:
+                looked_at = asked_at
+                for row in window.new(rows):
+                    echo(show(row))
+            if not follow:
+                return 0
+            await asyncio.sleep(PAUSE_SECONDS)
+            seconds = time.monotonic() - looked_at + OVERLAP_SECONDS
+
+
+def text_of(row: Row) -> str:
+    """One row as a line, in this machine's time."""
+    at = datetime.fromisoformat(row["settled_at"]).astimezone()
+    attempts = "" if row["attempt"] == 1 else f", attempt {row['attempt']}"
+    outcome = f"{row['status']} after {row['took_seconds']:.2f} s{attempts}"
+    why = f": {row['failure']}, {row['error']}" if row["failure"] else ""
+    # Users write types, and servers errors: neither may steer the terminal.
+    told = one_line(f"{outcome}{why}")
+    return f"{at:%H:%M:%S}  {row['id']}  {one_line(row['event_type'])}  {told}"
+
+
+def _json(row: Row) -> str:
+    return json.dumps(row, ensure_ascii=False)

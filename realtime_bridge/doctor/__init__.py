@@ -1,7 +1,0 @@
-"""The doctor behind `check`: looks at everything the bridge needs, and says what mends it."""
-
-from realtime_bridge.doctor.examination import examine
-from realtime_bridge.doctor.finding import Finding, Fix, Status, Where
-from realtime_bridge.doctor.fixes import Fixes
-
-__all__ = ["Finding", "Fix", "Fixes", "Status", "Where", "examine"]

@@ -1,0 +1,166 @@
+"""Templates and words by locale: the packaged ones, and a user's folder above them."""
+
+import re
+import tomllib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from types import MappingProxyType
+
+from babel import Locale, UnknownLocaleError
+from jinja2 import ChoiceLoader, Environment, FileSystemLoader, Template, TemplateError
+
+PACKAGED = Path(__file__).parent / "locales"
+LAST_RESORT = "en"  # the packaged locale that has everything
+
+_SUFFIX = ".html"
+_WORDS = "words.toml"
+_LOCALE = re.compile(r"[A-Za-z]{2,3}([_-][A-Za-z0-9]{1,8}){0,3}")
+
+
+class BadTemplates(ValueError):  # noqa: N818 - says what is wrong, as ConfigurationError does
+    """A templates folder that cannot be used; the text names the file and the fix."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """A template, and the language it is written in (a key such as `uk` or `pt_br`)."""
+
+    template: Template
+    language: str
+
+
+@dataclass
+class _Folder:
+    """What one templates folder holds; languages are keys."""
+
+    templates: dict[tuple[str, str], Template] = field(default_factory=dict)  # language, event type
+    words: dict[str, dict[str, str]] = field(default_factory=dict)
+
+
+class Templates:
+    """All templates, compiled at once: a broken one shows at start, not at the first event.
+
+    Event types are looked up in what was found then, so a hostile one reaches no file system.
+    Raises BadTemplates.
+    """
+
+    def __init__(
+        self, environment: Environment, *, templates_dir: Path | None, default_locale: str
+    ) -> None:
+        folders = [PACKAGED] if templates_dir is None else [templates_dir, PACKAGED]
+        environment.loader = ChoiceLoader([FileSystemLoader(folder) for folder in folders])
+        self._folders = [_read(environment, folder) for folder in folders]
+        self._default = default_locale
+
+    def find(self, event_type: str, locale: str | None) -> Found | None:
+        """Find the template for an event: the user's folder first, there the locale first."""
+        for languages in (self._languages(locale), (LAST_RESORT,)):
+            for folder in self._folders:
+                for language in languages:
+                    template = folder.templates.get((language, event_type))
+                    if template:
+                        return Found(template, language)
+        return None
+
+    def word(self, name: str, language: str | None, otherwise: str) -> str:
+        """Find a short text for a language, or for what stands in for it."""
+        for key in (*self._languages(language), LAST_RESORT):
+            for folder in self._folders:
+                word = folder.words.get(key, {}).get(name)
+                if word:
+                    return word
+        return otherwise
+
+    def own_words(self, language: str) -> Mapping[str, str]:
+        """All short texts in this very language, none borrowed from another."""
+        merged: dict[str, str] = {}
+        for key in reversed(widening(language)):
+            for folder in reversed(self._folders):
+                merged |= folder.words.get(key, {})
+        return MappingProxyType(merged)
+
+    def _languages(self, locale: str | None) -> tuple[str, ...]:
+        return (*widening(locale), *widening(self._default))
+
+
+@lru_cache(maxsize=256)
+def widening(locale: str | None) -> tuple[str, ...]:
+    """Keys for a locale, the most specific first; none for what is no locale.
+
+    >>> widening("pt-BR"), widening("../en"), widening(None)
+    (('pt_br', 'pt'), (), ())
+    """
+    if not locale or not _LOCALE.fullmatch(locale):
+        return ()
+    parts = re.split("[_-]", locale.lower())
+    return tuple("_".join(parts[:n]) for n in range(len(parts), 0, -1))
+
+
+@lru_cache(maxsize=256)
+def babel_locale(language: str, wanted: str | None = None) -> Locale:
+    """Choose the conventions for a text in `language`: the region's if `wanted` names one of it.
+
+    >>> babel_locale("en", "en-GB"), babel_locale("en", "uk"), babel_locale("xx")
+    (Locale('en', territory='GB'), Locale('en'), Locale('en'))
+    """
+    of_wanted = widening(wanted)
+    same = bool(of_wanted) and of_wanted[-1] == widening(language)[-1]
+    for key in (*(of_wanted if same else ()), *widening(language)):
+        try:
+            return Locale.parse(key)
+        except (ValueError, UnknownLocaleError):
+            continue
+    return Locale(LAST_RESORT)
+
+
+def _read(environment: Environment, folder: Path) -> _Folder:
+    found = _Folder()
+    for path in _files(folder):
+        keys = widening(path.parent.name)
+        if path.parent.parent != folder or not keys:
+            raise BadTemplates(
+                f"{path}: templates lie in a folder named for their locale, such as "
+                f"{folder / LAST_RESORT / path.name}"
+            )
+        if path.name == _WORDS:
+            found.words[keys[0]] = _words(path)
+        else:
+            name = path.relative_to(folder).as_posix()
+            found.templates[keys[0], path.name.removesuffix(_SUFFIX)] = _compiled(environment, name)
+    return found
+
+
+def _files(folder: Path) -> Iterable[Path]:
+    """List what a catalog reads; names that begin with `_` are for including, `.` for nobody."""
+    if not folder.is_dir():
+        raise BadTemplates(f"{folder} is not a folder")
+    return (
+        path
+        for path in sorted(folder.rglob("*"))
+        if (path.suffix == _SUFFIX or path.name == _WORDS)
+        and not any(part.startswith((".", "_")) for part in path.relative_to(folder).parts)
+    )
+
+
+def _compiled(environment: Environment, name: str) -> Template:
+    try:
+        return environment.get_template(name)
+    except TemplateError as error:
+        line = getattr(error, "lineno", None)
+        where = f"{name}, line {line}" if line else name
+        raise BadTemplates(f"{where}: {error.message}") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadTemplates(f"{name} cannot be read: {error}") from error
+
+
+def _words(path: Path) -> dict[str, str]:
+    try:
+        words = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:  # ValueError: neither UTF-8 nor TOML
+        raise BadTemplates(f"{path} cannot be read: {error}") from error
+    wrong = [name for name, word in words.items() if not isinstance(word, str)]
+    if wrong:
+        raise BadTemplates(f'{path}: {wrong[0]} must be a text, such as {wrong[0]} = "..."')
+    return words

@@ -1,0 +1,69 @@
+"""Logging: for a person or for a machine, and never with a secret in it."""
+
+import logging
+import sys
+from typing import Any, Literal, TextIO
+
+import structlog
+from structlog.typing import Processor
+
+from realtime_bridge.credentials import Redactor
+
+_UNREDACTED = Redactor()
+
+# Without the local variables, which hold payloads and texts.
+_TRACEBACKS = structlog.processors.ExceptionRenderer(
+    structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
+)
+
+
+def configure_logging(
+    level: str = "INFO",
+    style: Literal["console", "json"] = "console",
+    *,
+    redact: Redactor = _UNREDACTED,
+    stream: TextIO | None = None,
+) -> None:
+    """Send everything that is logged, also by other libraries, to one stream, redacted.
+
+    What is redacted is the finished line, so that tracebacks and others' texts are covered.
+    """
+    stream = stream or sys.stderr
+
+    def redacted(_logger: Any, _method: str, line: Any) -> str:
+        return redact(line)
+
+    stamped: list[Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+    ]
+    rendered: list[Processor] = [*_renderer(style, colors=stream.isatty()), redacted]
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=[*stamped, structlog.stdlib.add_logger_name],
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *rendered],
+        )
+    )
+    logging.basicConfig(level=level, handlers=[handler], force=True)
+    # They report what the doorbell reports already, in its own words.
+    for chatty in ("realtime", "websockets", "aiohttp.access", "httpx", "httpcore"):
+        logging.getLogger(chatty).setLevel("NOTSET" if level == "DEBUG" else "CRITICAL")
+    structlog.configure(
+        # Not by way of the standard library, which would cost half as much again for each line.
+        processors=[*stamped, *rendered],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelName(level)),
+        logger_factory=structlog.WriteLoggerFactory(stream),
+        cache_logger_on_first_use=False,
+    )
+
+
+def _renderer(style: Literal["console", "json"], *, colors: bool) -> list[Processor]:
+    if style == "json":
+        return [_TRACEBACKS, structlog.processors.JSONRenderer()]
+    return [
+        structlog.dev.ConsoleRenderer(
+            colors=colors, exception_formatter=structlog.dev.plain_traceback
+        )
+    ]

@@ -1,0 +1,106 @@
+"""The database, as all lanes together know it: away since when, and told in few lines."""
+
+import asyncio
+import time
+from collections.abc import Callable
+from typing import Protocol
+
+import structlog
+
+from realtime_bridge.database import Refused, Unavailable
+from realtime_bridge.observe.repeats import Repeats
+
+log = structlog.get_logger()
+
+# An outage is over when nothing has failed for so long; lanes ask every five seconds at least.
+CALM_SECONDS = 6.0
+
+
+class Timer(Protocol):
+    """Something that will be called."""
+
+    def cancel(self) -> None:
+        """It will not be called."""
+
+
+def _later(seconds: float, call: Callable[[], None]) -> Timer:
+    return asyncio.get_running_loop().call_later(seconds, call)
+
+
+class Outage:
+    """Says the first failed call at once, counts the others, and says how long it lasted.
+
+    Lanes that fail together are one outage, whatever the texts. One that comes back within a few
+    seconds is the same one.
+    """
+
+    def __init__(
+        self,
+        away: Callable[[bool], None] = lambda _: None,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        later: Callable[[float, Callable[[], None]], Timer] = _later,
+    ) -> None:
+        """`away(True)` is called when the first lane gets no answer, `away(False)` when all do."""
+        self._away = away
+        self._clock = clock
+        self._later = later
+        self._said = Repeats(log, clock=clock)
+        self._down: set[str] = set()  # lanes whose last call failed
+        self._unanswered: set[str] = set()  # those of them that nobody answered
+        self._lanes: set[str] = set()  # that had a part in it
+        self._calls = 0  # that failed
+        self._began: float | None = None
+        self._ending: Timer | None = None
+        self._sum_up: Callable[[], None] = lambda: None
+
+    def failed(self, lane: str, error: Exception) -> None:
+        """Take note of a call that failed: Unavailable or Refused."""
+        if self._ending is not None:
+            self._ending.cancel()
+            self._ending = None
+        if self._began is None:
+            self._began = self._clock()
+        self._calls += 1
+        self._down.add(lane)
+        self._lanes.add(lane)
+        if isinstance(error, Refused):
+            self._said.error("queue_refused", lane=lane, error=error.what, fix=error.fix)
+        else:
+            self._said.warning("queue_unavailable", lane=lane, error=str(error))
+        self._mark(lane, unanswered=isinstance(error, Unavailable))
+
+    def answered(self, lane: str) -> None:
+        """Take note that a lane's calls work again."""
+        self._down.discard(lane)
+        self._mark(lane, unanswered=False)
+        if not self._down and self._began is not None and self._ending is None:
+            lasted = self._clock() - self._began
+            self._sum_up = lambda: self._end(lasted)
+            self._ending = self._later(CALM_SECONDS, self._sum_up)
+
+    def close(self) -> None:
+        """Say now what would be said in a moment: nobody will be here then."""
+        if self._ending is not None:
+            self._ending.cancel()
+            self._sum_up()
+
+    def _mark(self, lane: str, *, unanswered: bool) -> None:
+        before = bool(self._unanswered)
+        if unanswered:
+            self._unanswered.add(lane)
+        else:
+            self._unanswered.discard(lane)
+        if before is not bool(self._unanswered):
+            self._away(not before)
+
+    def _end(self, lasted: float) -> None:
+        log.info(
+            "queue_available",
+            lanes=sorted(self._lanes),
+            lasted_s=round(lasted, 1),
+            failed_calls=self._calls,
+        )
+        self._said.over("queue_unavailable", "queue_refused")
+        self._began, self._ending, self._calls = None, None, 0
+        self._lanes.clear()

@@ -1,0 +1,32 @@
+"""Telling systemd how we are: https://www.freedesktop.org/software/systemd/man/sd_notify.html."""
+
+import asyncio
+import os
+import socket
+from contextlib import suppress
+from typing import NoReturn
+
+READY = "READY=1"
+STOPPING = "STOPPING=1"
+_BEAT = "WATCHDOG=1"
+
+
+def notify_systemd(state: str) -> None:
+    """Tell systemd, if it started us and wants to know; else do nothing. Never raises or waits."""
+    address = os.environ.get("NOTIFY_SOCKET", "")
+    if not address:
+        return
+    with suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as channel:
+        channel.setblocking(False)
+        channel.connect(f"\0{address[1:]}" if address.startswith("@") else address)
+        channel.send(state.encode())
+
+
+async def beat_watchdog() -> NoReturn:
+    """Show, as often as systemd asks for it, that the event loop turns."""
+    microseconds = int(os.environ.get("WATCHDOG_USEC") or 0)
+    if not microseconds:
+        await asyncio.Event().wait()
+    while True:
+        notify_systemd(_BEAT)
+        await asyncio.sleep(microseconds / 2e6)

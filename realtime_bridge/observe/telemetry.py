@@ -1,0 +1,140 @@
+"""What happens, told twice: to the log for a person, to Prometheus for a machine."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import structlog
+from prometheus_client import (
+    disable_created_metrics,
+)
+
+from realtime_bridge.base import Stopwatch
+from realtime_bridge.model import (
+    Failed,
+    Halted,
+    Lost,
+    Recovered,
+    Retry,
+    Sent,
+    Uncertain,
+)
+from realtime_bridge.observe.metrics import Metrics
+from realtime_bridge.observe.outage import Outage
+
+log = structlog.get_logger()
+
+# A second series for each of ours, that nobody reads.
+disable_created_metrics()  # type: ignore[no-untyped-call]
+
+
+# Of a row and its outcome: the word for its failure, if it ends by it.
+FailureOf = Callable[[Any, Any], str | None]
+
+
+def no_failure(_row: Any, _outcome: Any) -> None:
+    """Take every outcome for what it says of itself."""
+
+
+class Telemetry:
+    """The pumps' observer."""
+
+    def __init__(
+        self,
+        metrics: Metrics,
+        failure_of: FailureOf = no_failure,
+        outage: Outage | None = None,
+    ) -> None:
+        """`failure_of` says which outcomes end their row, and as what.
+
+        `outage` is the one of all lanes that use the same database.
+        """
+        self._metrics = metrics
+        self._outage = outage or Outage()
+        self._failure_of = failure_of
+
+    def woken(self, lane: str, source: str) -> None:
+        """Count a ring."""
+        self._metrics.wakeups.labels(lane, source).inc()
+
+    def claimed(
+        self,
+        lane: str,
+        rows: Sequence[Any],
+        source: str,
+        begun: float,  # noqa: ARG002 - for those who listen to bells
+    ) -> None:
+        """Count claimed rows and how long they waited."""
+        self._metrics.claims.labels(lane, source).inc(len(rows))
+        for row in rows:
+            self._metrics.pickup.labels(lane).observe(row.waited_seconds)
+        log.debug("claimed", lane=lane, rows=len(rows), source=source)
+
+    def settled(self, lane: str, row: Any, outcome: Any, laps: Stopwatch, *, held: bool) -> None:
+        """Write the one line that every settled row gets; never its text or payload."""
+        word, details, level = describe(outcome)
+        if not held and word != "lost":
+            word, level = "too_late", "warning"
+        elif failure := self._failure_of(row, outcome):
+            word, level = failure, "warning" if level == "info" else level
+        self._metrics.events.labels(lane, word).inc()
+        if word == "delivered":
+            self._metrics.delivery.labels(lane).observe(row.waited_seconds + laps.seconds)
+        if isinstance(outcome, Retry) and outcome.after and "retry after" in outcome.why:
+            self._metrics.retry_after.observe(outcome.after)
+        getattr(log, level)(
+            word,
+            lane=lane,
+            id=row.id,
+            type=getattr(row, "event_type", lane),
+            attempt=row.attempt,
+            pickup_ms=round(row.waited_seconds * 1000, 1),
+            **{f"{stage}_ms": took for stage, took in laps.milliseconds.items()},
+            **details,
+        )
+
+    def recovered(self, lane: str, recovered: Recovered) -> None:
+        """Report rows whose worker died."""
+        fates = {
+            "returned": recovered.returned,
+            "resent": recovered.resent,
+            "uncertain": recovered.uncertain,
+        }
+        for fate, rows in fates.items():
+            self._metrics.recovered.labels(lane, fate).inc(rows)
+        log.warning("recovered", lane=lane, **fates)
+
+    def queue_down(self, lane: str, error: Exception) -> None:
+        """Report a call that the database did not answer, or refused."""
+        self._metrics.queue_errors.labels(lane).inc()
+        self._outage.failed(lane, error)
+
+    def queue_up(self, lane: str) -> None:
+        """Report that it answers again."""
+        self._outage.answered(lane)
+
+    def halted(self, lane: str, why: str | None) -> None:
+        """Report that nothing can be sent, loudly, or that it can again."""
+        self._metrics.halted.labels(lane).set(why is not None)
+        if why is None:
+            log.info("sending_again", lane=lane)
+        else:
+            log.error("sending_halted", lane=lane, error=why)
+
+
+def describe(outcome: Any) -> tuple[str, dict[str, Any], str]:
+    """An outcome as (word for the metric, details for the log, log level)."""
+    match outcome:
+        case Sent(message_id):
+            return "delivered", {"message_id": message_id}, "info"
+        case Retry(why, after, counted):
+            return "retry" if counted else "deferred", {"error": why, "after_s": after}, "info"
+        case Failed(failure, error):
+            return failure.value, {"error": error}, "warning"
+        case Uncertain(why):
+            return "uncertain", {"error": why}, "error"
+        case Halted(why):
+            return "halted", {"error": why}, "error"
+        case Lost():
+            return "lost", {}, "warning"
+        case _:
+            return type(outcome).__name__.lower(), {}, "info"

@@ -1,0 +1,97 @@
+"""Users' own code, named in settings as module:object."""
+
+import importlib
+import sys
+import traceback
+from collections.abc import Sequence
+from datetime import time
+from pathlib import Path
+from typing import Any
+
+from realtime_bridge.request_tables.plans import plan_table
+from realtime_bridge.request_tables.playbook import PACKAGED, BadPlaybook, Playbook
+from realtime_bridge.request_tables.table import RequestTable
+from realtime_bridge.settings import PLANNER_OFF, ConfigurationError, Settings
+
+
+def load_request_tables(
+    settings: Settings, *, planner: Any = None, more: Sequence[RequestTable] = ()
+) -> list[RequestTable]:
+    """List what answers requests: the planner, and the tables that are named or given.
+
+    A `planner` that is given stands in for PLANNER. Raises ConfigurationError.
+    """
+    tables = [*_plans(settings, planner), *_named(settings), *more]
+    names = [table.name for table in tables]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise ConfigurationError([f"{twice[0]} is answered twice: name it once in REQUEST_TABLES"])
+    return tables
+
+
+def _plans(settings: Settings, planner: Any) -> list[RequestTable]:
+    if planner is None and settings.planner == PLANNER_OFF:
+        return []
+    try:
+        if planner is None and settings.planner:
+            planner = load_object("PLANNER", settings.planner)
+        table = plan_table(
+            planner or Playbook.read(settings.playbook or PACKAGED),
+            timeout=settings.planner_timeout,
+            concurrency=settings.planner_concurrency,
+            reminder_time=time.fromisoformat(settings.reminder_time),
+        )
+    except BadPlaybook as error:
+        raise ConfigurationError([f"PLAYBOOK cannot be used: {error}"]) from error
+    except (ConfigurationError, KeyboardInterrupt):
+        raise
+    except Exception as error:  # a planner's class is somebody else's code
+        raise _problem("PLANNER", settings.planner or "", _what(error, "making it")) from error
+    return [table]
+
+
+def _named(settings: Settings) -> list[RequestTable]:
+    tables = []
+    for name in filter(None, map(str.strip, settings.request_tables.split(","))):
+        table = load_object("REQUEST_TABLES", name)
+        if not isinstance(table, RequestTable):
+            raise _problem("REQUEST_TABLES", name, "it is no RequestTable")
+        tables.append(table)
+    return tables
+
+
+def load_object(setting: str, name: str) -> Any:
+    """Import `module:object`; the working directory is searched first.
+
+    Raises ConfigurationError that says what is wrong with `setting`.
+    """
+    module_name, _, path = name.partition(":")
+    here = str(Path.cwd())
+    if here not in sys.path:  # a console script has its own directory there instead
+        sys.path.insert(0, here)
+    try:
+        found: Any = importlib.import_module(module_name)
+    except ModuleNotFoundError as error:
+        if error.name and f"{module_name}.".startswith(f"{error.name}."):
+            raise _problem(
+                setting, name, f"there is no module {error.name} in {here} or installed"
+            ) from error
+        raise _problem(setting, name, _what(error)) from error
+    except (Exception, SystemExit) as error:
+        raise _problem(setting, name, _what(error)) from error
+    for part in path.split("."):
+        try:
+            found = getattr(found, part)
+        except AttributeError as error:
+            raise _problem(setting, name, f"there is no {path} in {module_name}") from error
+    return found
+
+
+def _problem(setting: str, name: str, why: str) -> ConfigurationError:
+    return ConfigurationError([f"{setting}={name} cannot be used: {why}"])
+
+
+def _what(error: BaseException, doing: str = "importing it") -> str:
+    """An error of somebody else's code on one line, with its place."""
+    frame = traceback.extract_tb(error.__traceback__)[-1]
+    where = f"{Path(frame.filename).name}, line {frame.lineno}"
+    return f"{doing} failed: {type(error).__name__}: {error} ({where})"

@@ -1,0 +1,90 @@
+"""What is sent to one chat, and what to send instead of what Telegram refused."""
+
+from dataclasses import dataclass, replace
+
+from aiogram.exceptions import (
+    TelegramBadRequest,
+    TelegramMigrateToChat,
+)
+from aiogram.types import (
+    InlineKeyboardButton,
+    InlineKeyboardMarkup,
+    LinkPreviewOptions,
+    WebAppInfo,
+)
+
+from realtime_bridge.messages import Button, Message
+from realtime_bridge.telegram.verdict import description_of
+
+# A name may be an address, and what is behind it is not ours to show.
+NO_PREVIEW = LinkPreviewOptions(is_disabled=True)
+
+
+@dataclass(frozen=True, slots=True)
+class OutgoingMessage:
+    """What is sent to one chat: the message, and the form that it takes."""
+
+    chat_id: int
+    message: Message
+    plain: bool = False
+    button: bool = True
+    moved: bool = False
+
+
+def way_out(refusal: Exception, letter: OutgoingMessage) -> OutgoingMessage | None:
+    """Say what to send instead of what Telegram refused; None if there is nothing.
+
+    ============================ ==================================
+    refused because              instead
+    ============================ ==================================
+    the HTML cannot be parsed    the plain text
+    of its button                the message without it
+    the group is a supergroup    the same, to the supergroup
+    ============================ ==================================
+
+    A refusal sent nothing, so another send is safe. Each way is taken once: a letter that has
+    taken it cannot be refused for the same reason again.
+    """
+    text = description_of(refusal)
+    match refusal:
+        case TelegramMigrateToChat(migrate_to_chat_id=chat_id) if (
+            not letter.moved and _is_a_supergroup(chat_id)
+        ):
+            return replace(letter, chat_id=chat_id, moved=True)
+        case TelegramBadRequest() if not letter.plain and _is_about_html(text):
+            return replace(letter, plain=True)
+        case TelegramBadRequest() if letter.button and _is_about_a_button(text):
+            return replace(letter, button=False)
+        case _:
+            return None
+
+
+def _is_a_supergroup(chat_id: int) -> bool:
+    """Nobody else's private chat, and no more than the 52 bits that Telegram's ids have."""
+    return -(2**52) < chat_id < 0
+
+
+def _is_about_html(refusal: str) -> bool:
+    return "can't parse entities" in refusal.lower()
+
+
+def _is_about_a_button(refusal: str) -> bool:
+    """BUTTON_URL_INVALID, BUTTON_TYPE_INVALID, "inline keyboard button URL '...' is invalid"."""
+    return "button" in refusal.lower()
+
+
+def keyboard_of(letter: OutgoingMessage) -> InlineKeyboardMarkup | None:
+    """Build what is shown below the message."""
+    button = letter.message.button if letter.button else None
+    return keyboard(button, private=letter.chat_id > 0)
+
+
+def keyboard(button: Button | None, *, private: bool) -> InlineKeyboardMarkup | None:
+    """The button that opens the Mini App; web_app buttons exist in private chats only."""
+    if button is None:
+        return None
+    if button.kind == "web_app" and private:
+        key = InlineKeyboardButton(text=button.text, web_app=WebAppInfo(url=button.url))
+    else:
+        key = InlineKeyboardButton(text=button.text, url=button.url)
+    return InlineKeyboardMarkup(inline_keyboard=[[key]])

@@ -1,0 +1,68 @@
+"""sendMessage on the wire: what goes out as JSON, what comes back cut down to what is kept.
+
+aiogram's own way, a form and a whole Message, takes most of the time that a message costs here.
+"""
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+from aiogram.client.session.aiohttp import AiohttpSession
+from aiogram.exceptions import TelegramNetworkError
+from aiogram.methods import SendMessage
+from aiogram.types import TelegramObject
+from aiohttp import BytesPayload, ClientError, ClientTimeout
+from pydantic import Field
+
+from realtime_bridge.base import read_body
+
+if TYPE_CHECKING:
+    from aiogram import Bot
+
+ANSWER_LIMIT = 2**20  # bytes; what is asked for here is answered in a few hundred
+
+
+class Receipt(TelegramObject):
+    """The one part of Telegram's answer that the bridge keeps."""
+
+    # As the database can keep it. 0 is a message that Telegram itself sends later.
+    message_id: Annotated[int, Field(ge=0, lt=2**63)]
+
+
+class Send(SendMessage):
+    """sendMessage (https://core.telegram.org/bots/api#sendmessage), answered by a Receipt."""
+
+    __returning__ = Receipt  # type: ignore[assignment]  # narrower than aiogram's Message
+
+
+class Session(AiohttpSession):
+    """aiogram's session for a bot without defaults; it posts a Send as JSON.
+
+    https://core.telegram.org/bots/api#making-requests
+    """
+
+    async def make_request(self, bot: "Bot", method: Any, timeout: Any = None) -> Any:
+        """Ask as aiogram does, but read no answer that never ends."""
+        session = await self.create_session()
+        if not isinstance(timeout, ClientTimeout):  # aiogram's own calls give seconds
+            timeout = ClientTimeout(total=timeout or self.timeout)
+        try:
+            async with session.post(
+                self.api.api_url(token=bot.token, method=method.__api_method__),
+                data=self.build_form_data(bot, method),
+                timeout=timeout,
+            ) as response:
+                body, whole = await read_body(response, ANSWER_LIMIT)
+        except TimeoutError as error:
+            raise TelegramNetworkError(method, "Request timeout error") from error
+        except ClientError as error:
+            raise TelegramNetworkError(method, f"{type(error).__name__}: {error}") from error
+        if not whole:
+            raise TelegramNetworkError(method, "the answer is too long")
+        text = body.decode(errors="replace")
+        return self.check_response(bot, method, response.status, text).result
+
+    def build_form_data(self, bot: "Bot", method: Any) -> Any:
+        """Return the request's body, which aiogram hands to aiohttp as it is."""
+        if not isinstance(method, Send):
+            return super().build_form_data(bot, method)
+        body = method.model_dump_json(exclude_unset=True, exclude_none=True)
+        return BytesPayload(body.encode(), content_type="application/json")

@@ -1,0 +1,307 @@
+"""The local Bot API: takes what a bot sends, keeps it, and answers as Telegram does."""
+
+import asyncio
+import json
+import re
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from aiohttp import web
+
+from tma_sandbox.botapi.faults import Fault, Script
+from tma_sandbox.botapi.limits import Limits, Rates
+from tma_sandbox.botapi.message import RefusedError, draft
+from tma_sandbox.botapi.outbox import Message, Outbox
+from tma_sandbox.initdata import sign
+
+_TOKEN = re.compile(r"(\d+):[\w-]{30,}")
+_LONGEST_WAIT = 50.0
+_HARMLESS = ("set", "delete", "answer", "close", "logout", "sendchataction")
+_PAGE = (
+    "<html>\r\n<head><title>{status}</title></head>\r\n<body>\r\n"
+    "<center><h1>{status}</h1></center>\r\n<hr><center>nginx</center>\r\n</body>\r\n</html>\r\n"
+)
+
+Answer = dict[str, Any]
+
+
+class BotApi:
+    """A Bot API server for any number of bots; every well-formed token is a bot.
+
+    Beside Telegram's paths it serves its own: `/_sent`, `/_faults`, `/_limits` and `/_sign`
+    (see `routes`). `bot_token` signs where `/_sign` is not told another; `rates` switches
+    Telegram's limits on from the start.
+    """
+
+    def __init__(
+        self,
+        *,
+        bot_token: str | None = None,
+        rates: Rates | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self.sent = Outbox()
+        self.script = Script()
+        self.limits = Limits(rates) if rates else None
+        self._bot_token = bot_token
+        self._clock = clock
+        self._released = asyncio.Event()
+
+    # What is served where
+
+    def routes(self) -> list[web.RouteDef]:
+        """Telegram's path and our own.
+
+        `GET /_sent[?after=N][&wait=SECONDS]` lists accepted messages, oldest first; each has a
+        `number`, `after` leaves out those up to it, `wait` waits until there is one.
+        `DELETE /_sent` forgets them. `POST /_faults` scripts answers (see Fault), `GET` lists
+        those that wait, `DELETE` drops them and lets hanging requests go. `POST /_limits` enforces
+        Telegram's limits (an object of Rates, may be empty), `GET` shows them and how many
+        messages they refused, `DELETE` switches them off. `POST /_sign` makes a Mini App's
+        initData for `{"user": {"id": ...}}`. No other origin may read an answer (see visitors).
+        """
+        return [
+            web.route("*", "/bot{token}/{method}", self._bot_method),
+            web.get("/_sent", self._list_sent),
+            web.delete("/_sent", self._forget_sent),
+            web.get("/_faults", self._list_faults),
+            web.post("/_faults", self._add_faults),
+            web.delete("/_faults", self._drop_faults),
+            web.get("/_limits", self._show_limits),
+            web.post("/_limits", self._set_limits),
+            web.delete("/_limits", self._drop_limits),
+            web.post("/_sign", self._sign),
+        ]
+
+    async def close(self, _: web.Application | None = None) -> None:
+        """Let every request go that hangs or waits."""
+        self._released.set()
+        await self.sent.close()
+
+    # Telegram's side
+
+    async def _bot_method(self, request: web.Request) -> web.StreamResponse:
+        received_at = self._clock()
+        token = _TOKEN.fullmatch(request.match_info["token"])
+        if token is None:
+            return _json(_error(404, "Not Found"))
+        try:
+            fields = await _fields(request)
+        except ValueError:
+            return _json(_error(400, "Bad Request: can't parse the request body"))
+        call = _Call(int(token[1]), request.match_info["method"].lower(), fields, received_at)
+        text = str(fields.get("text", ""))
+        if fault := self.script.take(call.method, call.bot_id, fields.get("chat_id"), text):
+            return await self._misbehave(fault, call, request)
+        return _json(await self._answer(call))
+
+    async def _misbehave(
+        self, fault: Fault, call: "_Call", request: web.Request
+    ) -> web.StreamResponse:
+        if fault.latency:
+            await asyncio.sleep(fault.latency)
+        if fault.status and fault.html:
+            page = _PAGE.format(status=f"{fault.status} Bad Gateway")
+            return web.Response(status=fault.status, text=page, content_type="text/html")
+        if fault.status:
+            return _json(fault.body())
+        if not (fault.hang or fault.drop):
+            return _json(await self._answer(call))
+        if fault.stores:
+            await self._answer(call)
+        if fault.hang:
+            await self._released.wait()
+        if request.transport:
+            request.transport.abort()
+        return web.Response(status=500)  # nobody is there to read it
+
+    async def _answer(self, call: "_Call") -> Answer:
+        """What Telegram says to a call that it understands, done."""
+        match call.method:
+            case "sendmessage":
+                return await self._send_message(call)
+            case "getme":
+                return _ok(_bot(call.bot_id))
+            case "getupdates":
+                await self._wait_for_updates(call.fields)
+                return _ok([])
+            case "getwebhookinfo":
+                return _ok({"url": "", "has_custom_certificate": False, "pending_update_count": 0})
+            case "getmycommands":
+                return _ok([])
+            case name if name.startswith(_HARMLESS):
+                return _ok(True)
+            case _:
+                return _error(404, "Not Found: method not found")
+
+    async def _send_message(self, call: "_Call") -> Answer:
+        try:
+            message = draft(call.fields)
+        except RefusedError as error:
+            return _error(400, str(error))
+        if self.limits and (seconds := self.limits.retry_after(call.bot_id, message.chat_id)):
+            return _error(429, f"Too Many Requests: retry after {seconds}") | {
+                "parameters": {"retry_after": seconds}
+            }
+        return _ok(_told(await self.sent.add(call.bot_id, message, call.received_at)))
+
+    async def _wait_for_updates(self, fields: Mapping[str, Any]) -> None:
+        """A long poll that nothing ever comes to."""
+        try:
+            seconds = min(float(fields.get("timeout") or 0), _LONGEST_WAIT)
+            async with asyncio.timeout(seconds):
+                await self._released.wait()
+        except (TimeoutError, ValueError):
+            pass
+
+    # Our side
+
+    async def _list_sent(self, request: web.Request) -> web.Response:
+        try:
+            after = int(request.query.get("after", 0))
+            wait = min(float(request.query.get("wait", 0)), _LONGEST_WAIT)
+        except ValueError:
+            return _complaint("after is a number, wait is seconds")
+        if wait:
+            await self.sent.wait_for(after + 1, wait)
+        return _json(self.sent.after(after))
+
+    async def _forget_sent(self, _: web.Request) -> web.Response:
+        self.sent.clear()
+        return _json(_ok(True))
+
+    async def _list_faults(self, _: web.Request) -> web.Response:
+        return _json(self.script.dump())
+
+    async def _add_faults(self, request: web.Request) -> web.Response:
+        try:
+            self.script.add(await request.json())
+        except ValueError as error:
+            return _complaint(str(error))
+        return _json(self.script.dump())
+
+    async def _drop_faults(self, _: web.Request) -> web.Response:
+        self.script.waiting.clear()
+        self._released.set()
+        self._released = asyncio.Event()
+        return _json([])
+
+    async def _show_limits(self, _: web.Request) -> web.Response:
+        if self.limits is None:
+            return _json({"enabled": False, "refused": 0})
+        rates = self.limits.rates
+        return _json(
+            {
+                "enabled": True,
+                "refused": self.limits.refused,
+                "bot_per_second": rates.bot_per_second,
+                "chat_per_second": rates.chat_per_second,
+                "chat_burst": rates.chat_burst,
+                "group_per_minute": rates.group_per_minute,
+            }
+        )
+
+    async def _set_limits(self, request: web.Request) -> web.Response:
+        try:
+            values = await request.json() if request.can_read_body else {}
+            self.limits = Limits(Rates.read(values))
+        except (ValueError, AttributeError) as error:
+            return _complaint(str(error))
+        return await self._show_limits(request)
+
+    async def _drop_limits(self, request: web.Request) -> web.Response:
+        self.limits = None
+        return await self._show_limits(request)
+
+    async def _sign(self, request: web.Request) -> web.Response:
+        try:
+            wanted = await request.json()
+            token = wanted.pop("bot_token", None) or self._bot_token
+            user = wanted.pop("user")
+            if not isinstance(user, dict) or "id" not in user:
+                return _complaint("user needs an id")
+        except (ValueError, AttributeError, KeyError, TypeError):
+            return _complaint('send {"user": {"id": 1, ...}, "auth_date": seconds, ...}')
+        if token is None:
+            return _complaint("bot_token is missing")
+        fields = {
+            "user": json.dumps(user, ensure_ascii=False, separators=(",", ":")),
+            "auth_date": str(wanted.pop("auth_date", int(self._clock()))),
+            **{name: str(value) for name, value in wanted.items()},
+        }
+        return _json({"init_data": sign(fields, token)})
+
+
+@dataclass(frozen=True, slots=True)
+class _Call:
+    """One request to the Bot API; `method` in lower case, as Telegram does not mind."""
+
+    bot_id: int
+    method: str
+    fields: Mapping[str, Any]
+    received_at: float
+
+
+async def _fields(request: web.Request) -> dict[str, Any]:
+    """A call's parameters, from wherever Telegram accepts them. Raises ValueError."""
+    fields: dict[str, Any] = dict(request.query)
+    if request.content_type == "application/json":
+        body = await request.json()
+        if not isinstance(body, dict):
+            raise ValueError("no object")
+        return fields | body
+    return fields | dict(await request.post())
+
+
+def _told(message: Message) -> Answer:
+    """The Message object that the bot gets back."""
+    told = {
+        "message_id": message["message_id"],
+        "from": _bot(message["bot_id"]),
+        "chat": _chat(message["chat_id"]),
+        "date": int(message["received_at"]),
+        "text": message["text"],
+    }
+    if message["entities"]:
+        told["entities"] = message["entities"]
+    if "inline_keyboard" in (message["reply_markup"] or {}):
+        told["reply_markup"] = message["reply_markup"]
+    if message["link_preview_options"]:
+        told["link_preview_options"] = message["link_preview_options"]
+    return told
+
+
+def _bot(bot_id: int) -> Answer:
+    return {
+        "id": bot_id,
+        "is_bot": True,
+        "first_name": "Local bot",
+        "username": f"local_{bot_id}_bot",
+    }
+
+
+def _chat(chat_id: int) -> Answer:
+    if chat_id > 0:
+        return {"id": chat_id, "type": "private", "first_name": "User"}
+    kind = "supergroup" if str(chat_id).startswith("-100") else "group"
+    return {"id": chat_id, "type": kind, "title": "Group"}
+
+
+def _ok(result: Any) -> Answer:
+    return {"ok": True, "result": result}
+
+
+def _error(status: int, description: str) -> Answer:
+    return {"ok": False, "error_code": status, "description": description}
+
+
+def _json(value: Any) -> web.Response:
+    status = value.get("error_code", 200) if isinstance(value, dict) else 200
+    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    return web.Response(status=status, text=text, content_type="application/json")
+
+
+def _complaint(text: str) -> web.Response:
+    return web.json_response({"error": text}, status=400)

@@ -1,0 +1,228 @@
+"""The whole thing on one screen.
+
+The embedded stack, the bridge as a process of its own, and a simulated Mini App: the real
+supabase client with the anon key and a signed initData header. The screen shows each row's way
+through the states, by the database's clock, and the text as the user reads it. The page at /demo
+shows the same in the browser, where the visitor is the Mini App's user.
+"""
+
+import asyncio
+import random
+import shutil
+import signal
+import tempfile
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from itertools import chain, count, cycle
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+from postgrest.types import ReturnMethod
+from rich.console import Console
+from supabase import AsyncClient, AsyncClientOptions, acreate_client
+
+from tma_sandbox.errors import StackError
+from tma_sandbox.npm import find_supabase_js
+from tma_sandbox.page import Page, Way, Ways
+from tma_sandbox.process import Program
+from tma_sandbox.progress import Progress
+from tma_sandbox.screen import Screen
+from tma_sandbox.stack import LocalStack
+
+USER = {"id": 700_100_200, "first_name": "Олена", "language_code": "en"}
+LEADS = ("Ann_Marie <Smith>", "Olena & Sons", "Żaneta *VIP*", "Bob [the builder] 🚀")
+SHOWN = 8
+LOOK_SECONDS = 0.1
+START_SECONDS = 60.0
+STOP_SECONDS = 8.0
+_CONFIGURATION = 78  # EX_CONFIG of sysexits.h
+# Telegram opens the Mini App by it; the page plays that part.
+MINI_APP_URL = "https://t.me/demo_bot/app"
+
+
+def samples(today: datetime) -> Iterator[dict[str, Any]]:
+    """Yield what a Mini App writes: one event of each type first, then a mix for ever."""
+    due = (today + timedelta(days=3)).date().isoformat()
+    lead = cycle(LEADS)
+    kinds: list[dict[str, Any]] = [
+        {
+            "event_type": "step_completed",
+            "payload": {
+                "step_id": 1,
+                "next_step_id": 2,
+                "next_step_desc": "Send the proposal",
+                "next_step_due": due,
+            },
+        },
+        {"event_type": "step_skipped", "payload": {"step_id": 2, "reason": "no answer yet"}},
+        {"event_type": "status_changed", "payload": {"new_status": "Won"}},
+        {"event_type": "lead_assigned", "payload": {"member_name": "Taras"}},
+        {"event_type": "coffee_poured", "payload": {}},
+    ]
+    rest = (random.choice(kinds) for _ in count())  # noqa: S311 - a demo's variety
+    for number, kind in enumerate(chain(kinds, rest), start=1):
+        payload = {**kind["payload"], "lead_name": next(lead)}
+        yield {**kind, "payload": payload, "lead_id": number, "dedupe_key": f"demo-{number}"}
+
+
+async def run_demo(
+    *, migrations: Path, bridge: Sequence[str], port: int, every: float, count: int | None
+) -> int:
+    """Run the demo until Ctrl-C, or until `count` events are delivered; return the exit code.
+
+    `migrations` is the folder with the schema of the rows, `bridge` the program that sends them.
+    """
+    console = Console()
+    stopping = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for name in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(name, stopping.set)
+    work = asyncio.create_task(
+        _demo(console, migrations, bridge, port=port, every=every, count=count)
+    )
+    stop = asyncio.create_task(stopping.wait())
+    await asyncio.wait([work, stop], return_when=asyncio.FIRST_COMPLETED)
+    if not work.done():
+        work.cancel()
+    stop.cancel()
+    try:
+        return await work
+    except asyncio.CancelledError:
+        console.print("Stopped; nothing is left running.")
+        return 0
+    except StackError as error:
+        console.print(f"error: {error}", markup=False, soft_wrap=True)
+        return _CONFIGURATION
+
+
+async def _demo(
+    console: Console,
+    migrations: Path,
+    bridge: Sequence[str],
+    *,
+    port: int,
+    every: float,
+    count: int | None,
+) -> int:
+    progress = Progress(lambda text: console.print(text, markup=False, highlight=False))
+    async with AsyncExitStack() as running:
+        async with progress.reminding():
+            page = Page(USER, await _supabase_js(console, progress))
+            stack = await running.enter_async_context(
+                LocalStack(
+                    port,
+                    migrations=migrations,
+                    routes=page.routes(),
+                    progress=progress.step,
+                )
+            )
+            ways = await running.enter_async_context(page.open(stack))
+            progress.step("Starting the bridge")
+            await running.enter_async_context(_bridge(bridge, stack, console))
+            mini_app = await _mini_app(stack)
+        console.print(
+            f"The bridge runs. A Mini App user (chat {USER['id']}) now writes rows "
+            "with the anon key. Ctrl-C stops."
+        )
+        console.print(f"Open {stack.url}/demo to write rows yourself.\n", soft_wrap=True)
+        screen = Screen(console, f"{stack.url}/demo")
+        writing = asyncio.create_task(_write(mini_app, every, count))
+        try:
+            with screen:
+                await _watch(ways, screen, count)
+        finally:
+            writing.cancel()
+    console.print(f"{count} events delivered; nothing is left running.")
+    return 0
+
+
+async def _supabase_js(console: Console, progress: Progress) -> Path | None:
+    """The browser's supabase-js; without it the page can only watch, the rest is as ever."""
+    try:
+        return await asyncio.to_thread(find_supabase_js, progress.step)
+    except StackError as error:
+        console.print(f"You cannot write rows on the page: {error}", markup=False)
+        return None
+
+
+async def _mini_app(stack: LocalStack) -> AsyncClient:
+    """The client that a Mini App creates: the public key, and Telegram's signature of its user."""
+    environment = stack.env()
+    async with (
+        aiohttp.ClientSession() as session,
+        session.post(f"{stack.url}/_sign", json={"user": USER}) as response,
+    ):
+        init_data = (await response.json())["init_data"]
+    return await acreate_client(
+        environment["SUPABASE_URL"],
+        environment["SUPABASE_ANON_KEY"],
+        options=AsyncClientOptions(headers={"x-telegram-init-data": init_data}),
+    )
+
+
+async def _write(mini_app: AsyncClient, every: float, count: int | None) -> None:
+    for number, sample in enumerate(samples(datetime.now(UTC)), start=1):
+        await mini_app.table("tma_events").insert(sample, returning=ReturnMethod.minimal).execute()
+        if number == count:
+            return
+        await asyncio.sleep(every if number >= 5 else 1.0)  # noqa: PLR2004 - one of each first
+
+
+@asynccontextmanager
+async def _bridge(
+    program: Sequence[str], stack: LocalStack, console: Console
+) -> AsyncIterator[None]:
+    """The bridge as a user would start it, in a process that does not outlive us."""
+    folder = Path(tempfile.mkdtemp(prefix="realtime-bridge-demo-"))
+    log = folder / "bridge.log"
+    process = Program(
+        # From elsewhere: a .env of the caller is not the demo's.
+        program,
+        log=log,
+        env={
+            **stack.env(),
+            "HTTP_PORT": "0",
+            "LOG_FORMAT": "json",
+            "MINI_APP_URL": MINI_APP_URL,
+        },
+        owned=folder,
+    )
+    try:
+        await _started(process, log)
+        yield
+    finally:
+        await asyncio.to_thread(process.stop, timeout=STOP_SECONDS)
+        if process.code:
+            console.print(_text(log), markup=False)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+async def _started(process: Program, log: Path) -> None:
+    try:
+        async with asyncio.timeout(START_SECONDS):
+            while '"doorbell_ready"' not in _text(log):
+                if not process.running:
+                    raise StackError("the bridge ended by itself; its log is above")
+                await asyncio.sleep(LOOK_SECONDS)
+    except TimeoutError as error:
+        raise StackError(f"the bridge was not ready after {START_SECONDS:.0f} s") from error
+
+
+def _text(log: Path) -> str:
+    return log.read_text(encoding="utf-8", errors="replace")
+
+
+async def _watch(ways: Ways, screen: Screen, count: int | None) -> None:
+    """Look at the rows and at what Telegram accepted, until `count` rows are delivered."""
+    while True:
+        shown = await ways.latest(SHOWN)
+        screen.show(shown, await ways.totals())
+        if count and shown and shown[-1].id >= count and _all_delivered(shown):
+            return
+        await asyncio.sleep(LOOK_SECONDS)
+
+
+def _all_delivered(ways: list[Way]) -> bool:
+    return all(way.status == "delivered" for way in ways)

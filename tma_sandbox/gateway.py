@@ -1,0 +1,263 @@
+"""One address for everything, with Supabase's paths: /rest/v1, /realtime/v1, /auth/v1.
+
+The Bot API has the rest, so that one URL serves as SUPABASE_URL and as TELEGRAM_API_URL.
+"""
+
+import asyncio
+import errno
+import socket
+from collections.abc import Iterable
+from typing import Any
+
+import aiohttp
+import jwt
+from aiohttp import web
+from yarl import URL
+
+from tma_sandbox.botapi import BotApi
+from tma_sandbox.errors import PortInUseError, StackError
+from tma_sandbox.keys import Keys
+from tma_sandbox.realtime import LocalRealtime
+from tma_sandbox.visitors import known_visitors
+
+_LONGEST_HEADER = 32 * 1024
+_LARGEST_BODY = 50 * 1024 * 1024
+_STOP_SECONDS = 1.0
+# Headers that are about one connection, not about the request that passes through.
+_OF_THE_HOP = {
+    "apikey", "connection", "expect", "host", "keep-alive", "te", "trailer", "transfer-encoding",
+    "upgrade",
+}  # fmt: skip
+# Supabase's gateway knows its keys one by one; a JWT of another role is none, however well signed.
+_API_KEY_ROLES = {"anon", "service_role"}
+_CORS = {"Access-Control-Allow-Origin": "*"}
+_METHODS = "GET,HEAD,PUT,PATCH,POST,DELETE,OPTIONS,TRACE,CONNECT"
+
+
+def bind(port: int) -> socket.socket:
+    """A socket on this port of 127.0.0.1 (0: any free one), not listening yet.
+
+    Raises PortInUseError, or StackError for a port that nobody may have.
+    """
+    bound = socket.socket()
+    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        bound.bind(("127.0.0.1", port))
+    except (OSError, OverflowError) as error:
+        bound.close()
+        if isinstance(error, OSError) and error.errno == errno.EADDRINUSE:
+            raise PortInUseError(port) from error
+        raise StackError(f"cannot use port {port}: {error}; choose another with --port") from error
+    return bound
+
+
+class Gateway:
+    """Serves the parts of a stack on one bound socket.
+
+    Like Supabase's gateway it wants an API key for everything that is Supabase's, and uses it
+    as the bearer token of requests that bring none: a JWT as it is, the JWT of its role for an
+    sb_ key. Such a key is no token itself: as one it is refused, unless it repeats the API key.
+    """
+
+    def __init__(
+        self,
+        *,
+        rest_url: str,
+        keys: Keys,
+        realtime: LocalRealtime,
+        bot_api: BotApi,
+        routes: Iterable[web.AbstractRouteDef] = (),
+    ) -> None:
+        """`routes` are served besides, before the Bot API's."""
+        self._rest = URL(rest_url)
+        self._keys = keys
+        self._realtime = realtime
+        self._bot_api = bot_api
+        self._routes = routes
+        self._good_keys: set[str] = set()
+        self._session: aiohttp.ClientSession | None = None
+        self._runner: web.AppRunner | None = None
+
+    async def start(self, bound: socket.socket) -> None:
+        """Serve on `bound`, which `stop` closes."""
+        self._session = aiohttp.ClientSession(
+            auto_decompress=False,
+            connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=60),
+            timeout=aiohttp.ClientTimeout(total=None),
+            skip_auto_headers=("User-Agent", "Accept", "Accept-Encoding", "Content-Type"),
+        )
+        self._runner = web.AppRunner(
+            self._application(),
+            access_log=None,
+            handler_cancellation=True,
+            shutdown_timeout=_STOP_SECONDS,
+            auto_decompress=False,
+            max_line_size=_LONGEST_HEADER,
+            max_field_size=_LONGEST_HEADER,
+        )
+        await self._runner.setup()
+        await web.SockSite(self._runner, bound, backlog=1024).start()
+
+    async def stop(self) -> None:
+        """Stop serving, and Realtime with it. Harmless when it does not serve."""
+        if self._runner:
+            await self._runner.cleanup()
+        if self._session:
+            await self._session.close()
+
+    def _application(self) -> web.Application:
+        app = web.Application(middlewares=[known_visitors], client_max_size=_LARGEST_BODY)
+        app.add_routes(
+            [
+                web.get("/", _greet),
+                web.route("*", "/rest/v1{path:(/.*)?}", self._proxy),
+                web.get("/realtime/v1/websocket", self._websocket),
+                web.route("*", "/realtime/v1/api/{path:.*}", self._broadcast),
+                web.get("/auth/v1/health", _auth_health),
+                web.route("*", "/auth/v1/{path:.*}", _no_auth),
+                *self._routes,
+                *self._bot_api.routes(),
+            ]
+        )
+        app.on_shutdown.append(self._say_goodbye)
+        return app
+
+    async def _say_goodbye(self, _: web.Application) -> None:
+        """End what would otherwise last until the timeout: websockets and waiting requests."""
+        await asyncio.gather(self._realtime.stop(), self._bot_api.close())
+
+    # REST
+
+    async def _proxy(self, request: web.Request) -> web.StreamResponse:
+        path, _, query = request.raw_path.removeprefix("/rest/v1").partition("?")
+        headers = [(k, v) for k, v in request.headers.items() if k.lower() not in _OF_THE_HOP]
+        if not _is_preflight(request):
+            key = request.headers.get("apikey")
+            if key is None and (key := request.query.get("apikey")):
+                query = "&".join(p for p in query.split("&") if not p.startswith("apikey="))
+            if refusal := self._refusal(key, request):
+                return refusal
+            headers = [(k, v) for k, v in headers if k.lower() != "authorization"]
+            headers.append(("Authorization", self._authorization(request, str(key))))
+        url = URL(f"{self._rest}{path or '/'}{'?' if query else ''}{query}", encoded=True)
+        response = web.StreamResponse()
+        try:
+            await self._forward(request, url, headers, response)
+        except (aiohttp.ClientConnectionError, aiohttp.ClientPayloadError):
+            if not response.prepared:
+                text = "An invalid response was received from the upstream server"
+                return _json({"message": text}, 502)
+            if request.transport:
+                request.transport.abort()  # half an answer must not look like a whole one
+        return response
+
+    async def _forward(
+        self,
+        request: web.Request,
+        url: URL,
+        headers: list[tuple[str, str]],
+        response: web.StreamResponse,
+    ) -> None:
+        if self._session is None:
+            raise RuntimeError("the gateway has not been started")
+        body = request.content if request.body_exists else None
+        async with self._session.request(
+            request.method, url, headers=headers, data=body, allow_redirects=False
+        ) as upstream:
+            response.set_status(upstream.status, upstream.reason)
+            response.headers.extend(
+                (k, v) for k, v in upstream.headers.items() if k.lower() not in _OF_THE_HOP
+            )
+            await response.prepare(request)
+            async for chunk in upstream.content.iter_any():
+                await response.write(chunk)
+            await response.write_eof()
+
+    def _refusal(self, key: str | None, request: web.Request) -> web.Response | None:
+        """The answer to a request with this API key, where it is none of ours."""
+        if not key:
+            hint = "No `apikey` request header or url param was found."
+            return _json({"message": "No API key found in request", "hint": hint}, 401)
+        if key not in self._good_keys:
+            if not self._keys.behind(key) and self._role(key) not in _API_KEY_ROLES:
+                hint = "Double check your Supabase `anon` or `service_role` API key."
+                return _json({"message": "Invalid API key", "hint": hint}, 401)
+            self._good_keys.add(key)
+        if key == self._keys.secret_key and _is_browser(request):
+            hint = "A secret key belongs on a server; whoever opens the page could read it."
+            text = "Forbidden use of secret API key in browser"
+            return _json({"message": text, "hint": hint}, 401)
+        return None
+
+    def _authorization(self, request: web.Request, key: str) -> str:
+        """Who asks, in the words that PostgREST and Realtime understand."""
+        given = request.headers.get("Authorization")
+        if given is None or given == f"Bearer {key}":
+            return f"Bearer {self._keys.behind(key) or key}"
+        return given
+
+    def _role(self, key: str) -> Any:
+        """The role of a key that this stack signed; None for any other."""
+        try:
+            return jwt.decode(
+                key,
+                self._keys.jwt_secret,
+                algorithms=["HS256"],
+                options={"verify_aud": False, "verify_exp": False},  # PostgREST sees to that
+            ).get("role")
+        except jwt.InvalidTokenError:
+            return None
+
+    # Realtime
+
+    async def _websocket(self, request: web.Request) -> web.StreamResponse:
+        """Realtime behind the gateway, which lets no other role pass that Realtime would take."""
+        key = request.headers.get("x-api-key") or request.query.get("apikey", "")
+        role = self._role(key)
+        if role is not None and role not in _API_KEY_ROLES:
+            return _json({"message": "Invalid API key"}, 401)
+        return await self._realtime.websocket(request, self._keys.behind(key))
+
+    async def _broadcast(self, request: web.Request) -> web.StreamResponse:
+        """Broadcasts over HTTP, which a page of any origin may send."""
+        if _is_preflight(request):
+            asked = request.headers.get("Access-Control-Request-Headers", "")
+            allowed = {
+                "Access-Control-Allow-Methods": _METHODS,
+                "Access-Control-Allow-Headers": asked,
+            }
+            return web.Response(headers=_CORS | allowed)
+        key = request.headers.get("apikey") or request.query.get("apikey")
+        if refusal := self._refusal(key, request):
+            return refusal
+        _, _, token = self._authorization(request, str(key)).partition(" ")
+        answer = await self._realtime.http(request, token)
+        answer.headers.update(_CORS)
+        return answer
+
+
+def _is_preflight(request: web.Request) -> bool:
+    return request.method == "OPTIONS" and "Access-Control-Request-Method" in request.headers
+
+
+def _is_browser(request: web.Request) -> bool:
+    return request.headers.get("User-Agent", "").startswith("Mozilla/")
+
+
+async def _greet(_: web.Request) -> web.Response:
+    return web.json_response(
+        {"message": "realtime-bridge's embedded stack: /rest/v1, /realtime/v1, /_sent"}
+    )
+
+
+async def _auth_health(_: web.Request) -> web.Response:
+    return _json({"name": "GoTrue", "version": "local", "description": "not part of this stack"})
+
+
+async def _no_auth(_: web.Request) -> web.Response:
+    text = "the embedded stack has no Auth"
+    return _json({"code": 404, "error_code": "not_found", "msg": text}, 404)
+
+
+def _json(value: dict[str, Any], status: int = 200) -> web.Response:
+    return web.json_response(value, status=status, headers=_CORS)

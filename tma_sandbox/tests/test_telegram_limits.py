@@ -1,0 +1,90 @@
+"""The local Bot API's limits: Telegram's published ones, as buckets."""
+
+import pytest
+
+from tma_sandbox.botapi.limits import Limits, Rates
+
+BOT = 1
+
+
+class Clock:
+    """Time that a test moves."""
+
+    def __init__(self):
+        self.now = 1000.0
+
+    def __call__(self):
+        return self.now
+
+
+@pytest.fixture
+def clock():
+    """A clock that stands still."""
+    return Clock()
+
+
+def test_a_private_chat_may_burst_and_then_gets_one_a_second(clock):
+    """Three at once, then one per second."""
+    limits = Limits(Rates(), clock)
+
+    burst = [limits.retry_after(BOT, 5) for _ in range(4)]
+    clock.now += 1
+    later = [limits.retry_after(BOT, 5) for _ in range(2)]
+
+    assert burst == [None, None, None, 1]
+    assert later == [None, 1]
+
+
+def test_a_group_gets_twenty_a_minute(clock):
+    """The twenty-first message in a group has to wait for its three seconds."""
+    limits = Limits(Rates(), clock)
+
+    answers = [limits.retry_after(BOT, -100500) for _ in range(21)]
+
+    assert answers == [None] * 20 + [3]
+
+
+def test_the_bot_gets_thirty_a_second_over_all_chats(clock):
+    """However many chats there are."""
+    limits = Limits(Rates(), clock)
+
+    answers = [limits.retry_after(BOT, chat) for chat in range(1, 32)]
+
+    assert answers == [None] * 30 + [1]
+
+
+def test_who_keeps_the_rate_is_never_refused(clock):
+    """A steady sender at exactly the limit passes for an hour, in spite of rounding."""
+    limits = Limits(Rates(), clock)
+
+    for number in range(30 * 3600):
+        clock.now = 1000.0 + number / 30
+        assert limits.retry_after(BOT, 1 + number % 500) is None
+    assert limits.refused == 0
+
+
+def test_a_refusal_uses_nothing_up(clock):
+    """Asking too early does not push the next allowed moment away."""
+    limits = Limits(Rates(), clock)
+    for _ in range(50):
+        limits.retry_after(BOT, 5)
+    clock.now += 1
+
+    assert limits.retry_after(BOT, 5) is None
+    assert limits.refused == 47
+
+
+def test_bots_do_not_share_limits(clock):
+    """Each bot has its own."""
+    limits = Limits(Rates(bot_per_second=1), clock)
+
+    assert limits.retry_after(1, 5) is None
+    assert limits.retry_after(1, 6) == 1
+    assert limits.retry_after(2, 5) is None
+
+
+@pytest.mark.parametrize("values", [{"nonsense": 1}, {"chat_burst": 0}, {"chat_burst": "3"}])
+def test_nonsense_is_refused(values):
+    """A limit that cannot be meant is not silently ignored."""
+    with pytest.raises(ValueError):
+        Rates.read(values)

@@ -5,23 +5,24 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from realtime_bridge.bridge import Bridge
     from realtime_bridge.messages import Button, Message, Messages
-    from realtime_bridge.model import Failed, Failure, Outcome, Retry, Sent, TmaEvent, Uncertain
+    from realtime_bridge.model import TmaEvent
+    from realtime_bridge.outcomes import Failed, Failure, Outcome, Retry, Sent, Uncertain
     from realtime_bridge.settings import ConfigurationError, Settings, load
 
 _HOME = {
     "Bridge": "bridge",
     "Button": "messages",
     "ConfigurationError": "settings",
-    "Failed": "model",
-    "Failure": "model",
+    "Failed": "outcomes",
+    "Failure": "outcomes",
     "Message": "messages",
     "Messages": "messages",
-    "Outcome": "model",
-    "Retry": "model",
-    "Sent": "model",
+    "Outcome": "outcomes",
+    "Retry": "outcomes",
+    "Sent": "outcomes",
     "Settings": "settings",
     "TmaEvent": "model",
-    "Uncertain": "model",
+    "Uncertain": "outcomes",
     "load": "settings",
 }
 

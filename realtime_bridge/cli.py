@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any, NoReturn, assert_never
 
 import click
 
+from realtime_bridge.outcomes import Failure
+
 if TYPE_CHECKING:
     from collections.abc import Coroutine
 
@@ -27,7 +29,6 @@ _env_file = click.option(
     help="Read settings from this file instead of ./.env.",
 )
 _json = click.option("--json", "as_json", is_flag=True, help="For a machine to read.")
-FAILURES = ["blocked", "chat_not_found", "rejected", "uncertain", "exhausted", "invalid"]
 
 
 def main() -> None:
@@ -55,8 +56,8 @@ def run(env_file: Path | None) -> None:
     if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # nohup
         signal.signal(signal.SIGHUP, lambda *_: None)  # what it asks for is about to be done
     settings = _settings(env_file)
-    from realtime_bridge.bridge import run_until_signal
     from realtime_bridge.observe import configure_logging
+    from realtime_bridge.process import run_until_signal
     from realtime_bridge.settings import ConfigurationError
 
     configure_logging(settings.log_level, settings.log_format, redact=settings.redact)
@@ -130,7 +131,9 @@ def tail(env_file: Path | None, since: str, *, as_json: bool, no_follow: bool) -
 @cli.command()
 @_env_file
 @click.argument("ids", nargs=-1, type=int, metavar="[ID]...")
-@click.option("--failure", type=click.Choice(FAILURES), help="Rows that failed for this reason.")
+@click.option(
+    "--failure", type=click.Choice(list(Failure)), help="Rows that failed for this reason."
+)
 @click.option("--since", metavar="WHEN", help="Rows that failed from then on: 2h (ago), or a time.")
 @click.option("--until", metavar="WHEN", help="Rows that failed before then.")
 @click.option("--limit", default=1000, show_default=True, help="At most so many.")

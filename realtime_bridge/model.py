@@ -1,6 +1,5 @@
-"""What travels through the bridge: rows, outcomes, and the protocols between the parts."""
+"""What travels through the bridge: claimed rows, what a sweep found, what leads to a claim."""
 
-from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Any
@@ -56,66 +55,20 @@ class Recovered(BaseModel):
     next_due_seconds: FiniteFloat | None = None
 
 
-class Failure(StrEnum):
-    """Why a row ended as failed; the word in its `failure` column."""
+class Wake(StrEnum):
+    """What leads to a claim."""
 
-    BLOCKED = "blocked"  # the user blocked the bot, is deactivated, or never started it
-    CHAT_NOT_FOUND = "chat_not_found"
-    REJECTED = "rejected"  # Telegram refused the message itself
-    UNCERTAIN = "uncertain"  # it may have been sent; nobody can know
-    EXHAUSTED = "exhausted"  # retries used up
-    INVALID = "invalid"  # a row the bridge cannot read
+    START = "start"
+    CHANGES = "changes"  # a bell: a row was inserted
+    BROADCAST = "broadcast"  # the other bell
+    READY = "ready"  # a bell can be heard from now on: rows may have come before
+    DUE = "due"  # a row that was known of is due
+    SETTLED = "settled"  # a row ended: there is a free slot, and the next of its chat may go
+    BACKLOG = "backlog"  # a sweep found rows that wait for others to be sent
+    SWEEP = "sweep"  # a sweep found rows although the lane had nothing to do
+    BACK = "back"  # the queue did not answer before
 
-
-@dataclass(frozen=True, slots=True)
-class Sent:
-    """Telegram accepted the message."""
-
-    message_id: int
-
-
-@dataclass(frozen=True, slots=True)
-class Retry:
-    """Nothing was sent; try again in `after` seconds (None: the backoff decides).
-
-    `counted` is false for what is not the row's fault: a pause that Telegram asked for, a
-    turn that did not come in time. Such an attempt is not used up.
-    """
-
-    why: str
-    after: float | None = None
-    counted: bool = True
-
-
-@dataclass(frozen=True, slots=True)
-class Failed:
-    """It will never work: the row ends here."""
-
-    failure: Failure
-    error: str
-
-
-@dataclass(frozen=True, slots=True)
-class Uncertain:
-    """It may have been sent. The delivery mode decides what that means for the row."""
-
-    why: str
-
-
-@dataclass(frozen=True, slots=True)
-class Lost:
-    """The fence refused: the row is somebody else's now. Nothing was sent or is to be settled."""
-
-
-@dataclass(frozen=True, slots=True)
-class Halted:
-    """Nothing can be sent at all: hand the row back and claim no more for `after` seconds.
-
-    Then one row finds out whether it works again. None: for as long as it takes a person to mend.
-    """
-
-    why: str
-    after: float | None = None
-
-
-Outcome = Sent | Retry | Failed | Uncertain | Lost | Halted
+    @property
+    def is_a_bell(self) -> bool:
+        """Whether an insert led to it."""
+        return self in (Wake.CHANGES, Wake.BROADCAST)

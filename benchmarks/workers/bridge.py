@@ -11,8 +11,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from REALTIME import bridge as service
-
+from realtime_bridge import process, wiring
 from realtime_bridge.observe import logs
 from realtime_bridge.settings import load
 
@@ -21,7 +20,7 @@ WITHOUT_END = 1e9
 marks: dict[int, dict[str, Any]] = {}
 
 
-class MarkingWatch(service._Watch):  # noqa: SLF001 - a look inside
+class MarkingWatch(wiring.LaneTelemetry):
     """The bridge's telemetry, noting when."""
 
     rang: float = 0.0
@@ -58,9 +57,9 @@ def main() -> None:
     logs.configure_logging(settings.log_level, settings.log_format, redact=settings.redact)
     file = os.environ.get("MARKS")
     if file:
-        service._Watch = MarkingWatch  # type: ignore[misc]  # noqa: SLF001
+        wiring.LaneTelemetry = MarkingWatch  # type: ignore[misc]
     try:
-        asyncio.run(service.run_until_signal(settings))
+        asyncio.run(process.run_until_signal(settings))
     finally:
         if file:
             Path(file).write_text(json.dumps(marks))

@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from realtime_bridge.database import Refused, Rpc, Unavailable, shaped
-from realtime_bridge.model import Failure
+from realtime_bridge.outcomes import Failure
 from realtime_bridge.settings import Settings
 
 SHOWN_IDS = 20

@@ -36,6 +36,7 @@ from realtime_bridge.doorbell.policy import (
     narrowed,
     wanted,
 )
+from realtime_bridge.model import Wake
 
 log = structlog.get_logger()
 
@@ -99,7 +100,7 @@ UNOBSERVED: DoorbellObserver = Unobserved()
 
 
 class Doorbell:
-    """Rings when rows are inserted: `wake` is called with the bell that rang, or "ready".
+    """Rings when rows are inserted: `wake` is called with the bell that rang, or READY.
 
     A doorbell only: it promises nothing about single rows, and whoever is woken looks at the
     table. After every gap it rings once with "ready", so that what came in between is found.
@@ -117,7 +118,7 @@ class Doorbell:
         url: str,
         key: Callable[[], str],
         tables: Sequence[str],
-        wake: Callable[[str], None],
+        wake: Callable[[Wake], None],
         mode: Mode = "both",
         topic: str = "tma_bell",
         api_key: Callable[[], str] | None = None,
@@ -338,7 +339,7 @@ class Doorbell:
             self._journal.ready(bell, private=session.wish.private)
             if bell in self._counted:
                 self._tell(self._observer.ready, bell)
-            self._tell(self._wake, "ready")
+            self._tell(self._wake, Wake.READY)
             if session.key:
                 self._keys.warn(session.key, last_call=False)
         self._all_well()
@@ -494,7 +495,7 @@ class Doorbell:
             return
         if table is not None and table not in self._tables:
             return
-        self._tell(self._wake, bell.value)
+        self._tell(self._wake, Wake(bell.value))
         counted = self._counted
         was_deaf = bell in self._trust.deaf
         self._trust.rang(bell, table, self._clock())

@@ -4,27 +4,14 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import structlog
-from prometheus_client import (
-    disable_created_metrics,
-)
 
 from realtime_bridge.base import Stopwatch
-from realtime_bridge.model import (
-    Failed,
-    Halted,
-    Lost,
-    Recovered,
-    Retry,
-    Sent,
-    Uncertain,
-)
+from realtime_bridge.model import Recovered, Wake
 from realtime_bridge.observe.metrics import Metrics
 from realtime_bridge.observe.outage import Outage
+from realtime_bridge.outcomes import Cause, Failed, Halted, Lost, Retry, Sent, Uncertain
 
 log = structlog.get_logger()
-
-# A second series for each of ours, that nobody reads.
-disable_created_metrics()  # type: ignore[no-untyped-call]
 
 
 # Of a row and its outcome: the word for its failure, if it ends by it.
@@ -52,7 +39,7 @@ class Telemetry:
         self._outage = outage or Outage()
         self._failure_of = failure_of
 
-    def woken(self, lane: str, source: str) -> None:
+    def woken(self, lane: str, source: Wake) -> None:
         """Count a ring."""
         self._metrics.wakeups.labels(lane, source).inc()
 
@@ -60,7 +47,7 @@ class Telemetry:
         self,
         lane: str,
         rows: Sequence[Any],
-        source: str,
+        source: Wake,
         begun: float,  # noqa: ARG002 - for those who listen to bells
     ) -> None:
         """Count claimed rows and how long they waited."""
@@ -69,17 +56,20 @@ class Telemetry:
             self._metrics.pickup.labels(lane).observe(row.waited_seconds)
         log.debug("claimed", lane=lane, rows=len(rows), source=source)
 
-    def settled(self, lane: str, row: Any, outcome: Any, laps: Stopwatch, *, held: bool) -> None:
+    def settled(
+        self, lane: str, row: Any, outcome: Any, stopwatch: Stopwatch, *, held: bool
+    ) -> None:
         """Write the one line that every settled row gets; never its text or payload."""
-        word, details, level = describe(outcome)
+        word = outcome.word
+        details, level = described(outcome)
         if not held and word != "lost":
             word, level = "too_late", "warning"
         elif failure := self._failure_of(row, outcome):
             word, level = failure, "warning" if level == "info" else level
         self._metrics.events.labels(lane, word).inc()
         if word == "delivered":
-            self._metrics.delivery.labels(lane).observe(row.waited_seconds + laps.seconds)
-        if isinstance(outcome, Retry) and outcome.after and "retry after" in outcome.why:
+            self._metrics.delivery.labels(lane).observe(row.waited_seconds + stopwatch.seconds)
+        if isinstance(outcome, Retry) and outcome.cause is Cause.TELEGRAM_PAUSE and outcome.after:
             self._metrics.retry_after.observe(outcome.after)
         getattr(log, level)(
             word,
@@ -88,7 +78,7 @@ class Telemetry:
             type=getattr(row, "event_type", lane),
             attempt=row.attempt,
             pickup_ms=round(row.waited_seconds * 1000, 1),
-            **{f"{stage}_ms": took for stage, took in laps.milliseconds.items()},
+            **{f"{stage}_ms": took for stage, took in stopwatch.milliseconds.items()},
             **details,
         )
 
@@ -121,20 +111,18 @@ class Telemetry:
             log.error("sending_halted", lane=lane, error=why)
 
 
-def describe(outcome: Any) -> tuple[str, dict[str, Any], str]:
-    """An outcome as (word for the metric, details for the log, log level)."""
+def described(outcome: Any) -> tuple[dict[str, Any], str]:
+    """What the log says of an outcome besides its word, and at which level."""
     match outcome:
         case Sent(message_id):
-            return "delivered", {"message_id": message_id}, "info"
-        case Retry(why, after, counted):
-            return "retry" if counted else "deferred", {"error": why, "after_s": after}, "info"
-        case Failed(failure, error):
-            return failure.value, {"error": error}, "warning"
-        case Uncertain(why):
-            return "uncertain", {"error": why}, "error"
-        case Halted(why):
-            return "halted", {"error": why}, "error"
+            return {"message_id": message_id}, "info"
+        case Retry(why, after):
+            return {"error": why, "after_s": after}, "info"
+        case Failed(error=error):
+            return {"error": error}, "warning"
+        case Uncertain(why) | Halted(why):
+            return {"error": why}, "error"
         case Lost():
-            return "lost", {}, "warning"
-        case _:
-            return type(outcome).__name__.lower(), {}, "info"
+            return {}, "warning"
+        case _:  # of a request
+            return {}, "info"

@@ -8,11 +8,11 @@ import structlog
 
 from realtime_bridge.base import Stopwatch, retry_delay
 from realtime_bridge.credentials import Redactor
-from realtime_bridge.model import Retry
+from realtime_bridge.outcomes import Cause, Retry
 from realtime_bridge.request_tables.calling import TookTooLongError, ask, within
 from realtime_bridge.request_tables.request import (
     Completed,
-    Failed,
+    FailedRequest,
     NewEvent,
     Request,
     RequestOutcome,
@@ -41,8 +41,8 @@ class RequestHandler:
     ================================================= ========================================
     returns a JSON value, or Completed                Completed
     returns nothing, or nonsense                      Failed: no answer came that could be used
-    raises Unanswerable (such as PlanError)           Failed, with its text
-    raises Later                                      Retry; Failed when the attempts are used up
+    raises Unanswerable (such as PlanError)           FailedRequest, with its text
+    raises Later                                      Retry; failed when the attempts are used up
     raises anything else, or exits                    Failed: something went wrong
     is not done within the time limit                 Failed: it took too long
     (the worker died with it, MAX_ATTEMPTS times)     Failed: it was tried 5 times without success
@@ -90,18 +90,22 @@ class RequestHandler:
         if request.retries + 1 >= self._max_attempts:
             return self._fail(request, GAVE_UP.format(self._max_attempts), str(later))
         seconds = self._wait(request.retries) if later.seconds is None else later.seconds
-        return Retry(_readable(str(later)), after=min(max(0.0, float(seconds)), LONGEST_WAIT))
+        return Retry(
+            _readable(str(later)),
+            after=min(max(0.0, float(seconds)), LONGEST_WAIT),
+            cause=Cause.ASKED,
+        )
 
     def _fail(
         self, request: Request, text: str, why: str, error: Exception | None = None
-    ) -> Failed:
+    ) -> FailedRequest:
         log.warning(
             "not_answered", lane=self._table.name, id=request.id, why=why, exc_info=error or False
         )
         reason = _readable(self._redact.public(text))
         kind = self._table.failed_event
         event = kind and NewEvent(kind, storable(request.about) | {"reason": reason})
-        return Failed(reason, (event,) if event else ())
+        return FailedRequest(reason, (event,) if event else ())
 
 
 def _readable(text: str) -> str:

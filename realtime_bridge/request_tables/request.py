@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, tzinfo
-from typing import Annotated, Any, TypeAlias
+from typing import Annotated, Any, ClassVar, TypeAlias
 
 from pydantic import (
     BaseModel,
@@ -14,7 +14,7 @@ from pydantic import (
 )
 
 from realtime_bridge.messages import timezone
-from realtime_bridge.model import Retry
+from realtime_bridge.outcomes import Retry
 
 
 def _object(value: Any) -> Any:
@@ -96,17 +96,19 @@ class Completed:
     result: Any
     events: Sequence[NewEvent] = ()
     withdraw: str | None = None
+    word: ClassVar = "completed"
 
 
 @dataclass(frozen=True, slots=True)
-class Failed:
+class FailedRequest:
     """There will be no answer; `error` is a sentence for the user."""
 
     error: str
     events: Sequence[NewEvent] = ()
+    word: ClassVar = "failed"
 
 
-RequestOutcome: TypeAlias = Completed | Failed | Retry
+RequestOutcome: TypeAlias = Completed | FailedRequest | Retry
 
 
 def storable(value: Any) -> Any:

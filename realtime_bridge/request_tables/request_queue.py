@@ -17,15 +17,15 @@ from pydantic import (
 from realtime_bridge.base import Unreadable, decode
 from realtime_bridge.credentials import Redactor
 from realtime_bridge.database import Refused, Rpc, Unavailable, shaped
-from realtime_bridge.model import Recovered, Retry
+from realtime_bridge.outcomes import Retry
 from realtime_bridge.request_tables.request import (
     Completed,
-    Failed,
+    FailedRequest,
     NewEvent,
     Request,
     RequestOutcome,
 )
-from realtime_bridge.worker import ROWS, SWEPT, Token, token_of, wrong_fields
+from realtime_bridge.worker import ROWS, Token, token_of, wrong_fields
 
 log = structlog.get_logger()
 
@@ -44,7 +44,7 @@ def settlement(request: Request, outcome: RequestOutcome) -> dict[str, Any]:
                 "events": [_event(event) for event in events],
                 "withdraw": withdraw,
             }
-        case Failed(error, events):
+        case FailedRequest(error, events):
             return token | {
                 "status": "failed",
                 "error": error,
@@ -105,14 +105,11 @@ class RequestQueue:
     refuses must not take others with it.
     """
 
-    def __init__(
-        self, rpc: Rpc, table: str, *, lease: float, redact: Redactor = _UNREDACTED
-    ) -> None:
-        """`lease`: seconds after which a claim is somebody else's."""
+    def __init__(self, rpc: Rpc, table: str, *, redact: Redactor = _UNREDACTED) -> None:
+        """`redact` is applied to errors, which users may read."""
         self._redact = redact
         self._rpc = rpc
         self._table = table
-        self._lease = lease
 
     async def claim(self, limit: int) -> Sequence[Request]:
         """Take up to `limit` waiting requests, oldest first."""
@@ -141,12 +138,6 @@ class RequestQueue:
         if requests:
             claims = [{"id": one.id, "attempt": one.attempt} for one in requests]
             await self._rpc.call(f"release_{self._table}", {"p_claims": claims})
-
-    async def recover(self) -> Recovered:
-        """Take back requests whose lease is over, and tell when the next retry is due."""
-        function = f"recover_{self._table}"
-        answer = await self._rpc.call(function, {"p_lease": f"{self._lease} seconds"})
-        return shaped(SWEPT, function, answer)
 
     async def _settle(self, outcome: Mapping[str, Any]) -> Any:
         if "error" in outcome:  # which users may read

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from math import inf
 
 from realtime_bridge.base import delays
-from realtime_bridge.model import Halted
+from realtime_bridge.outcomes import Halted
 
 # While Telegram does not answer it is asked at least so often.
 WAIT_CAP_SECONDS = 15.0

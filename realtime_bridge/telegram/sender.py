@@ -14,14 +14,8 @@ from realtime_bridge.base import Stopwatch
 from realtime_bridge.credentials import Redactor
 from realtime_bridge.database import Refused, Unavailable
 from realtime_bridge.messages import Message, Messages
-from realtime_bridge.model import (
-    Lost,
-    Outcome,
-    Retry,
-    Sent,
-    TmaEvent,
-    Uncertain,
-)
+from realtime_bridge.model import TmaEvent
+from realtime_bridge.outcomes import Cause, Lost, Outcome, Retry, Sent, Uncertain
 from realtime_bridge.telegram.circuit_breaker import CircuitBreaker
 from realtime_bridge.telegram.outgoing import NO_PREVIEW, OutgoingMessage, keyboard_of, way_out
 from realtime_bridge.telegram.pacing import Pacing
@@ -81,7 +75,7 @@ class Sender:
         wait = await self._pacing.turn(event.telegram_id, self._turn_limit)
         laps.lap("turn")
         if wait is not None:
-            return Retry("waits for its turn", after=wait, counted=False)
+            return Retry("waits for its turn", after=wait, counted=False, cause=Cause.TURN)
         if halted := await self._line.test():
             return halted
         laps.lap("line")
@@ -91,14 +85,18 @@ class Sender:
             # The fence may have been written, but this worker knows that it did not send. Why is
             # for the log: users may read the row.
             log.warning("fence_failed", id=event.id, error=str(error))
-            return Retry("not sent, the fence did not answer", after=0.0, counted=False)
+            return Retry(
+                "not sent, the fence did not answer", after=0.0, counted=False, cause=Cause.FENCE
+            )
         finally:
             laps.lap("fence")
         if not ours:
             return Lost()
         if laps.seconds > self._start_limit:
             # A process that was frozen, or a slow database: the row may be somebody else's soon.
-            return Retry("not sent, the fence answered too late", after=0.0, counted=False)
+            return Retry(
+                "not sent, the fence answered too late", after=0.0, counted=False, cause=Cause.FENCE
+            )
         try:
             return await self._deliver(event.telegram_id, message)
         finally:
@@ -123,7 +121,7 @@ class Sender:
     def _judge(self, chat_id: int, error: Exception) -> Outcome:
         outcome = redacted(verdict(error), self._redact)
         match outcome:
-            case Retry(after=float(seconds), counted=False):  # a pause that Telegram asks for
+            case Retry(after=float(seconds), cause=Cause.TELEGRAM_PAUSE):
                 self._pacing.pause(chat_id, seconds)
             case Retry() | Uncertain():
                 self._line.doubt()

@@ -20,7 +20,8 @@ from aiogram.exceptions import (
 )
 
 from realtime_bridge.credentials import Redactor
-from realtime_bridge.model import (
+from realtime_bridge.outcomes import (
+    Cause,
     Failed,
     Failure,
     Halted,
@@ -64,9 +65,16 @@ def verdict(error: Exception) -> Outcome:  # noqa: C901 - one case for each kind
     match error:
         case TelegramRetryAfter(retry_after=asked):
             seconds = float(min(max(asked, FLOOD_SECONDS), LONGEST_PAUSE))
-            return Retry(f"Telegram: retry after {seconds:g} s", after=seconds, counted=False)
+            return Retry(
+                f"Telegram: retry after {seconds:g} s",
+                after=seconds,
+                counted=False,
+                cause=Cause.TELEGRAM_PAUSE,
+            )
         case TelegramAPIError() if "too many requests" in text.lower():
-            return Retry(f"Telegram: {text}", after=FLOOD_SECONDS, counted=False)
+            return Retry(
+                f"Telegram: {text}", after=FLOOD_SECONDS, counted=False, cause=Cause.TELEGRAM_PAUSE
+            )
         case TelegramForbiddenError():
             return Failed(Failure.BLOCKED, text)
         case TelegramBadRequest() if "chat not found" in text.lower():
@@ -78,7 +86,7 @@ def verdict(error: Exception) -> Outcome:  # noqa: C901 - one case for each kind
         case TelegramUnauthorizedError() | TelegramNotFound():
             return Halted(f"Telegram does not know this bot ({text}): check BOT_TOKEN")
         case TelegramNetworkError(__cause__=cause) if _never_connected(cause):
-            return Retry(f"no connection to Telegram: {_kind(cause)}")
+            return Retry(f"no connection to Telegram: {_kind(cause)}", cause=Cause.NO_CONNECTION)
         case TelegramNetworkError(__cause__=cause):
             return Uncertain(f"no answer from Telegram: {_kind(cause)}")
         case TelegramServerError() | ClientDecodeError():

@@ -1,18 +1,20 @@
 """Claim, handle, settle: one lane of rows, whatever is done with them."""
 
-from realtime_bridge.worker.claimed import ROWS, SWEPT, Token, token_of, wrong_fields
+from realtime_bridge.worker.claimed import ROWS, Token, token_of, wrong_fields
+from realtime_bridge.worker.common_sweep import CommonSweep
 from realtime_bridge.worker.event_queue import EventQueue, Policy, settlement
 from realtime_bridge.worker.pump import Pump
-from realtime_bridge.worker.sweeper import Follower, Leader
+from realtime_bridge.worker.retention import Retention
+from realtime_bridge.worker.sweeper import Sweeper
 
 __all__ = [
     "ROWS",
-    "SWEPT",
+    "CommonSweep",
     "EventQueue",
-    "Follower",
-    "Leader",
     "Policy",
     "Pump",
+    "Retention",
+    "Sweeper",
     "Token",
     "settlement",
     "token_of",

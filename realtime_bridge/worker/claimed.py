@@ -1,11 +1,10 @@
 """What every queue's functions answer: claimed rows with their tokens, and what a sweep found."""
 
-from typing import Annotated, Any
+from typing import Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from realtime_bridge.base import Unreadable
-from realtime_bridge.model import Recovered
 
 
 class Token(BaseModel):
@@ -17,13 +16,7 @@ class Token(BaseModel):
     attempt: int
 
 
-def _first(value: Any) -> Any:
-    """PostgREST gives one row as a list of one."""
-    return value[0] if isinstance(value, list) and value else value
-
-
 ROWS: TypeAdapter[list[Any]] = TypeAdapter(list[Any])
-SWEPT: TypeAdapter[Recovered] = TypeAdapter(Annotated[Recovered, BeforeValidator(_first)])
 
 
 def token_of(row: Any) -> Token | Unreadable:

@@ -12,21 +12,21 @@ from pydantic import BeforeValidator, TypeAdapter, ValidationError
 from realtime_bridge.base import Unreadable, decode, retry_delay
 from realtime_bridge.credentials import Redactor
 from realtime_bridge.database import Refused, Rpc, Unavailable, shaped
-from realtime_bridge.model import (
+from realtime_bridge.model import TmaEvent
+from realtime_bridge.outcomes import (
+    Cause,
     Failed,
     Failure,
     Halted,
     Lost,
     Outcome,
-    Recovered,
     Retry,
     Sent,
-    TmaEvent,
     Uncertain,
 )
 from realtime_bridge.settings import Delivery
 from realtime_bridge.worker.batching import Coalescer
-from realtime_bridge.worker.claimed import ROWS, SWEPT, Token, token_of, wrong_fields
+from realtime_bridge.worker.claimed import ROWS, Token, token_of, wrong_fields
 
 log = structlog.get_logger()
 
@@ -89,7 +89,9 @@ def settlement(
         case Uncertain(why) if policy.delivery is Delivery.AT_MOST_ONCE:
             return _fail(event, Failure.UNCERTAIN, why)
         case Uncertain(why):
-            return _try_again(event, Retry(f"may have been sent: {why}"), policy, wait)
+            return _try_again(
+                event, Retry(f"may have been sent: {why}", cause=Cause.UNCERTAIN), policy, wait
+            )
         case Retry():
             return _try_again(event, outcome, policy, wait)
         case Lost():
@@ -128,15 +130,13 @@ class EventQueue:
         self,
         rpc: Rpc,
         *,
-        lease: float,
         policy: Policy,
         redact: Redactor = _UNREDACTED,
         ended: Callable[[Failure], None] = lambda _: None,
     ) -> None:
-        """`lease` is in seconds; `ended` is told of rows that failed without being handed out."""
+        """`ended` is told of rows that failed without being handed out."""
         self._redact = redact
         self._rpc = rpc
-        self._lease = lease
         self._policy = policy
         self._ended = ended
         self._starts: Coalescer[TmaEvent, bool] = Coalescer(self._start_all)
@@ -171,17 +171,6 @@ class EventQueue:
         """Hand claims back that were not started."""
         if events:
             await self._rpc.call("release_tma_events", {"p_claims": _claims(events)})
-
-    async def recover(self) -> Recovered:
-        """Take back rows whose lease is over, and tell when the next row is due."""
-        answer = await self._rpc.call(
-            "recover_tma_events",
-            {
-                "p_lease": f"{self._lease} seconds",
-                "p_resend_uncertain": self._policy.delivery is Delivery.AT_LEAST_ONCE,
-            },
-        )
-        return shaped(SWEPT, "recover_tma_events", answer)
 
     async def purge(self, keep: timedelta, limit: int) -> int:
         """Delete up to `limit` terminal rows older than `keep`; return how many."""

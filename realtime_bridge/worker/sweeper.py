@@ -1,170 +1,134 @@
 """One sweep for all lanes: while nothing happens, one call a period looks after everything."""
 
+import asyncio
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from math import inf
+from typing import Any
 
-from pydantic import TypeAdapter
+import structlog
 
-from realtime_bridge.database import Rpc, Unavailable, shaped
+from realtime_bridge.database import Refused, Unavailable
 from realtime_bridge.model import Recovered
-from realtime_bridge.worker.pump import Queue
+from realtime_bridge.worker.condition import Condition, waits
+from realtime_bridge.worker.pump import Pump
 
-Row = TypeVar("Row")
-Result = TypeVar("Result")
+log = structlog.get_logger()
 
-_SWEPT = TypeAdapter(dict[str, Recovered])  # by lane
-
-
-@dataclass(frozen=True, slots=True)
-class _Kept:
-    """What a common sweep said of a lane."""
-
-    recovered: Recovered
-    at: float
-    moves: int  # the lane's, until then
+# A bell that rang for nothing due may have rung for a row of the near future: a sweep finds out
+# when it is due, but not more often than this.
+LOOK_AHEAD_SECONDS = 1.0
 
 
-class Follower(Generic[Row, Result]):
-    """A queue that need not sweep itself while another lane's sweep tells about it as well.
-
-    What it was told is good for one answer, while it is young and the lane has done nothing
-    since.
-    """
+class Sweeper:
+    """Takes back what dead workers held, and tells each lane when its next row is due."""
 
     def __init__(
         self,
-        queue: Queue[Row, Result],
-        wake: Callable[[], None],
-        keep: Callable[[], float],
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
-        """Take a queue; `wake()` is called when there is something to claim.
-
-        `keep()`: the seconds for which what was told is young.
-        """
-        self.moves = 0
-        self._queue = queue
-        self._wake = wake
-        self._keep = keep
-        self._clock = clock
-        self._kept: _Kept | None = None
-
-    def tell(self, recovered: Recovered, at: float, moves: int) -> None:
-        """Hear what a sweep that began `at` this time, and after so many moves, said."""
-        if self._kept is not None:
-            recovered = _with_counts(recovered, self._kept.recovered)
-        self._kept = _Kept(recovered, at, moves)
-        if recovered.next_due_seconds == 0:
-            self._wake()
-
-    async def claim(self, limit: int) -> Sequence[Row]:
-        """Take rows."""
-        self.moves += 1
-        return await self._queue.claim(limit)
-
-    async def settle(self, row: Row, outcome: Result) -> bool:
-        """Write an outcome; a retry may be due before all others."""
-        try:
-            return await self._queue.settle(row, outcome)
-        finally:
-            self.moves += 1
-
-    async def release(self, rows: Sequence[Row]) -> None:
-        """Hand claims back."""
-        await self._queue.release(rows)
-
-    async def recover(self) -> Recovered:
-        """Say what it was told, or sweep."""
-        kept, self._kept = self._kept, None
-        if kept is not None and kept.moves == self.moves:
-            age = self._clock() - kept.at
-            if age <= self._keep():
-                return _aged(kept.recovered, age)
-        try:
-            recovered = await self._queue.recover()
-        except BaseException:
-            self._kept = kept
-            raise
-        return recovered if kept is None else _with_counts(recovered, kept.recovered)
-
-
-class Leader(Generic[Row, Result]):
-    """The queue of tma_events, whose sweep is that of its followers too.
-
-    Not the other way round: after an outage the lane of events waits with its sweep until what
-    it has sent is written down, and nobody else may take those rows back meanwhile.
-    """
-
-    def __init__(
-        self,
-        queue: Queue[Row, Result],
-        rpc: Rpc,
+        sweep: Callable[[], Awaitable[Mapping[str, Recovered]]],
         *,
-        lane: str,
-        lease: float,
-        resend_uncertain: bool,
+        interval: Callable[[], float],
+        settle_first: Callable[[], float] = lambda: -inf,
+        waits: Callable[[], Iterator[float]] = waits,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`lease`: of the lane's own rows, in seconds. `resend_uncertain`: see sweep_tma."""
-        self._queue = queue
-        self._rpc = rpc
-        self._lane = lane
-        self._lease = lease
-        self._resend_uncertain = resend_uncertain
+        """`sweep()` sweeps all lanes, and says by name what was found; see sweep_tma.
+
+        `interval()`: seconds between sweeps, asked at each. `settle_first()`: the moment before
+        which outcomes are written that waited while the database was away.
+        """
+        self._sweep = sweep
+        self._lanes: list[Pump[Any, Any]] = []
+        self._interval = interval
         self._clock = clock
-        self._followers: dict[str, Follower[Any, Any]] = {}
-        self._leases: dict[str, float] = {}
+        self._condition = Condition(self, waits, clock)
+        self._asked = False  # for a sweep soon, during a sweep
+        self._deadline = -inf
+        self._swept_at = -inf
+        self._settle_first = settle_first
+        self._moved = asyncio.Event()
 
-    def lead(self, lane: str, lease: float, follower: "Follower[Any, Any]") -> None:
-        """Sweep this request table as well."""
-        self._followers[lane] = follower
-        self._leases[lane] = lease
+    @property
+    def problem(self) -> str | None:
+        """Why the database does not answer."""
+        return self._condition.problem
 
-    async def claim(self, limit: int) -> Sequence[Row]:
-        """Take rows."""
-        return await self._queue.claim(limit)
+    def follow(self, *lanes: Pump[Any, Any]) -> None:
+        """Tell these lanes what is found."""
+        self._lanes += lanes
 
-    async def settle(self, row: Row, outcome: Result) -> bool:
-        """Write an outcome."""
-        return await self._queue.settle(row, outcome)
+    def soon(self) -> None:
+        """Sweep within a second: a row may be due soon that nobody knows of."""
+        self._asked = True
+        self._sweep_by(self._swept_at + LOOK_AHEAD_SECONDS)
 
-    async def release(self, rows: Sequence[Row]) -> None:
-        """Hand claims back."""
-        await self._queue.release(rows)
+    def hurry(self) -> None:
+        """Ask `interval()` again: it became shorter."""
+        self._sweep_by(self._swept_at + self._interval())
 
-    async def recover(self) -> Recovered:
-        """Sweep all lanes, and tell the others what was said of them."""
-        at = self._clock()
-        moves = {lane: follower.moves for lane, follower in self._followers.items()}
-        answer = await self._rpc.call(
-            "sweep_tma",
-            {
-                "p_lease": f"{self._lease} seconds",
-                "p_resend_uncertain": self._resend_uncertain,
-                "p_request_leases": self._leases,
-            },
-        )
-        swept = shaped(_SWEPT, "sweep_tma", answer)
-        if missing := {self._lane, *self._followers} - swept.keys():
+    async def run(self) -> None:
+        """Sweep for ever."""
+        while True:
+            await self._rest()
+            await self.step()
+
+    async def step(self) -> None:
+        """Sweep once; if nobody answers, the next sweep comes after a while."""
+        self._asked = False  # before the sweep, so that whoever asks during it is heard
+        for lane in self._lanes:
+            lane.sweeping()
+        try:
+            found = self._complete(await self._sweep())
+        except (Unavailable, Refused) as error:
+            self._failed(error)
+            return
+        except Exception as error:  # a bug, which must not end the sweeps
+            log.exception("sweep_bug")
+            self._failed(Unavailable(f"a bug of the bridge, see the log: {type(error).__name__}"))
+            return
+        self._condition.answered()
+        self._swept_at = self._clock()
+        self._deadline = self._swept_at + self._interval()
+        if self._asked:
+            self.soon()
+        for lane in self._lanes:
+            lane.swept(found[lane.lane])
+
+    def queue_down(self, error: Unavailable | Refused) -> None:
+        """Let the first lane report it, whose next answer shows that the database is there."""
+        self._lanes[0].tell_down(error)
+
+    def queue_up(self) -> None:
+        """Say nothing: the lane does."""
+
+    def halted(self, why: str | None) -> None:
+        """Say nothing: a sweep sends nothing."""
+
+    def _complete(self, found: Mapping[str, Recovered]) -> Mapping[str, Recovered]:
+        if missing := {lane.lane for lane in self._lanes} - found.keys():
             raise Unavailable(f"sweep_tma says nothing of {', '.join(sorted(missing))}")
-        for lane, follower in self._followers.items():
-            follower.tell(swept[lane], at, moves[lane])
-        return swept[self._lane]
+        return found
 
+    def _failed(self, error: Unavailable | Refused) -> None:
+        again = self._condition.failed(error)
+        self._deadline = again
+        for lane in self._lanes:
+            lane.ask_by(again)
 
-def _aged(recovered: Recovered, seconds: float) -> Recovered:
-    """What is due in ten seconds was due in twelve, two seconds ago."""
-    due = recovered.next_due_seconds
-    if due is None:
-        return recovered
-    return recovered.model_copy(update={"next_due_seconds": max(due - seconds, 0.0)})
+    def _sweep_by(self, when: float) -> None:
+        if when < self._deadline:
+            self._deadline = when
+            self._moved.set()
 
+    def _next(self) -> float:
+        return max(self._deadline, self._condition.settle_until, self._settle_first())
 
-def _with_counts(recovered: Recovered, before: Recovered) -> Recovered:
-    """Add what was recovered before: counts go to the log, and must not get lost."""
-    counts = ("returned", "resent", "uncertain")
-    return recovered.model_copy(
-        update={name: getattr(recovered, name) + getattr(before, name) for name in counts}
-    )
+    async def _rest(self) -> None:
+        """Wait until it is time, which may come nearer or move away meanwhile."""
+        while (seconds := self._next() - self._clock()) > 0:
+            self._moved.clear()
+            try:
+                async with asyncio.timeout(seconds):
+                    await self._moved.wait()
+            except TimeoutError:
+                pass

@@ -16,7 +16,7 @@ from pathlib import Path
 import click
 
 ROOT = Path(__file__).parents[2]
-COPIED = ("realtime_bridge", "supabase", "tests", "pyproject.toml")
+COPIED = ("conftest.py", "realtime_bridge", "tma_sandbox", "supabase", "tests", "pyproject.toml")
 CHAOS = "tests/chaos/test_chaos.py"
 MODEL = "tests/sql/test_model.py::test_the_sql_does_what_the_reference_says"
 SETTLE = "supabase/migrations/20261101000400_settle_tma_events.sql"
@@ -59,8 +59,8 @@ MUTANTS = [
     Mutant(
         "the wake flag is cleared after the claim",
         "realtime_bridge/worker/pump.py",
-        "            raise\n        if self._stopping:",
-        "            raise\n        self._claim_at = inf\n        if self._stopping:",
+        "            raise\n        if self._schedule.stopped:",
+        "            raise\n        self._schedule.take()\n        if self._schedule.stopped:",
         "tests/unit/test_pump.py",
     ),
     Mutant(
@@ -79,16 +79,16 @@ MUTANTS = [
     ),
     Mutant(
         "an outcome is dropped when the database does not answer",
-        "realtime_bridge/worker/pump.py",
+        "realtime_bridge/worker/outcome_writer.py",
         "                await asyncio.sleep(wait)\n            except Refused",
         "                return\n            except Refused",
         "tests/delivery/test_away.py",
     ),
     Mutant(
         "a sweep comes before the outcomes that wait",
-        "realtime_bridge/worker/pump.py",
-        "return max(self._sweep_at, self._settle_until)",
-        "return self._sweep_at",
+        "realtime_bridge/worker/sweeper.py",
+        "return max(self._deadline, self._condition.settle_until, self._settle_first())",
+        "return self._deadline",
         "tests/unit/test_pump.py",
     ),
     Mutant(
@@ -100,7 +100,7 @@ MUTANTS = [
     ),
     Mutant(
         "a timeout is taken for a failure to connect",
-        "realtime_bridge/telegram/sender.py",
+        "realtime_bridge/telegram/verdict.py",
         "aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError",
         "aiohttp.ClientError | TimeoutError",
         CHAOS,

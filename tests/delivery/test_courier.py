@@ -15,7 +15,7 @@ from aiogram.client.telegram import TelegramAPIServer
 from realtime_bridge.base.stopwatch import Stopwatch
 from realtime_bridge.database.rpc import Refused, Unavailable
 from realtime_bridge.messages.renderer import Button, Message
-from realtime_bridge.model import Failed, Failure, Halted, Lost, Retry, Sent, Uncertain
+from realtime_bridge.outcomes import Cause, Failed, Failure, Halted, Lost, Retry, Sent, Uncertain
 from realtime_bridge.telegram.pacing import Limits, Pacing
 from realtime_bridge.telegram.sender import Sender
 from realtime_bridge.telegram.wire import Session
@@ -104,11 +104,15 @@ async def test_a_message_is_sent_once(world, telegram, office):
     [
         (
             {"status": 429, "retry_after": 7},
-            Retry("Telegram: retry after 7 s", after=7.0, counted=False),
+            Retry(
+                "Telegram: retry after 7 s", after=7.0, counted=False, cause=Cause.TELEGRAM_PAUSE
+            ),
         ),
         (
             {"status": 429, "parameters": {"retry_after": 0}, "description": "Too Many Requests"},
-            Retry("Telegram: Too Many Requests", after=1.0, counted=False),
+            Retry(
+                "Telegram: Too Many Requests", after=1.0, counted=False, cause=Cause.TELEGRAM_PAUSE
+            ),
         ),
         (
             {"status": 403},
@@ -189,7 +193,9 @@ async def test_nobody_listening_means_nothing_was_sent(telegram, office):
 
     outcome = await office.send()
 
-    assert outcome == Retry("no connection to Telegram: ClientConnectorError")
+    assert outcome == Retry(
+        "no connection to Telegram: ClientConnectorError", cause=Cause.NO_CONNECTION
+    )
 
 
 async def test_a_server_that_takes_no_connection_means_nothing_was_sent(office):

@@ -9,8 +9,8 @@ from typing import Any
 
 from structlog.testing import capture_logs
 
-from realtime_bridge.bridge import sweep_every
 from realtime_bridge.doorbell import Bell, Doorbell, Limits, Mode, Reason
+from realtime_bridge.watching import sweep_every
 from tests.doorbell.scripted import Channel, ScriptedRealtime
 from tests.doorbell.visitor import KEY, Told
 from tests.unit.virtual_time import ListeningLoop, in_virtual_time

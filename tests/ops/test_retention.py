@@ -24,8 +24,8 @@ async def test_old_rows_are_deleted_and_young_ones_kept(world):
 
 async def test_old_rows_go_in_batches_that_nobody_notices(world, monkeypatch):
     """A year's worth is not one transaction."""
-    monkeypatch.setattr("realtime_bridge.bridge.PURGE_BATCH", 10)
-    monkeypatch.setattr("realtime_bridge.bridge.PURGE_PAUSE_SECONDS", 0.01)
+    monkeypatch.setattr("realtime_bridge.worker.retention.BATCH", 10)
+    monkeypatch.setattr("realtime_bridge.worker.retention.PAUSE_SECONDS", 0.01)
     await world.sql(
         "insert into tma_events (telegram_id, event_type, status, settled_at, delivered_at)"
         " select n, 'x', 'delivered', now() - interval '9 days', now() - interval '9 days'"

@@ -106,7 +106,7 @@ async def test_a_crash_says_no_secret(world, tmp_path):
     """What is raised out of run() is told by the bridge's own log."""
     environment = world.environment(LOG_LEVEL="DEBUG")
     crash = (
-        "import sys; from REALTIME import bridge as service\n"
+        "import sys; from realtime_bridge import process as service\n"
         "async def run(self): raise RuntimeError(str(self.settings.secrets))\n"
         "service.Bridge.run = run\n"
         "sys.argv[1:] = ['run']\n"

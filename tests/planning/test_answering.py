@@ -8,7 +8,7 @@ import threading
 import pytest
 
 from realtime_bridge.base.stopwatch import Stopwatch
-from realtime_bridge.model import Retry
+from realtime_bridge.outcomes import Cause, Retry
 from realtime_bridge.request_tables.handler import (
     BROKE,
     LONGEST_WAIT,
@@ -16,7 +16,7 @@ from realtime_bridge.request_tables.handler import (
     TOOK_TOO_LONG,
     RequestHandler,
 )
-from realtime_bridge.request_tables.request import Completed, Failed, NewEvent
+from realtime_bridge.request_tables.request import Completed, FailedRequest, NewEvent
 from realtime_bridge.request_tables.table import Later, RequestTable, Unanswerable
 from tests.planning.kit import request
 from tests.unit.virtual_time import in_virtual_time
@@ -75,7 +75,7 @@ async def test_an_answer_may_bring_events():
 )
 async def test_what_is_no_json_value_is_no_answer(function):
     """Nonsense ends the request, instead of an error of the database later."""
-    assert await answered(function) == Failed(NO_ANSWER)
+    assert await answered(function) == FailedRequest(NO_ANSWER)
 
 
 @pytest.mark.parametrize(
@@ -105,7 +105,7 @@ async def test_an_exception_fails_the_request_with_a_sentence_for_the_user(error
     """Chosen texts are shown, all others stay in the log; the chat is told where wanted."""
     outcome = await answered(raising(error), failed_event=event)
 
-    assert outcome == Failed(text, (NewEvent(event, {"reason": text}),) if event else ())
+    assert outcome == FailedRequest(text, (NewEvent(event, {"reason": text}),) if event else ())
 
 
 async def test_a_failure_names_the_lead_as_the_request_did():
@@ -121,11 +121,11 @@ async def test_a_failure_names_the_lead_as_the_request_did():
 @pytest.mark.parametrize(
     ("later", "retries", "expected"),
     [
-        (Later("busy"), 1, Retry("busy", after=11.0)),
-        (Later("busy", seconds=4), 0, Retry("busy", after=4.0)),
-        (Later("busy", seconds=-1), 0, Retry("busy", after=0.0)),
-        (Later("busy", seconds=1e9), 0, Retry("busy", after=LONGEST_WAIT)),
-        (Later("busy"), 2, Failed(GAVE_UP)),
+        (Later("busy"), 1, Retry("busy", after=11.0, cause=Cause.ASKED)),
+        (Later("busy", seconds=4), 0, Retry("busy", after=4.0, cause=Cause.ASKED)),
+        (Later("busy", seconds=-1), 0, Retry("busy", after=0.0, cause=Cause.ASKED)),
+        (Later("busy", seconds=1e9), 0, Retry("busy", after=LONGEST_WAIT, cause=Cause.ASKED)),
+        (Later("busy"), 2, FailedRequest(GAVE_UP)),
     ],
 )
 async def test_a_function_may_ask_to_be_asked_later(later, retries, expected):
@@ -139,7 +139,7 @@ async def test_a_request_whose_workers_died_too_often_is_not_tried_again():
 
     outcome = await answered(asked.append, row=request(retries=3, attempt=4))
 
-    assert outcome == Failed(GAVE_UP)
+    assert outcome == FailedRequest(GAVE_UP)
     assert asked == []
 
 
@@ -163,7 +163,7 @@ def test_a_function_that_hangs_is_cut_off():
 
     outcome, took = in_virtual_time(scenario())
 
-    assert outcome == Failed(TOOK_TOO_LONG)
+    assert outcome == FailedRequest(TOOK_TOO_LONG)
     assert took == pytest.approx(30, abs=0.1)
     assert cancelled == [True]
 
@@ -186,7 +186,7 @@ def test_a_function_that_does_not_let_itself_be_cancelled_holds_nobody_up():
         await asyncio.sleep(1)
         return outcome
 
-    assert in_virtual_time(scenario()) == Failed(TOOK_TOO_LONG)
+    assert in_virtual_time(scenario()) == FailedRequest(TOOK_TOO_LONG)
 
 
 async def test_a_request_that_is_cut_off_cancels_its_function():
@@ -267,7 +267,7 @@ async def test_what_a_plain_function_raises_is_like_what_others_raise(error):
     def broken(_):
         raise error
 
-    assert await answered(broken) == Failed(BROKE)
+    assert await answered(broken) == FailedRequest(BROKE)
 
 
 async def test_a_plain_function_that_is_too_late_is_not_heard():
@@ -283,7 +283,7 @@ async def test_a_plain_function_that_is_too_late_is_not_heard():
     await asyncio.to_thread(ended.wait, 10)
     await asyncio.sleep(0)
 
-    assert outcome == Failed(TOOK_TOO_LONG)
+    assert outcome == FailedRequest(TOOK_TOO_LONG)
 
 
 async def test_details_go_to_the_log_only(capsys):

@@ -11,8 +11,8 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 from realtime_bridge.base.stopwatch import Stopwatch
-from realtime_bridge.model import Retry
 from realtime_bridge.observe import logs
+from realtime_bridge.outcomes import Cause, Retry
 from realtime_bridge.request_tables.handler import BROKE, RequestHandler
 from realtime_bridge.request_tables.loader import load_request_tables
 from realtime_bridge.settings import ConfigurationError, parse
@@ -118,7 +118,9 @@ async def test_the_model_is_asked_as_the_endpoint_wants_it(model):
 async def test_a_busy_model_is_asked_again_later(model, status):
     """When it says itself, if it says so in seconds."""
     model.answer = lambda: web.Response(status=status, headers={"Retry-After": "7"})
-    assert await model.plan() == Retry(f"the model is busy ({status})", after=7.0)
+    assert await model.plan() == Retry(
+        f"the model is busy ({status})", after=7.0, cause=Cause.ASKED
+    )
 
     model.answer = lambda: web.Response(status=status, headers={"Retry-After": "Mon, 1 Jan"})
     assert (await model.plan()).after < 7

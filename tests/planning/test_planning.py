@@ -10,7 +10,7 @@ from realtime_bridge.request_tables import plans as planning
 from realtime_bridge.request_tables import request_queue as requests_module
 from realtime_bridge.request_tables.handler import NO_ANSWER, RequestHandler
 from realtime_bridge.request_tables.plans import Plan, PlanError, Step, plan_table
-from realtime_bridge.request_tables.request import Completed, Failed, NewEvent
+from realtime_bridge.request_tables.request import Completed, FailedRequest, NewEvent
 from realtime_bridge.request_tables.request_queue import settlement
 from tests.planning.kit import NOON, plan, request, step
 
@@ -154,7 +154,7 @@ async def test_older_reminders_are_withdrawn_with_the_new_plan():
 )
 async def test_nonsense_is_no_plan(made):
     """It ends the request with a sentence, and the chat is told."""
-    assert await planned(made) == Failed(
+    assert await planned(made) == FailedRequest(
         NO_ANSWER, (NewEvent("plan_failed", {"reason": NO_ANSWER}),)
     )
 
@@ -172,7 +172,7 @@ async def test_a_planner_chooses_what_the_user_reads():
     """PlanError's text goes to the row and to the chat."""
     text = "The lead is closed."
 
-    assert await planned(PlanError(text)) == Failed(
+    assert await planned(PlanError(text)) == FailedRequest(
         text, (NewEvent("plan_failed", {"reason": text}),)
     )
 

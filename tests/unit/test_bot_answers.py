@@ -13,7 +13,7 @@ from aiohttp.test_utils import TestServer
 from realtime_bridge.base.stopwatch import Stopwatch
 from realtime_bridge.credentials.redaction import Redactor
 from realtime_bridge.messages.renderer import Message
-from realtime_bridge.model import Failed, Failure, Halted, Retry, Sent, Uncertain
+from realtime_bridge.outcomes import Cause, Failed, Failure, Halted, Retry, Sent, Uncertain
 from realtime_bridge.telegram.pacing import Limits, Pacing
 from realtime_bridge.telegram.sender import Sender
 from realtime_bridge.telegram.verdict import LONGEST_PAUSE
@@ -155,7 +155,9 @@ async def test_a_pause_has_bounds(session, asked, seconds):
 
     outcome = await send(session, 429, body)
 
-    assert outcome == Retry(f"Telegram: retry after {seconds:g} s", seconds, counted=False)
+    assert outcome == Retry(
+        f"Telegram: retry after {seconds:g} s", seconds, counted=False, cause=Cause.TELEGRAM_PAUSE
+    )
     assert isinstance(outcome.after, float)  # or it is no pause for the pacing
 
 

@@ -2,7 +2,7 @@
 
 import asyncio
 
-from realtime_bridge.model import Halted
+from realtime_bridge.outcomes import Halted
 from realtime_bridge.telegram.circuit_breaker import CircuitBreaker
 from tests.unit.virtual_time import in_virtual_time
 

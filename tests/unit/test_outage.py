@@ -7,15 +7,18 @@ import structlog
 from structlog.testing import capture_logs
 
 from realtime_bridge.database.rpc import Refused, Unavailable
-from realtime_bridge.model import Recovered, Sent
+from realtime_bridge.model import Recovered, Wake
 from realtime_bridge.observe.metrics import Metrics
 from realtime_bridge.observe.outage import CALM_SECONDS, Outage
 from realtime_bridge.observe.repeats import Repeats, Total
 from realtime_bridge.observe.telemetry import Telemetry
+from realtime_bridge.outcomes import Sent
 from realtime_bridge.worker.pump import Pump
+from realtime_bridge.worker.sweeper import Sweeper
 from tests.unit.rows import event
 from tests.unit.virtual_time import in_virtual_time
 
+LANES = ("tma_events", "plan_requests", "draft_requests")
 TEXTS = ("Connection refused", "HTTP 503 from claim", "TimeoutError", "HTTP 502 from sweep")
 
 
@@ -51,9 +54,9 @@ class Weather:
     async def release(self, rows):
         pass
 
-    async def recover(self):
+    async def sweep(self):
         self._answer()
-        return Recovered()
+        return {lane: Recovered() for lane in LANES}
 
 
 async def send(row, laps):
@@ -74,19 +77,19 @@ def lived():
         async def all_of_it():
             clock = asyncio.get_running_loop().time
             outage = Outage(away, clock=clock)
+            watch = Telemetry(Metrics(), outage=outage)
+            sweeper = Sweeper(
+                weather.sweep,
+                interval=lambda: 30.0,
+                settle_first=lambda: pumps[0].settle_until,
+                clock=clock,
+            )
             pumps = [
-                Pump(
-                    lane,
-                    weather,
-                    send,
-                    Telemetry(Metrics(), outage=outage),
-                    slots=64,
-                    interval=lambda: 30.0,
-                    lease=120.0,
-                    clock=clock,
-                )
-                for lane in ("tma_events", "plan_requests", "draft_requests")
+                Pump(lane, weather, send, watch, sweeper, slots=64, lease=120.0, clock=clock)
+                for lane in LANES
             ]
+            sweeper.follow(*pumps)
+            sweeping = asyncio.create_task(sweeper.run())
             running = [asyncio.create_task(pump.run()) for pump in pumps]
             try:
                 await scenario(weather, pumps)
@@ -94,6 +97,8 @@ def lived():
                 for pump in pumps:
                     pump.stop()
                 await asyncio.gather(*running)
+                sweeping.cancel()
+                await asyncio.gather(sweeping, return_exceptions=True)
 
         with capture_logs() as lines:
             in_virtual_time(all_of_it())
@@ -112,10 +117,10 @@ def test_ten_minutes_are_few_lines(lived, how):
         await asyncio.sleep(0)
         await asyncio.sleep(20)
         weather.rows = [event(id=n) for n in range(64)]
-        pumps[0].wake("changes")
+        pumps[0].wake(Wake.CHANGES)
         setattr(weather, how, True)
         for pump in pumps:
-            pump.wake("changes")
+            pump.wake(Wake.CHANGES)
         at["first"] = weather.calls
         await asyncio.sleep(600)
         at["failed"] = weather.calls - at["first"]
@@ -142,7 +147,7 @@ def test_outcomes_that_wait_add_no_lines(lived, how):
 
     async def scenario(weather, pumps):
         weather.rows = [event(id=n) for n in range(64)]
-        pumps[0].wake("changes")
+        pumps[0].wake(Wake.CHANGES)
         claim = weather.claim
 
         async def claim_and_go(limit):
@@ -179,7 +184,7 @@ def test_an_outage_that_only_an_outcome_met_ends_when_that_is_written(lived):
 
         weather.settle = fail_once
         weather.rows = [event()]
-        pumps[0].wake("changes")
+        pumps[0].wake(Wake.CHANGES)
         await asyncio.sleep(1.5 + CALM_SECONDS)
 
     lines = lived(scenario)
@@ -194,7 +199,7 @@ def test_the_first_line_comes_at_once_and_the_next_outage_is_news(lived):
         for _ in range(2):
             await asyncio.sleep(60)
             weather.away = True
-            pumps[0].wake("changes")
+            pumps[0].wake(Wake.CHANGES)
             await asyncio.sleep(0.01)
             weather.away = False
             await asyncio.sleep(30)
@@ -212,7 +217,7 @@ def test_a_database_that_comes_and_goes_is_one_outage(lived):
         await asyncio.sleep(60)
         for _ in range(200):
             weather.away = not weather.away
-            pumps[0].wake("changes")
+            pumps[0].wake(Wake.CHANGES)
             await asyncio.sleep(3)
         weather.away = False
         await asyncio.sleep(30)
@@ -231,11 +236,11 @@ def test_the_bells_are_told_when_the_first_lane_loses_the_database_and_when_all_
         await asyncio.sleep(60)
         assert told == []
         weather.away = True
-        pumps[1].wake("changes")
+        pumps[1].wake(Wake.CHANGES)
         await asyncio.sleep(0.01)
         assert told == [True]
         for pump in pumps:
-            pump.wake("changes")
+            pump.wake(Wake.CHANGES)
         await asyncio.sleep(20)
         weather.away = False
         await asyncio.sleep(5.5)

@@ -6,8 +6,10 @@ from dataclasses import dataclass, field
 import pytest
 
 from realtime_bridge.database.rpc import Unavailable
-from realtime_bridge.model import Halted, Recovered, Retry, Sent, Uncertain
+from realtime_bridge.model import Recovered, Wake
+from realtime_bridge.outcomes import Halted, Retry, Sent, Uncertain
 from realtime_bridge.worker.pump import HALT_SECONDS, Pump
+from realtime_bridge.worker.sweeper import Sweeper
 from tests.unit.virtual_time import in_virtual_time
 
 
@@ -91,19 +93,25 @@ async def send(row, laps):
     return Sent(row.id)
 
 
-def new_pump(queue, handler=send, *, observer=None, slots=4, interval=30.0, **more):
-    return Pump(
-        "lane",
-        queue,
-        handler,
-        observer or Quiet(),
-        slots=slots,
+def new_lane(queue, handler=send, *, observer=None, slots=4, interval=30.0, **more):
+    """Build a pump over a queue in memory, and what sweeps for it."""
+    observer = observer or Quiet()
+    timing = {"waits": lambda: iter([1.0] * 1000), "clock": asyncio.get_running_loop().time}
+
+    async def sweep():
+        return {"lane": await queue.recover()}
+
+    sweeper = Sweeper(
+        sweep,
         interval=lambda: interval,
-        lease=60.0,
-        waits=lambda: iter([1.0] * 1000),
-        clock=asyncio.get_running_loop().time,
-        **more,
+        settle_first=lambda: pump.settle_until,
+        **timing,
     )
+    pump = Pump(
+        "lane", queue, handler, observer, sweeper, slots=slots, lease=60.0, **timing, **more
+    )
+    sweeper.follow(pump)
+    return pump, sweeper
 
 
 async def until(condition, seconds=1000.0):
@@ -128,11 +136,12 @@ def slow_to_settle(queue):
 
 @pytest.fixture
 def lived():
-    """Run a scenario with a pump's run() in the background."""
+    """Run a scenario with a pump and its sweeper in the background."""
 
     def run(scenario, queue, handler=send, **more):
         async def all_of_it():
-            pump = new_pump(queue, handler, **more)
+            pump, sweeper = new_lane(queue, handler, **more)
+            sweeping = asyncio.create_task(sweeper.run())
             running = asyncio.create_task(pump.run())
             try:
                 await scenario(pump)
@@ -140,6 +149,8 @@ def lived():
                 pump.stop()
                 await running
                 await pump.finish(1.0)
+                sweeping.cancel()
+                await asyncio.gather(sweeping, return_exceptions=True)
 
         in_virtual_time(all_of_it())
 
@@ -171,7 +182,7 @@ def test_a_claim_says_when_it_was_begun(lived):
             return rows
 
         queue.claim = slow_claim
-        pump.wake("broadcast")
+        pump.wake(Wake.BROADCAST)
         await until(lambda: queue.settled, seconds=4)
 
     lived(scenario, queue, observer=observer)
@@ -187,7 +198,7 @@ def test_a_wake_leads_to_a_claim_at_once(lived):
     async def scenario(pump):
         await asyncio.sleep(5)
         queue.rows.append(Row(1))
-        pump.wake("broadcast")
+        pump.wake(Wake.BROADCAST)
         await until(lambda: queue.settled, seconds=0.1)
 
     lived(scenario, queue)
@@ -203,10 +214,10 @@ def test_a_wake_during_a_claim_is_kept(lived):
         def commit_late():
             queue.during_claim.clear()
             queue.rows.append(Row(1))
-            pump.wake("broadcast")
+            pump.wake(Wake.BROADCAST)
 
         queue.during_claim.append(commit_late)
-        pump.wake("broadcast")
+        pump.wake(Wake.BROADCAST)
         await until(lambda: queue.settled, seconds=0.1)
 
     lived(scenario, queue)
@@ -278,7 +289,7 @@ def test_a_row_that_will_be_due_is_claimed_when_it_is(lived):
     async def scenario(pump):
         await asyncio.sleep(1)
         queue.next_due = 7.0
-        pump.sweep_soon()
+        pump._sweeper.hurry()
         await asyncio.sleep(30)  # the next sweep learns of it
         queue.rows.append(Row(1))
         await until(lambda: queue.settled, seconds=8.5)
@@ -311,7 +322,7 @@ def test_a_ring_for_a_row_of_the_near_future_looks_ahead(lived):
     async def scenario(pump):
         await asyncio.sleep(5)
         sweeps = queue.sweeps
-        pump.wake("broadcast")
+        pump.wake(Wake.BROADCAST)
         await asyncio.sleep(1.5)
         assert queue.sweeps == sweeps + 1
 
@@ -326,7 +337,7 @@ def test_a_ring_for_a_row_that_is_due_and_one_of_the_near_future_looks_ahead(liv
         await asyncio.sleep(5)
         queue.rows.append(Row(1))
         queue.next_due = 3.0
-        pump.wake("broadcast")
+        pump.wake(Wake.BROADCAST)
         await until(lambda: queue.settled, seconds=0.1)
         await asyncio.sleep(2)
         queue.rows.append(Row(2))
@@ -345,11 +356,11 @@ def test_a_ring_during_a_claim_for_another_reason_looks_ahead(lived):
 
         def ring():
             queue.during_claim.clear()
-            pump.wake("ready")
-            pump.wake("changes")
+            pump.wake(Wake.READY)
+            pump.wake(Wake.CHANGES)
 
         queue.during_claim.append(ring)
-        pump.wake("ready")
+        pump.wake(Wake.READY)
         await asyncio.sleep(1.5)
         assert queue.sweeps == sweeps + 1
 
@@ -422,7 +433,7 @@ def test_a_queue_that_does_not_answer_is_asked_again_after_a_pause(lived):
         await asyncio.sleep(3.5)
         assert 3 <= observer.downs <= 5
         assert pump.problem is not None
-        pump.wake("ready")  # a ring must not shorten the pause
+        pump.wake(Wake.READY)  # a ring must not shorten the pause
         await until(lambda: queue.settled, seconds=8.0)
         assert pump.problem is None
 
@@ -469,7 +480,7 @@ def test_outcomes_are_written_before_a_sweep_asks_about_their_rows(lived):
         await asyncio.sleep(200)  # longer than the lease
         order.clear()
         queue.fail = 0
-        pump.wake("broadcast")  # a ring for nothing due asks for a sweep
+        pump.wake(Wake.BROADCAST)  # a ring for nothing due asks for a sweep
         await until(lambda: "sweep" in order, seconds=40.0)
 
     lived(scenario, queue, send_while_it_goes_away, interval=3.0)
@@ -524,7 +535,7 @@ def test_a_wrong_token_stops_the_lane_and_one_row_a_minute_asks_again(lived):
         await asyncio.sleep(1)
         assert pump.halted == "unknown bot"
         handled = len(queue.settled)
-        pump.wake("broadcast")
+        pump.wake(Wake.BROADCAST)
         await asyncio.sleep(HALT_SECONDS * 2)
         assert len(queue.settled) - handled <= 3
         token_ok = True
@@ -591,7 +602,7 @@ def test_rows_claimed_while_the_stop_came_are_handed_back(lived):
         await asyncio.sleep(1)
         queue.rows.append(Row(1))
         queue.during_claim.append(pump.stop)
-        pump.wake("broadcast")
+        pump.wake(Wake.BROADCAST)
         await asyncio.sleep(1)
 
     lived(scenario, queue)
@@ -713,7 +724,7 @@ def test_an_observer_that_raises_costs_no_row(lived):
     queue = MemoryQueue(rows=[Row(1), Row(2)], fail=2)
 
     async def scenario(pump):
-        pump.wake("changes")
+        pump.wake(Wake.CHANGES)
         await until(lambda: len(queue.settled) == 2)
 
     lived(scenario, queue, observer=Broken())

@@ -7,7 +7,7 @@ import pytest
 
 from realtime_bridge.credentials.redaction import Redactor
 from realtime_bridge.database.rpc import Refused, Unavailable
-from realtime_bridge.model import Failed, Failure, Halted, Lost, Retry, Sent, Uncertain
+from realtime_bridge.outcomes import Failed, Failure, Halted, Lost, Retry, Sent, Uncertain
 from realtime_bridge.settings import Delivery
 from realtime_bridge.worker.event_queue import EventQueue, Policy, Settlement, read, settlement
 from tests.unit.rows import event
@@ -149,7 +149,7 @@ async def test_a_row_that_cannot_be_read_costs_the_others_nothing():
     innocent = [claimed(id=id_) for id_ in range(2, 32)]
     rpc = Scripted([claimed(id=1) | {"payload": DEEP}, *innocent])
     ended = []
-    queue = EventQueue(rpc, lease=60.0, policy=ONCE, ended=ended.append)
+    queue = EventQueue(rpc, policy=ONCE, ended=ended.append)
 
     events = await queue.claim(64)
 
@@ -175,7 +175,7 @@ async def test_a_bad_row_that_cannot_be_settled_costs_the_others_nothing(settle)
     """It comes back after its lease."""
     rpc = Scripted([claimed(id=1) | {"payload": DEEP}, claimed(id=2)], settle)
 
-    events = await EventQueue(rpc, lease=60.0, policy=ONCE).claim(2)
+    events = await EventQueue(rpc, policy=ONCE).claim(2)
 
     assert [one.id for one in events] == [2]
 
@@ -187,7 +187,7 @@ async def test_a_row_without_a_token_is_left_alone(row):
     """Nobody could settle it."""
     rpc = Scripted([row, claimed(id=2)])
 
-    events = await EventQueue(rpc, lease=60.0, policy=ONCE).claim(2)
+    events = await EventQueue(rpc, policy=ONCE).claim(2)
 
     assert [one.id for one in events] == [2]
     assert rpc.settled == []
@@ -197,14 +197,14 @@ async def test_a_row_without_a_token_is_left_alone(row):
 async def test_a_claim_that_is_answered_by_nonsense_is_asked_again(answer):
     """As if nobody had answered."""
     with pytest.raises(Unavailable, match="cannot use"):
-        await EventQueue(Scripted(answer), lease=60.0, policy=ONCE).claim(2)
+        await EventQueue(Scripted(answer), policy=ONCE).claim(2)
 
 
 async def test_what_is_stored_as_error_holds_neither_secrets_nor_addresses():
     """The user may read it; nor does it hold what the database cannot."""
     rpc = Scripted([])
     redact = Redactor(["sb_secret_Zq3vX8kLm2PwRt"], ["https://abc.supabase.co"])
-    queue = EventQueue(rpc, lease=60.0, policy=ONCE, redact=redact)
+    queue = EventQueue(rpc, policy=ONCE, redact=redact)
     said = "x\x00y\ud800 sb_secret_Zq3vX8kLm2 at https://abc.supabase.co/rest/v1 " + "z" * 9_000
 
     await queue.settle(event(), Failed(Failure.REJECTED, said))
@@ -231,7 +231,7 @@ class OneBadApple:
 async def test_an_outcome_that_is_refused_does_not_take_others_with_it():
     """They share a call; the database refuses a batch as a whole."""
     rpc = OneBadApple()
-    queue = EventQueue(rpc, lease=60.0, policy=ONCE)
+    queue = EventQueue(rpc, policy=ONCE)
 
     held = await asyncio.gather(
         *(queue.settle(event(id=number), Sent(number)) for number in (1, 2, 3))
@@ -254,7 +254,7 @@ class Locked:
 
 async def test_outcomes_are_kept_while_every_call_is_refused():
     """A key that was revoked says nothing of any row: all are asked about again, none is lost."""
-    queue = EventQueue(locked := Locked(401), lease=60.0, policy=ONCE)
+    queue = EventQueue(locked := Locked(401), policy=ONCE)
 
     answers = await asyncio.gather(
         *(queue.settle(event(id=n), Sent(n)) for n in range(5)), return_exceptions=True

@@ -7,8 +7,8 @@ import pytest
 
 from realtime_bridge.credentials.redaction import Redactor
 from realtime_bridge.database.rpc import Unavailable
-from realtime_bridge.model import Retry
-from realtime_bridge.request_tables.request import Failed, Request
+from realtime_bridge.outcomes import Retry
+from realtime_bridge.request_tables.request import FailedRequest, Request
 from realtime_bridge.request_tables.request_queue import RequestQueue
 from tests.unit.test_queue import Scripted, be_away, be_strange, refuse
 
@@ -26,7 +26,7 @@ def claimed(id_=1, request=None):
 
 
 def queue(rpc, redact=None):
-    return RequestQueue(rpc, "plan_requests", lease=60.0, redact=redact or Redactor())
+    return RequestQueue(rpc, "plan_requests", redact=redact or Redactor())
 
 
 async def test_a_request_has_its_columns_and_its_token():
@@ -82,7 +82,8 @@ async def test_nonsense_in_place_of_rows_is_no_answer(answer):
 
 
 @pytest.mark.parametrize(
-    "outcome", [Failed("not with sb_secret_Zq3vX8kLm2"), Retry("not with sb_secret_Zq3vX8kLm2")]
+    "outcome",
+    [FailedRequest("not with sb_secret_Zq3vX8kLm2"), Retry("not with sb_secret_Zq3vX8kLm2")],
 )
 async def test_what_is_stored_as_error_holds_no_secret(outcome):
     """The user may read it."""

@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from realtime_bridge.bridge import rang_at_insert, sweep_every
 from realtime_bridge.doorbell import BellState, DoorbellStatus
 from realtime_bridge.model import TmaEvent
 from realtime_bridge.request_tables.request import Request
+from realtime_bridge.watching import rang_at_insert, sweep_every
 
 NOON = datetime(2026, 11, 24, 12, tzinfo=UTC)
 
@@ -64,4 +64,3 @@ def test_a_lone_bell_is_swept_behind_more_often(
 
     assert sweep_every(status, 30.0, 3.0) == seconds
     assert sweep_every(status, 10.0, 3.0) <= 10.0
-    assert sweep_every(None, 30.0, 3.0) == 3.0

@@ -7,9 +7,10 @@ from prometheus_client import generate_latest
 from structlog.testing import capture_logs
 
 from realtime_bridge.base.stopwatch import Stopwatch
-from realtime_bridge.model import Failed, Failure, Recovered, Retry, Sent, Uncertain
+from realtime_bridge.model import Recovered
 from realtime_bridge.observe.metrics import Metrics
 from realtime_bridge.observe.telemetry import Telemetry
+from realtime_bridge.outcomes import Cause, Failed, Failure, Retry, Sent, Uncertain
 
 ROW = SimpleNamespace(id=1, event_type="x", attempt=1, waited_seconds=0.5)
 
@@ -68,7 +69,7 @@ def test_rows_of_dead_workers_are_counted_by_their_fate():
 def test_a_pause_that_telegram_asked_for_is_observed():
     """How long it is says how bad it is."""
     metrics = Metrics()
-    pause = Retry("Telegram: retry after 7 s", after=7.0, counted=False)
+    pause = Retry("7 s", after=7.0, counted=False, cause=Cause.TELEGRAM_PAUSE)
 
     Telemetry(metrics).settled("tma_events", ROW, pause, Stopwatch(), held=True)
 

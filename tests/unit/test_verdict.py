@@ -22,7 +22,7 @@ from aiogram.exceptions import (
 from aiogram.methods import SendMessage
 
 from realtime_bridge.messages.renderer import Button
-from realtime_bridge.model import Failed, Failure, Halted, Retry, Uncertain
+from realtime_bridge.outcomes import Cause, Failed, Failure, Halted, Retry, Uncertain
 from realtime_bridge.telegram.outgoing import keyboard
 from realtime_bridge.telegram.verdict import verdict
 
@@ -42,7 +42,10 @@ def connector(kind=aiohttp.ClientConnectorError):
 @pytest.mark.parametrize(
     ("error", "expected"),
     [
-        (TelegramRetryAfter(METHOD, "Flood", 7), Retry("Telegram: retry after 7 s", 7.0, False)),
+        (
+            TelegramRetryAfter(METHOD, "Flood", 7),
+            Retry("Telegram: retry after 7 s", 7.0, False, Cause.TELEGRAM_PAUSE),
+        ),
         (
             TelegramForbiddenError(METHOD, "bot was blocked by the user"),
             Failed(Failure.BLOCKED, "bot was blocked by the user"),

@@ -1,0 +1,50 @@
+"""The bridge as a process: signals, and what systemd is told."""
+
+import asyncio
+import os
+import signal
+from collections.abc import Callable
+
+from realtime_bridge.bridge import Bridge
+from realtime_bridge.observe import beat_watchdog, notify_systemd
+from realtime_bridge.settings import Settings
+
+
+async def run_until_signal(settings: Settings) -> None:
+    """Run a bridge as a process.
+
+    SIGINT and SIGTERM stop it cleanly, SIGHUP makes it read its keys again, systemd is told how
+    it is. Raises what Bridge.run() raises.
+    """
+    bridge = Bridge(settings, notify=notify_systemd)
+    loop = asyncio.get_running_loop()
+    for name in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(name, bridge.request_stop)
+    loop.add_signal_handler(signal.SIGHUP, _hung_up(bridge))
+    beating = asyncio.create_task(beat_watchdog())
+    try:
+        await bridge.run()
+    finally:
+        beating.cancel()
+        await asyncio.gather(beating, return_exceptions=True)
+
+
+def _hung_up(bridge: Bridge) -> Callable[[], None]:
+    """What SIGHUP means: the terminal that we were started from is gone, or somebody sent it."""
+    may_end_us = _has_terminal() and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN  # nohup
+
+    def handler() -> None:
+        if may_end_us and not _has_terminal():
+            bridge.request_stop()
+        else:
+            bridge.reload()
+
+    return handler
+
+
+def _has_terminal() -> bool:
+    try:
+        os.close(os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY))
+    except OSError:
+        return False
+    return True

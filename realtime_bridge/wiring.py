@@ -1,0 +1,220 @@
+"""The bridge's parts, built and connected. Nothing runs yet."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from realtime_bridge.database import Keys, Rpc
+from realtime_bridge.doorbell import Doorbell
+from realtime_bridge.model import TmaEvent, Wake
+from realtime_bridge.observe import Backlog, Metrics, Outage
+from realtime_bridge.outcomes import Failure, Outcome
+from realtime_bridge.request_tables import (
+    Request,
+    RequestHandler,
+    RequestOutcome,
+    RequestQueue,
+    RequestTable,
+)
+from realtime_bridge.settings import ConfigurationError, Delivery, Settings
+from realtime_bridge.watching import DoorbellTelemetry, LaneTelemetry, sweep_every
+from realtime_bridge.worker import (
+    CommonSweep,
+    EventQueue,
+    Policy,
+    Pump,
+    Retention,
+    Sweeper,
+    settlement,
+)
+
+if TYPE_CHECKING:
+    from aiogram import Bot
+
+    from realtime_bridge.messages import Messages
+    from realtime_bridge.telegram import Pacing, Sender
+
+Lane: TypeAlias = Pump[Any, Any]
+
+EVENTS = "tma_events"
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What runs together."""
+
+    lanes: Sequence[Lane]
+    sweeper: Sweeper
+    doorbell: Doorbell
+    retention: Retention
+    backlog: Backlog
+    outage: Outage
+
+
+class Wiring:
+    """Builds the parts for one set of settings."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        metrics: Metrics,
+        keys: Keys,
+        rpc: Rpc,
+        tables: Sequence[RequestTable],
+    ) -> None:
+        self._settings = settings
+        self._metrics = metrics
+        self._rpc = rpc
+        self._tables = tables
+        self._policy = Policy(settings.delivery, settings.max_attempts)
+        self._lanes: list[Lane] = []
+        self._outage = Outage(lambda away: self._doorbell.database(away=away))
+        self._sweeper = self._build_sweeper()
+        self._doorbell = self._build_doorbell(keys)
+
+    def build(self, bot: "Bot", messages: "Messages") -> Parts:
+        """Build everything around a bot that answers."""
+        queue = self._event_queue()
+        self._lanes.append(self._events_lane(queue, bot, messages))
+        self._lanes += map(self._requests_lane, self._tables)
+        self._sweeper.follow(*self._lanes)
+        days = self._settings.retention_days
+        return Parts(
+            self._lanes,
+            self._sweeper,
+            self._doorbell,
+            Retention(queue.purge, timedelta(days=days) if days else None),
+            Backlog(self._rpc, self._metrics),
+            self._outage,
+        )
+
+    def _event_queue(self) -> EventQueue:
+        return EventQueue(
+            self._rpc,
+            policy=self._policy,
+            redact=self._settings.redact,
+            ended=lambda failure: self._metrics.events.labels(EVENTS, failure).inc(),
+        )
+
+    def _failure_of(self, row: TmaEvent, outcome: Outcome) -> Failure | None:
+        """What the queue makes of an outcome: a retry too many is a failure."""
+        decided = settlement(row, outcome, self._policy)
+        return decided.failure if decided else None
+
+    def _build_sweeper(self) -> Sweeper:
+        settings = self._settings
+        return Sweeper(
+            CommonSweep(
+                self._rpc,
+                lease=settings.lease_seconds,
+                resend_uncertain=settings.delivery is Delivery.AT_LEAST_ONCE,
+                request_leases={table.name: table.lease for table in self._tables},
+            ),
+            interval=lambda: sweep_every(
+                self._doorbell.status, settings.sweep_interval, settings.fallback_poll_interval
+            ),
+            # Only events': what is answered twice does no harm.
+            settle_first=lambda: self._lanes[0].settle_until,
+        )
+
+    def _build_doorbell(self, keys: Keys) -> Doorbell:
+        settings = self._settings
+
+        def wake(source: Wake) -> None:
+            for lane in self._lanes:
+                lane.wake(source)
+
+        doorbell = Doorbell(
+            url=settings.supabase_url,
+            key=lambda: keys.current().secret,
+            api_key=lambda: keys.current().gateway,
+            tables=[EVENTS, *(table.name for table in self._tables)],
+            wake=wake,
+            mode=settings.doorbell,
+            observer=DoorbellTelemetry(self._metrics, self._sweeper.hurry, keys.suspect),
+        )
+        keys.subscribe(lambda _: doorbell.renew())
+        return doorbell
+
+    def _events_lane(
+        self, queue: EventQueue, bot: "Bot", messages: "Messages"
+    ) -> Pump[TmaEvent, Outcome]:
+        settings = self._settings
+        pacing = self._pacing()
+        pump = Pump(
+            EVENTS,
+            queue,
+            self._sender(bot, messages, pacing, queue),
+            LaneTelemetry(self._metrics, self._outage, self._doorbell.expect, self._failure_of),
+            self._sweeper,
+            slots=settings.concurrency,
+            lease=settings.lease_seconds,
+            hold=lambda: pacing.bot_pause,
+        )
+        self._metrics.watch(
+            EVENTS,
+            slots=settings.concurrency,
+            in_hand=lambda: pump.in_hand,
+            outcomes=("delivered", "retry", "deferred", *Failure),
+        )
+        return pump
+
+    def _requests_lane(self, table: RequestTable) -> Pump[Request, RequestOutcome]:
+        settings = self._settings
+        pump = Pump(
+            table.name,
+            RequestQueue(self._rpc, table.name, redact=settings.redact),
+            RequestHandler(table, max_attempts=settings.max_attempts, redact=settings.redact),
+            LaneTelemetry(self._metrics, self._outage, self._doorbell.expect),
+            self._sweeper,
+            slots=table.concurrency,
+            lease=table.lease,
+        )
+        self._metrics.watch(table.name, slots=table.concurrency, in_hand=lambda: pump.in_hand)
+        return pump
+
+    def _pacing(self) -> "Pacing":
+        from realtime_bridge.telegram import Limits, Pacing
+
+        settings = self._settings
+        return Pacing(
+            Limits(
+                settings.telegram_rate,
+                settings.telegram_chat_rate,
+                settings.telegram_chat_burst,
+                settings.telegram_group_rate,
+            )
+        )
+
+    def _sender(
+        self, bot: "Bot", messages: "Messages", pacing: "Pacing", queue: EventQueue
+    ) -> "Sender":
+        from realtime_bridge.telegram import Sender
+
+        settings = self._settings
+        return Sender(
+            bot,
+            messages,
+            pacing,
+            queue.start,
+            send_timeout=settings.send_timeout,
+            turn_limit=settings.turn_limit,
+            start_limit=settings.lease_seconds - 2 * settings.send_timeout,
+            paid=settings.allow_paid_broadcast,
+            redact=settings.redact,
+        )
+
+
+def messages_of(settings: Settings) -> "Messages":
+    """Read the templates. Raises ConfigurationError for those that cannot be used."""
+    from realtime_bridge.messages import Messages
+
+    try:
+        return Messages(
+            templates_dir=settings.templates_dir,
+            default_locale=settings.default_locale,
+            mini_app_url=settings.mini_app_url,
+        )
+    except ValueError as error:
+        raise ConfigurationError([f"TEMPLATES_DIR cannot be used: {error}"]) from error

@@ -1,0 +1,96 @@
+"""When a lane claims next, and what for."""
+
+import asyncio
+from collections.abc import Callable
+from math import inf
+
+from realtime_bridge.model import Wake
+
+
+class Schedule:
+    """A lane's deadlines: the next claim, and when the next row is due.
+
+    A wake moves the claim to now. Deadlines only come nearer until they are taken; nothing is
+    asked before the moment that hold_until() says.
+    """
+
+    def __init__(self, clock: Callable[[], float], hold: Callable[[], float]) -> None:
+        """`clock()`: seconds. `hold()`: seconds for which claiming makes no sense."""
+        self.now = clock
+        self.stopped = False
+        self.rang = False  # since the last sweep began: for a row due soon, perhaps
+        self._hold = hold
+        self._claim = (-inf, Wake.START)
+        self._due_at = inf  # of the next row
+        self._told_since = inf  # the same, as far as it was told since the last sweep began
+        self._not_before = -inf
+        self._moved = asyncio.Event()
+
+    def wake(self, source: Wake) -> None:
+        """Claim now."""
+        self.rang = self.rang or source.is_a_bell
+        self.claim_by(self.now(), source)
+
+    def claim_by(self, when: float, source: Wake) -> None:
+        """Claim then at the latest."""
+        if when < self._claim[0]:
+            self._claim = (when, source)
+            self._moved.set()
+
+    def due_in(self, seconds: float) -> None:
+        """A row is due then."""
+        when = self.now() + seconds
+        self._due_at = min(self._due_at, when)
+        self._told_since = min(self._told_since, when)
+        self._moved.set()
+
+    def sweeping(self) -> None:
+        """Begin to take note of what the sweep that begins now may not know."""
+        self.rang = False
+        self._told_since = inf
+
+    def swept(self, due_in: float | None) -> None:
+        """Take the sweep's word for when the next row is due; what was told since stays."""
+        self._due_at = self._told_since
+        if due_in is not None:
+            self.due_in(due_in)
+
+    def hold_until(self, when: float) -> None:
+        """Ask nothing before."""
+        self._not_before = when
+
+    def take(self) -> tuple[Wake, bool] | None:
+        """Return what a claim is for, if it is time for one, and whether a due row is its reason.
+
+        The deadlines are cleared by it, so call it before the claim: a wake during the claim is
+        kept.
+        """
+        now = self.now()
+        claim_at, source = self._claim
+        due_at = self._due_at
+        if now < min(claim_at, due_at):
+            return None
+        self._claim = (inf, source)
+        if due_at > now:
+            return source, False
+        self._due_at = inf
+        return (source if claim_at <= due_at else Wake.DUE), True
+
+    def stop(self) -> None:
+        """End rest(), for good."""
+        self.stopped = True
+        self._moved.set()
+
+    async def rest(self) -> None:
+        """Wait for the next deadline, which may come nearer meanwhile."""
+        while not self.stopped:
+            self._moved.clear()
+            next_at = max(self._not_before, min(self._claim[0], self._due_at))
+            seconds = max(next_at - self.now(), self._hold())
+            if seconds <= 0:
+                return
+            try:
+                async with asyncio.timeout(None if seconds == inf else seconds):
+                    await self._moved.wait()
+            except TimeoutError:
+                return

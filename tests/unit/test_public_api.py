@@ -9,8 +9,12 @@ import realtime_bridge
 
 ROOT = Path(__file__).parents[2]
 SHOWN = sorted(
-    [ROOT / "README.md", *(ROOT / "docs").glob("*.md"), *(ROOT / "examples").glob("*.py")]
-    + list((ROOT / "examples" / "draft_requests").glob("*.py"))
+    [
+        ROOT / "README.md",
+        *(ROOT / "docs").glob("*.md"),
+        *(ROOT / "examples").glob("*.py"),
+        *list((ROOT / "examples" / "draft_requests").glob("*.py")),
+    ]
 )
 IMPORT = re.compile(r"^\W*(?:from|import) (realtime_bridge[\w.]*)(?: import (.*))?$", re.MULTILINE)
 

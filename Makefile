@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 # First, so that Node.js is the one that comes as a wheel: the same version everywhere.
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: chaos chaos-mutants install demo test lint bench lock reference clean
+.PHONY: chaos chaos-mutants install demo test lint bench lock reference types clean
 
 install: $(VENV)/.installed node_modules/.installed examples/mini-app/node_modules/.installed
 
@@ -75,6 +75,10 @@ lock:
 # Writes the files that are made from the code: .env.example and docs/settings.md.
 reference: install
 	@$(BIN)/python scripts/settings_reference.py
+
+# Writes the Mini App's database types, as the Supabase CLI makes them of the migrations.
+types: install
+	@$(BIN)/python scripts/database_types.py
 
 clean:
 	rm -rf $(VENV) node_modules examples/mini-app/node_modules dist

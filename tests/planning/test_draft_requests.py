@@ -8,6 +8,7 @@ import pytest
 import pytest_asyncio
 from postgrest.exceptions import APIError
 
+from realtime_bridge.database import migrations_directory
 from tests.integration.kit import until
 from tests.planning.kit import answered, ask, told
 from tma_sandbox import migrations
@@ -38,7 +39,7 @@ DROP = """
 @pytest_asyncio.fixture(loop_scope="session")
 async def project(world, tmp_path):
     """A project whose migrations are ours and the example's."""
-    for path in migrations.shipped().glob("*.sql"):
+    for path in migrations_directory().glob("*.sql"):
         (tmp_path / path.name).symlink_to(path)
     (tmp_path / f"{TODAY}_draft_requests.sql").symlink_to(EXAMPLE / "draft_requests.sql")
     dsn = world.stack.env()["DATABASE_URL"]

@@ -31,8 +31,8 @@ GAVE_UP = "it was tried {} times without success"
 # Beyond the time limit a claim lasts as long as its answer may take to be written.
 SETTLE_SECONDS = 15.0
 LONGEST_WAIT = 30 * 86_400.0  # seconds; the database takes no longer one
-# release_<name> has to fit into the 63 letters of a name in Postgres.
-_NAME = re.compile(r"[a-z_][a-z0-9_]{0,54}")
+# Postgres cuts off what is longer.
+_NAME = re.compile(r"[a-z_][a-z0-9_]{0,62}")
 
 # Takes a Request and returns the result, any JSON value, or Completed. Async, or a plain
 # function, which then runs in a thread of its own.

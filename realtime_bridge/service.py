@@ -393,11 +393,12 @@ class Bridge:
     async def _await_supabase(self, rpc: Rpc) -> None:
         """Wait until the database answers; a refusal is a configuration error."""
         self._waiting_for = "Supabase"
-        for function in ("tma_event_stats", *(f"count_{table.name}" for table in self._tables)):
-            try:
-                await self._until_answered(rpc, function)
-            except Refused as error:
-                raise ConfigurationError([str(error)]) from error
+        try:
+            await self._until_answered(rpc, "tma_event_stats")
+            for table in self._tables:
+                await self._until_answered(rpc, "count_tma_requests", p_table=table.name)
+        except Refused as error:
+            raise ConfigurationError([str(error)]) from error
 
     async def _until_answered(self, rpc: Rpc, function: str, **arguments: Any) -> None:
         """Call until the database answers. Raises Refused."""

@@ -20,18 +20,9 @@ TABLE = "draft_requests"
 TODAY = "20261201000000"  # the version that `supabase migration new` gives the example's migration
 USER = 4711
 DROP = """
-    do $$
-    declare v_function regprocedure;
-    begin
-        drop table public.draft_requests;
-        for v_function in
-            select oid::regprocedure from pg_proc
-            where pronamespace = 'public'::regnamespace and proname ~ '_draft_requests$'
-        loop
-            execute 'drop function ' || v_function;
-        end loop;
-        delete from supabase_migrations.schema_migrations where name = 'draft_requests';
-    end $$
+    drop table public.draft_requests;
+    delete from bridge.request_tables where name = 'draft_requests';
+    delete from supabase_migrations.schema_migrations where name = 'draft_requests';
 """
 
 
@@ -139,7 +130,8 @@ async def test_a_table_without_its_migration_ends_the_start(world, start):
     process = await start("run", env=environment, cwd=EXAMPLE)
 
     assert await process.ended() == 78
-    assert "count_draft_requests" in process.output
+    assert "draft_requests is not a request table" in process.output
+    assert "select bridge.make_request_table('public.draft_requests'" in process.output
     assert "Traceback" not in process.output
 
 

@@ -217,6 +217,33 @@ def test_when_the_database_is_away_the_lane_that_asked_is_told(told):
     told(scenario)
 
 
+def test_a_lane_that_the_sweep_leaves_out_sweeps_itself(told):
+    """And hears why, though it was told before; what was said of the others counts."""
+
+    async def scenario(lanes):
+        await lanes.leader.recover()
+        await lanes.follower.recover()
+        lanes.database.says = {EVENTS: {"returned": 1}}
+
+        assert await lanes.leader.recover() == Recovered(returned=1)
+        await lanes.follower.recover()
+        assert lanes.plans.sweeps == 1
+
+    told(scenario)
+
+
+def test_a_sweep_that_says_nothing_of_events_is_no_answer(told):
+    """Nobody else would take those rows back."""
+
+    async def scenario(lanes):
+        lanes.database.says = {PLANS: {}}
+
+        with pytest.raises(Unavailable, match="tma_events"):
+            await lanes.leader.recover()
+
+    told(scenario)
+
+
 @pytest.mark.parametrize("lane", ["leader", "follower"])
 def test_all_else_goes_to_the_lanes_own_queue(told, lane):
     """Claims, outcomes and claims handed back."""

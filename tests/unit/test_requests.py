@@ -7,7 +7,7 @@ import pytest
 
 from realtime_bridge.model import Retry
 from realtime_bridge.redaction import Redactor
-from realtime_bridge.requests import Failed, Request, RequestQueue
+from realtime_bridge.requests import Completed, Failed, Request, RequestQueue
 from realtime_bridge.rpc import Unavailable
 from tests.unit.test_queue import Scripted, be_away, be_strange, refuse
 
@@ -16,7 +16,7 @@ DEEP = "[" * 10_000 + "]" * 10_000
 
 
 def columns(**more):
-    """A request's columns as claim_plan_requests hands them over."""
+    """A request's columns as claim_tma_requests hands them over."""
     return {"telegram_id": 7, "created_at": NOON, "claimed_at": NOON, "goal": "a plan"} | more
 
 
@@ -91,3 +91,28 @@ async def test_what_is_stored_as_error_holds_no_secret(outcome):
     await queue(rpc, Redactor(["sb_secret_Zq3vX8kLm2PwRt"])).settle(request, outcome)
 
     assert rpc.settled[0]["error"] == "not with [secret]"
+
+
+async def test_every_call_names_the_table():
+    """The functions are the same for all request tables."""
+    calls = []
+
+    class Listening:
+        async def call(self, function, arguments):
+            calls.append((function, arguments.pop("p_table"), arguments))
+            return {} if "recover" in function else []
+
+    request = Request.model_validate(columns(id=1, attempt=1))
+    lane = RequestQueue(Listening(), "draft_requests", lease=60.0)
+    await lane.claim(3)
+    await lane.settle(request, Completed({}))
+    await lane.release([request])
+    await lane.recover()
+
+    assert {table for _, table, _ in calls} == {"draft_requests"}
+    assert [(function, list(arguments)) for function, _, arguments in calls] == [
+        ("claim_tma_requests", ["p_limit"]),
+        ("settle_tma_requests", ["p_outcomes"]),
+        ("release_tma_requests", ["p_claims"]),
+        ("recover_tma_requests", ["p_lease"]),
+    ]

@@ -2,15 +2,17 @@
 
 import asyncio
 import re
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 import pytest_asyncio
 from postgrest.exceptions import APIError
 
+from realtime_bridge.answering import RequestTable
 from realtime_bridge.local import migrations
 from tests.integration.kit import until
-from tests.planning.kit import answered, ask, told
+from tests.planning.kit import answered, ask, bridge_with, told
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -103,6 +105,36 @@ async def test_a_failure_tells_the_user_what_to_do(project, mini_app, bridge):
 
     assert await until(told_both)
     assert (row["status"], row["error"]) == ("failed", "Add a link to the proof first.")
+
+
+async def test_a_table_that_is_lost_stops_its_lane_alone(project):
+    """The running bridge says which it is and what mends it; the sweep goes on for events."""
+    drafts = RequestTable(TABLE, lambda _: "Dear ...")
+    async with bridge_with(
+        project,
+        request_tables=[drafts],
+        SWEEP_INTERVAL="1",
+        FALLBACK_POLL_INTERVAL="1",
+    ) as bridge:
+        await project.sql(f"alter table {TABLE} rename to lost_requests")
+
+        async def said():
+            reasons = bridge.readiness()[1]["reasons"]
+            return [why for why in reasons if "make_request_table('public.draft_requests'" in why]
+
+        assert await until(said)
+        await project.insert(
+            USER,
+            status="processing",
+            attempt=1,
+            claimed_at=datetime.now(UTC) - timedelta(hours=1),
+        )
+        assert await told(project, 1)
+        await project.sql(f"alter table lost_requests rename to {TABLE}")
+        await ask(project, table=TABLE, step_id="demo")
+        (row,) = await answered(project, table=TABLE)
+
+    assert row["result"] == "Dear ..."
 
 
 async def test_users_have_their_own_rows_and_columns_only(project, mini_app):

@@ -201,6 +201,7 @@ def test_a_sweep_does_not_wait_for_a_table_in_somebodys_hands(
     own: Connection, drafter: Worker
 ) -> None:
     """Messages must not stop while an index is built on drafts."""
+    drafter.connection.execute("set statement_timeout = '30s'")
     with own.transaction():
         own.execute("lock table drafts in access exclusive mode")
 

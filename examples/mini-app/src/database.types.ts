@@ -145,14 +145,6 @@ export type Database = {
       [_ in never]: never
     }
     Functions: {
-      claim_plan_requests: {
-        Args: { p_limit: number }
-        Returns: {
-          attempt: number
-          id: number
-          request: string
-        }[]
-      }
       claim_tma_events: {
         Args: { p_limit: number }
         Returns: {
@@ -170,11 +162,19 @@ export type Database = {
           waited_seconds: number
         }[]
       }
+      claim_tma_requests: {
+        Args: { p_limit: number; p_table: string }
+        Returns: {
+          attempt: number
+          id: number
+          request: string
+        }[]
+      }
       count_failed_tma_events: {
         Args: { p_failure?: string; p_ids?: number[]; p_since?: string; p_until?: string }
         Returns: Json
       }
-      count_plan_requests: { Args: Record<PropertyKey, never>; Returns: Json }
+      count_tma_requests: { Args: { p_table: string }; Returns: Json }
       delete_tma_probe: { Args: { p_id: number }; Returns: undefined }
       insert_tma_probe: { Args: Record<PropertyKey, never>; Returns: number }
       purge_tma_events: { Args: { p_keep: string; p_limit?: number }; Returns: number }
@@ -192,14 +192,17 @@ export type Database = {
           took_seconds: number
         }[]
       }
-      recover_plan_requests: { Args: { p_lease: string }; Returns: Record<string, unknown> }
       recover_tma_events: {
         Args: { p_lease: string; p_resend_uncertain: boolean }
         Returns: Record<string, unknown>
       }
+      recover_tma_requests: {
+        Args: { p_lease: string; p_table: string }
+        Returns: Record<string, unknown>
+      }
       register_tma_bot: { Args: { p_bot_id: number; p_key: string }; Returns: undefined }
-      release_plan_requests: { Args: { p_claims: Json }; Returns: number[] }
       release_tma_events: { Args: { p_claims: Json }; Returns: number[] }
+      release_tma_requests: { Args: { p_claims: Json; p_table: string }; Returns: number[] }
       retry_tma_events: {
         Args: {
           p_failure?: string
@@ -210,8 +213,8 @@ export type Database = {
         }
         Returns: number[]
       }
-      settle_plan_requests: { Args: { p_outcomes: Json }; Returns: number[] }
       settle_tma_events: { Args: { p_outcomes: Json }; Returns: number[] }
+      settle_tma_requests: { Args: { p_outcomes: Json; p_table: string }; Returns: number[] }
       start_tma_events: { Args: { p_claims: Json }; Returns: number[] }
       sweep_tma: {
         Args: { p_lease: string; p_request_leases?: Json; p_resend_uncertain: boolean }

@@ -238,12 +238,19 @@ def _bells(report: Report) -> Finding:
     if silent := [table for table in sorted(tables) if not tables[table]["rings"]]:
         return failed(
             "bells",
-            f"inserts into {', '.join(silent)} do not ring: the trigger tma_bell is disabled",
-            sql(*(f"alter table public.{table} enable trigger tma_bell;" for table in silent)),
+            f"inserts into {', '.join(silent)} do not ring: the trigger tma_bell is off or gone",
+            sql(*map(_ringing, silent)),
         )
     if not report["realtime_send"]:
         return ok("bells", "Postgres Changes alone: this Realtime has no realtime.send()")
     return ok("bells", "inserts ring by broadcast and by Postgres Changes")
+
+
+def _ringing(table: str) -> str:
+    """What gives a table its bell back."""
+    if table == "tma_events":
+        return f"alter table public.{table} enable trigger tma_bell;"
+    return f"select bridge.make_request_table('public.{table}');"
 
 
 def _likely(columns: list[str]) -> str:

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 from realtime_bridge.commands.check.finding import Fix, Where
 from realtime_bridge.credentials import SECRET
-from realtime_bridge.database import migration_of, schema_parts
+from realtime_bridge.database import migration_of
 
 _HOSTED = ".supabase.co"
 _BOTFATHER = (
@@ -116,14 +116,8 @@ class Fixes:
 
     def functions(self, names: Sequence[str]) -> Fix:
         """Functions of ours are gone although their migrations were applied."""
-        files = {name: path for name in names if (path := migration_of(name))}
-        if not files:  # those of request tables are made by a function, not by a file
-            tables = sorted({name.partition("_")[2] for name in names})
-            return sql(*(_make_again(table) for table in tables))
-        paths = " ".join(
-            f'-f "$(realtime-bridge migrations)/{name}"'
-            for name in sorted({path.name for path in files.values()})
-        )
+        files = {path.name for name in names if (path := migration_of(name))}
+        paths = " ".join(f'-f "$(realtime-bridge migrations)/{name}"' for name in sorted(files))
         return Fix(Where.SHELL, f'{self._sourced()}psql -v ON_ERROR_STOP=1 "$DATABASE_URL" {paths}')
 
     def realtime(self) -> Fix:
@@ -161,12 +155,3 @@ class Fixes:
 def sql(*statements: str) -> Fix:
     """Statements for the SQL editor, or for psql."""
     return Fix(Where.SQL, "\n".join(statements))
-
-
-def _make_again(table: str) -> str:
-    """The line of a migration that made a request table; ours are found, users know theirs."""
-    for part in reversed(schema_parts()):
-        for line in part.text.splitlines():
-            if line.startswith(f"select bridge.make_request_table('public.{table}'"):
-                return line
-    return f"select bridge.make_request_table('public.{table}', array['...']);"

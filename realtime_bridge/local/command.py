@@ -24,6 +24,7 @@ async def run_local(
     changes_poll: tuple[float, float] = (0.1, 0.5),
     data_dir: Path | None = None,
     migrations_dir: Path | None = None,
+    signing_keys: Path | None = None,
     echo: Callable[[str], None] = print,
 ) -> int:
     """Run the stack until SIGINT or SIGTERM; the exit code.
@@ -45,6 +46,7 @@ async def run_local(
         changes_poll=changes_poll,
         data_dir=data_dir,
         migrations_dir=migrations_dir,
+        signing_keys=signing_keys,
         progress=progress.step,
     )
     try:

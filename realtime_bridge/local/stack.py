@@ -12,11 +12,13 @@ from aiohttp import web
 from realtime_bridge.local import migrations
 from realtime_bridge.local.botapi import BotApi, Rates
 from realtime_bridge.local.gateway import Gateway, bind
+from realtime_bridge.local.jwks import NO_KEYS, SigningKeys
 from realtime_bridge.local.keys import Keys
 from realtime_bridge.local.npm import find_postgrest
 from realtime_bridge.local.postgres import ADMIN, Postgres
 from realtime_bridge.local.postgrest import PostgREST
 from realtime_bridge.local.realtime import Delays, Limits, LocalRealtime
+from realtime_bridge.local.restriction import restrict_realtime
 
 T = TypeVar("T")
 
@@ -57,6 +59,8 @@ class LocalStack:
         data_dir: Path | None = None,
         migrate: bool = True,
         migrations_dir: Path | None = None,
+        signing_keys: Path | None = None,
+        restricted_realtime: bool = False,
         rates: Rates | None = None,
         delays: Delays | None = None,
         limits: Limits | None = None,
@@ -66,10 +70,13 @@ class LocalStack:
         """`port` 0 takes any free one. `changes_poll`: see LocalRealtime; a real server's default.
 
         `data_dir` keeps database and keys. `migrations_dir` has a project's migrations, which are
-        applied instead of the packaged ones. `rates` makes the Bot API enforce Telegram's limits.
-        `delays` are what Realtime waits on purpose; by default a real server's, but for the
-        seconds in which it wakes for its first subscriber. `limits` are what it refuses to carry,
-        by default a real server's. `routes` are served besides.
+        applied instead of the packaged ones. `signing_keys` is a file as the CLI's
+        `auth.signing_keys_path`: tokens signed with these keys are good too. `restricted_realtime`
+        imitates the images whose `realtime.messages` the role postgres may not grant. `rates`
+        makes the Bot API enforce Telegram's limits. `delays` are what Realtime waits on purpose;
+        by default a real server's, but for the seconds in which it wakes for its first subscriber.
+        `limits` are what it refuses to carry, by default a real server's. `routes` are served
+        besides.
         `progress` is told in words what happens during the start.
         """
         self.port = port
@@ -77,6 +84,8 @@ class LocalStack:
         self._data_dir = data_dir.expanduser().resolve() if data_dir else None
         self._migrate = migrate
         self._migrations_dir = migrations_dir
+        self._signing_keys = signing_keys
+        self._restricted_realtime = restricted_realtime
         self._rates = rates
         self._delays = delays or Delays(cold=(0.0, 0.0))
         self._limits = limits
@@ -131,8 +140,10 @@ class LocalStack:
         bound = bind(self.port)  # first, because a taken port is the likeliest trouble
         self._cleanup.callback(bound.close)
         self.port = bound.getsockname()[1]
+        signing = SigningKeys.read(self._signing_keys) if self._signing_keys else NO_KEYS
         await self._start_postgres()
-        self.keys = Keys.kept_in(self._data_dir / "keys.json") if self._data_dir else Keys()
+        kept = self._data_dir / "keys.json" if self._data_dir else None
+        self.keys = Keys.kept_in(kept, signing) if kept else Keys(signing=signing)
         self.bot_api = BotApi(bot_token=self.keys.bot_token, rates=self._rates)
         await self._start_servers()
         self.gateway = Gateway(
@@ -154,17 +165,23 @@ class LocalStack:
             _whole(self.postgres.start, give_up=self.postgres.abandon),
             _whole(find_postgrest, self._progress),
         )
+        await asyncio.to_thread(
+            restrict_realtime, self.postgres.dsn(user=ADMIN), restricted=self._restricted_realtime
+        )
         if self._migrate:
             self._progress("Applying migrations")
             await _whole(migrations.apply, self.postgres.dsn(), self._migrations_dir)
 
     async def _start_servers(self) -> None:
         self._progress("Starting PostgREST and Realtime")
-        secret = self.keys.jwt_secret
-        self.postgrest = PostgREST(dsn=self.postgres.dsn(user="authenticator"), jwt_secret=secret)
+        secret, signing = self.keys.jwt_secret, self.keys.signing
+        self.postgrest = PostgREST(
+            dsn=self.postgres.dsn(user="authenticator"), jwt_secret=signing.for_postgrest(secret)
+        )
         self.realtime = LocalRealtime(
             dsn=self.postgres.dsn(user=ADMIN),
             jwt_secret=secret,
+            signing=signing,
             poll=self._changes_poll,
             delays=self._delays,
             limits=self._limits,

@@ -150,11 +150,13 @@ def secret_of(values: Mapping[str, str | None]) -> str:
 def mint(secret: str, *, now: datetime, lifetime: timedelta) -> str:
     """Sign a JWT of the role `tma_bridge` with the project's JWT secret (HS256).
 
-    Raises ValueError for what cannot be a project's secret: one shorter than 32 characters, or an
-    API key.
+    Raises ValueError for what cannot be a project's secret: one shorter than 32 characters, an API
+    key, or a key of another algorithm.
     """
     if secret.startswith(("sb_", "eyJ")):
         raise ValueError(f"{SECRET} is an API key; the JWT secret signs those and is none itself")
+    if secret.lstrip().startswith(("{", "[", "-----BEGIN")):
+        raise ValueError(f"{SECRET} is a signing key; give its file to --signing-key instead")
     if len(secret) < _SHORTEST:
         raise ValueError(f"{SECRET} is shorter than {_SHORTEST} characters")
     # Here, because it imports cryptography: nine megabytes that a running bridge does not need.

@@ -14,7 +14,8 @@ from jwt.types import Options
 from realtime_bridge.local.jwks import NO_KEYS, SigningKeys
 
 _YEARS = 10 * 365 * 24 * 3600
-_MINUTES = 5 * 60  # what the gateway mints for one request or connection
+# As long as the tokens of Auth last; how long those of its gateway do Supabase does not say.
+_HOUR = 3600
 # Supabase's gateway knows its keys one by one; a JWT of another role is none, however well signed.
 _API_KEY_ROLES = {"anon", "service_role"}
 _NOT_THE_TIME: Options = {"verify_aud": False, "verify_exp": False}  # PostgREST sees to that
@@ -47,12 +48,12 @@ class Keys:
     def behind(self, key: str) -> str | None:
         """The JWT that Supabase's gateway puts in the place of an sb_ key; None for no such key.
 
-        Where the stack has a signing key of its own it is one of a few minutes, signed with that.
+        Where the stack has a signing key of its own it is one of an hour, signed with that.
         """
         role = {self.publishable_key: "anon", self.secret_key: "service_role"}.get(key)
         if role is None:
             return None
-        return self.signing.sign(_claims(role, _MINUTES)) or self.api_key(role)
+        return self.signing.sign(_claims(role, _HOUR)) or self.api_key(role)
 
     def is_api_key(self, key: str) -> bool:
         """Whether the gateway knows this key: an sb_ one, or a JWT signed with the JWT secret.

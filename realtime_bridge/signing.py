@@ -105,8 +105,8 @@ def _checked(jwk: dict[str, Any]) -> SigningKey:
     if algorithm == "RS256" and _bits(jwk.get("n")) < _SHORTEST_MODULUS:
         raise ValueError(f"is shorter than {_SHORTEST_MODULUS} bits; {GENERATE}")
     key_id = jwk.get("kid")
-    if not isinstance(key_id, str) or not key_id:
-        raise ValueError(f"has no kid, by which Supabase finds its public half; {GENERATE}")
+    if not isinstance(key_id, str) or not key_id or not key_id.isprintable():
+        raise ValueError(f"has no kid by which Supabase finds its public half; {GENERATE}")
     return SigningKey(algorithm, key_id, jwk)
 
 

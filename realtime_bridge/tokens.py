@@ -165,6 +165,19 @@ def mint(secret: str, *, now: datetime, lifetime: timedelta) -> str:
     return jwt.encode(bridge_claims(now, lifetime), secret, algorithm="HS256")
 
 
+def is_signed_with(key: str, secret: str) -> bool:
+    """Whether a key is a JWT that this JWT secret signed (HS256).
+
+    >>> claims = "eyJhbGciOiJIUzI1NiJ9.eyJyb2xlIjoiYW5vbiJ9"
+    >>> is_signed_with(claims + ".I9woJzkrzDl72aE36jZFGLq4Ay46FY2HSMOFEw1KDdc", "secret")
+    True
+    """
+    body, _, signature = key.rpartition(".")
+    digest = hmac.digest(secret.encode(), body.encode(), "sha256")
+    right = base64.urlsafe_b64encode(digest).rstrip(b"=")
+    return algorithm_of(key) == "HS256" and hmac.compare_digest(right, signature.encode())
+
+
 def bridge_claims(now: datetime, lifetime: timedelta) -> dict[str, Any]:
     """What a key of the role `tma_bridge` says."""
     return {"iss": "realtime-bridge", "role": ROLE, "iat": now, "exp": now + lifetime}

@@ -18,12 +18,12 @@ _HOSTED = (
     "nothing that you may do: on this project's Realtime the role postgres may not grant on "
     "realtime.messages, which Supabase gave back in September 2026. Ask Supabase's support to "
     "update the project's Realtime, then run in the SQL editor:\n{statements}\n"
-    "Until then Postgres Changes ring alone: messages go out about half a second later, and none "
+    "Until then Postgres Changes ring alone: messages go out up to half a second later, and none "
     "is lost. DOORBELL=changes ends this warning; with an sb_secret_ key both bells ring."
 )
 _OWN = (
     "# As supabase_admin, because postgres may not grant on realtime.messages here. Until then\n"
-    "# Postgres Changes ring alone: messages go out about half a second later, and none is lost.\n"
+    "# Postgres Changes ring alone: messages go out up to half a second later, and none is lost.\n"
     "docker exec -i \"$(docker ps -qf name='supabase[-_]db')\" "
     "psql -v ON_ERROR_STOP=1 -h 127.0.0.1 -U supabase_admin -d postgres <<'SQL'\n"
     "{statements}\nSQL"

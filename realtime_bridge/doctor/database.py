@@ -19,7 +19,7 @@ from realtime_bridge.doctor.finding import (
 )
 from realtime_bridge.doctor.fixes import Fixes, sql
 from realtime_bridge.rpc import Refused, Unavailable
-from realtime_bridge.tokens import ROLE, Key, claims_of, end_of, key_id_of
+from realtime_bridge.tokens import ROLE, SECRET, Key, claims_of, end_of, key_id_of
 
 Report = Mapping[str, Any]
 
@@ -156,11 +156,16 @@ def _bad_key(error: Refused, key: Key, stranger: str | None, fixes: Fixes) -> Fi
     text = f"{error.what}; it is {key.kind}"
     if "set role" in error.what:
         return failed("key", text, sql(f"grant {ROLE} to authenticator;"))
+    if "permission denied" in error.what:
+        return failed("key", text, fixes.key())
     narrow = (claims_of(key.secret) or {}).get("role") == ROLE
-    if narrow and not fixes.has_anon_key and "permission denied" not in error.what:
+    if narrow and (not fixes.has_anon_key or "API key" in error.what):
         return failed("key", text, fixes.anon_key())
     if stranger:
         return failed("key", stranger, fixes.signing_key(key_id_of(key.secret)))
+    if fixes.signed_with_the_secret and "expired" not in error.what:
+        text = f"this project does not trust its JWT secret: {text}, which {SECRET} signed"
+        return failed("key", text, fixes.no_jwt_secret())
     return failed("key", text, fixes.key())
 
 

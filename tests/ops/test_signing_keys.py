@@ -167,6 +167,37 @@ async def test_a_realtime_that_does_not_know_the_key(patient, keys):
     assert mended == 0
 
 
+async def test_a_project_that_has_revoked_its_jwt_secret(patient, keys):
+    """Another token of the same secret would be refused too, so none is proposed."""
+    postgrest, signing_keys = patient.world.stack.postgrest, patient.world.stack.keys.signing
+    secret = postgrest._jwt_secret
+    await patient.shell('echo "SUPABASE_KEY=$(realtime-bridge token)" >> .env')
+    postgrest._jwt_secret = json.dumps({"keys": signing_keys.public()})
+    await postgrest.restart()
+    try:
+        code, findings = await patient.check()
+        patient.configure(SUPABASE_KEY=minted(keys["es"]))
+        mended, _ = await patient.check()
+    finally:
+        postgrest._jwt_secret = secret
+        await postgrest.restart()
+
+    assert (code, mended, findings["key"]["status"]) == (1, 0, "failed")
+    assert "does not trust its JWT secret" in findings["key"]["detail"]
+    assert "(HS256), which SUPABASE_JWT_SECRET signed" in findings["key"]["detail"]
+    assert "realtime-bridge token --signing-key FILE" in findings["key"]["fix"]["text"]
+
+
+async def test_an_api_key_of_another_project_for_the_gateway(patient, keys):
+    """It is SUPABASE_ANON_KEY that is refused, not the token behind it."""
+    patient.configure(SUPABASE_KEY=minted(keys["es"]), SUPABASE_ANON_KEY="sb_publishable_other_x")
+
+    code, findings = await patient.check()
+
+    assert (code, findings["key"]["status"]) == (1, "failed")
+    assert "set SUPABASE_ANON_KEY" in findings["key"]["fix"]["text"]
+
+
 @pytest.mark.parametrize(
     ("name", "says"),
     [

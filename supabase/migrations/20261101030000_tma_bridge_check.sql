@@ -103,6 +103,12 @@ begin
                 and has_table_privilege(
                     'tma_bridge', to_regclass('realtime.messages'), 'select'),
                 false
+            ),
+            -- Not by the owner of this project on some images of Realtime.
+            'broadcasts_grantable', coalesce(
+                has_table_privilege(
+                    current_user, to_regclass('realtime.messages'), 'select with grant option'),
+                false
             )
         ),
         'lead_names', case

@@ -7,13 +7,40 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from realtime_bridge.commands.check.finding import Fix, Where
-from realtime_bridge.credentials import SECRET
+from realtime_bridge.credentials import SECRET, is_signed_with, secret_of
 from realtime_bridge.database import migration_of
 
 _HOSTED = ".supabase.co"
 _BOTFATHER = (
     "take the token from BotFather (https://t.me/BotFather: /mybots > the bot > API Token) and set "
     "BOT_TOKEN"
+)
+_NO_SECRET = (
+    "use what this project trusts: an sb_secret_ key; or a signing key of your own, which somebody "
+    "who may administer the project imports (dashboard: Project Settings > JWT Keys), with "
+    "`realtime-bridge token --signing-key FILE`; or, if the project still has a JWT secret, that "
+    f"one as {SECRET}"
+)
+_OTHERWISE = (
+    "Or use a key that the project knows: an sb_secret_ key, or what `realtime-bridge token` "
+    "prints when it is given another signing key or the JWT secret."
+)
+_IMPORT = (
+    "somebody who may administer the project: import the {key} in the dashboard (Project Settings "
+    "> JWT Keys: a standby key, from an existing private key), and try again after ten minutes, in "
+    "which gateways keep the old list. It may stay a standby key; revoked keys verify nothing. "
+    f"{_OTHERWISE}"
+)
+_ADD = (
+    "whoever runs this Supabase: give it the {key}. `npx supabase start`: in the file that "
+    "auth.signing_keys_path of supabase/config.toml names, then stop and start it. Self-hosted: "
+    "its public half in JWT_JWKS of .env, for PostgREST and Realtime, then docker compose up -d. "
+    f"`realtime-bridge local`: --signing-keys FILE. {_OTHERWISE}"
+)
+_ADD_TO_REALTIME = (
+    "whoever runs this Supabase: PostgREST knows the signing key {key}, and Realtime does not. "
+    "Self-hosted: let the service realtime in docker-compose.yml have API_JWT_JWKS, with the "
+    "public half of the key, then docker compose up -d. Until then messages wait for the sweep."
 )
 
 
@@ -74,8 +101,35 @@ class Fixes:
         return Fix(
             Where.PERSON,
             f"set SUPABASE_KEY to the sb_secret_ or service_role key that {where} shows, or mint "
-            f"one of less rights: set {SECRET}, then run `realtime-bridge token`",
+            f"one of less rights: run `realtime-bridge token` with {SECRET} set, or with "
+            "--signing-key where the project has no JWT secret",
         )
+
+    @property
+    def signed_with_the_secret(self) -> bool:
+        """Whether the key in use is what `realtime-bridge token` would print again."""
+        try:
+            secret = secret_of(self._values)
+        except ValueError:
+            return False
+        return is_signed_with(self._values.get("SUPABASE_KEY") or "", secret)
+
+    def signing_key(self, key_id: str | None) -> Fix:
+        """The project does not know the key that signed SUPABASE_KEY."""
+        named = f"signing key {key_id}" if key_id else "signing key"
+        if self.hosted:
+            return Fix(Where.PERSON, _IMPORT.format(key=named))
+        return Fix(Where.PERSON, _ADD.format(key=named))
+
+    def no_jwt_secret(self) -> Fix:
+        """The project does not trust tokens that its JWT secret signed, or has another one."""
+        return Fix(Where.PERSON, _NO_SECRET)
+
+    def signing_key_of_realtime(self, key_id: str) -> Fix:
+        """PostgREST knows the key that signed SUPABASE_KEY, and Realtime does not."""
+        if self.hosted:
+            return Fix(Where.PERSON, _IMPORT.format(key=f"signing key {key_id}"))
+        return Fix(Where.PERSON, _ADD_TO_REALTIME.format(key=key_id))
 
     def anon_key(self) -> Fix:
         """The gateway does not know our own JWT."""

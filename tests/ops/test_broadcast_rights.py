@@ -6,11 +6,10 @@ import psycopg
 import pytest
 import pytest_asyncio
 
-from realtime_bridge import schema
 from realtime_bridge.commands.check import Fixes
 from realtime_bridge.commands.check.broadcast import broadcast_fix
 from realtime_bridge.credentials.tokens import ROLE
-from realtime_bridge.database import migrations_directory
+from realtime_bridge.database import migrations_directory, schema_parts
 from tests.integration.kit import World
 from tests.ops.clinic import Patient
 from tma_sandbox.postgres import ADMIN
@@ -143,7 +142,7 @@ async def test_a_restriction_ends_as_it_began(restricted):
 
 def test_the_fix_gives_what_the_migration_gives():
     """Word for word, but for white space."""
-    migrations = flat(" ".join(part.text for part in schema.parts()))
+    migrations = flat(" ".join(part.text for part in schema_parts()))
 
     for statement in broadcast_fix(ROLE, grantable=True, fixes=Fixes({})).text.split(";"):
         assert flat(statement) in migrations

@@ -31,7 +31,7 @@ async def run(samples: int = 500, events: int = 50, rounds: int = 3) -> dict[str
         if version is None:
             text = (
                 "This PostgreSQL cannot compile queries; name one that can (Debian's): "
-                "REALTIME_BRIDGE_PG_BIN=/usr/lib/postgresql/15/bin"
+                "TMA_SANDBOX_PG_BIN=/usr/lib/postgresql/15/bin"
             )
             print(text)
             return {"skipped": text}

@@ -129,7 +129,7 @@ class Nginx:
                         return
                 except aiohttp.ClientError:
                     await asyncio.sleep(0.02)
-        raise RuntimeError(f"nginx did not start: {self._program.last_words()}")
+        raise RuntimeError(f"nginx did not start: {self._program.log_tail()}")
 
     def requests(self, since: float = 0.0) -> list[tuple[float, str]]:
         """(seconds since 1970, path) of every REST request that ended after `since`."""

@@ -52,7 +52,7 @@ def test_kill_9_takes_the_bridge_along(open_dir):
 
         assert named(family, "realtime_bridge run")
         assert wait_until(lambda: marked(marker) == set())
-        assert wait_until(lambda: list(open_dir.glob("realtime-bridge-demo-*")) == [])
+        assert wait_until(lambda: list(open_dir.glob("tma-sandbox-demo-*")) == [])
 
 
 def test_what_cannot_start_is_told_in_words(tmp_path):

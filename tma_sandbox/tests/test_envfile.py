@@ -84,7 +84,7 @@ def test_what_a_killed_stack_left_is_replaced(env_file):
     [
         lambda text: text.replace("1:made-up", "1:real"),
         lambda text: text.replace("http://127.0.0.1:1", "https://x.supabase.co"),
-        lambda text: text.rpartition("# realtime-bridge")[0],
+        lambda text: text.rpartition("# tma-sandbox")[0],
         lambda text: text.replace("BOT_TOKEN", "MINI_APP_URL=https://t.me/x\nBOT_TOKEN"),
     ],
 )

@@ -185,7 +185,7 @@ def test_kill_9_of_the_parent_takes_the_server_along():
 
 def test_a_place_without_postgres_is_refused_with_the_fix(monkeypatch, tmp_path):
     """Who names a wrong directory reads which one and what to do."""
-    monkeypatch.setenv("REALTIME_BRIDGE_PG_BIN", str(tmp_path))
+    monkeypatch.setenv("TMA_SANDBOX_PG_BIN", str(tmp_path))
 
     with pytest.raises(StackError, match="Install one") as caught:
         Postgres().start()

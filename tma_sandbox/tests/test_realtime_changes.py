@@ -19,8 +19,8 @@ from realtime_kit import (
 )
 
 from tma_sandbox.realtime import Delays, Limits, visibility
+from tma_sandbox.realtime.event_rate import EventRate
 from tma_sandbox.realtime.pgoutput import Relation
-from tma_sandbox.realtime.rate import Rate
 from tma_sandbox.realtime.wal import RowChange
 
 NO_TABLES = """
@@ -200,7 +200,7 @@ async def test_too_many_events_are_dropped_without_a_word(postgres, dsn):
 def test_the_rate_is_an_average_over_the_last_minute():
     """A burst passes until the minute's average is over the limit, and counts for a minute."""
     now = 0.0
-    rate = Rate(2, lambda: now)
+    rate = EventRate(2, lambda: now)
 
     rate.count(120)
     assert not rate.exceeded

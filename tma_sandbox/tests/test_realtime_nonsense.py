@@ -14,7 +14,7 @@ import psycopg
 import pytest
 from realtime_kit import TMA_EVENTS, connected, serving, token
 
-from tma_sandbox.realtime.tokens import stumbling_block
+from tma_sandbox.realtime.tokens import decoding_error
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +55,7 @@ async def test_a_join_with_a_token_that_is_no_json_is_an_unknown_error(running):
 
 
 @pytest.mark.parametrize(
-    ("bad", "trouble"),
+    ("bad", "problem"),
     [
         (f"{part('{}')}.{part(' hello')}.x", "{:invalid_byte, 104}"),
         (f"{part('hello')}.{part('{}')}.x", "{:invalid_byte, 104}"),
@@ -67,9 +67,9 @@ async def test_a_join_with_a_token_that_is_no_json_is_an_unknown_error(running):
     ],
     ids=["claims", "header", "both", "nan", "more than one", "cut", "empty"],
 )
-def test_the_byte_that_is_told_is_the_first_that_cannot_be(bad, trouble):
+def test_the_byte_that_is_told_is_the_first_that_cannot_be(bad, problem):
     """The claims are read before the header; what ends too early has no byte to tell."""
-    assert stumbling_block(bad) == trouble
+    assert decoding_error(bad) == problem
 
 
 @pytest.mark.parametrize(
@@ -88,7 +88,7 @@ def test_the_byte_that_is_told_is_the_first_that_cannot_be(bad, trouble):
 )
 def test_other_bad_tokens_are_malformed_as_before(plain):
     """Where no byte is known to be told, none is; the worst JSON raises nothing of Python's."""
-    assert stumbling_block(plain) is None
+    assert decoding_error(plain) is None
 
 
 async def test_a_refresh_with_such_a_token_shuts_the_channel(running):

@@ -24,7 +24,7 @@ from realtime_kit import (
 )
 
 from tma_sandbox.realtime import Delays, Limits
-from tma_sandbox.realtime.pace import Found, Pace
+from tma_sandbox.realtime.poll_schedule import PollResult, PollSchedule
 
 INSERT = "insert into tma_events (telegram_id, event_type) values ({}, 'x')"
 RING = "select realtime.send('{}', 'rows', 'bell', true)"
@@ -224,9 +224,9 @@ async def test_broadcasts_survive_the_poller(running, dsn):
 def test_the_pace_counts_what_nobody_wanted():
     """A real server takes 100 changes, and looks again after 150 to 200 ms if nobody wants any."""
     limits = Limits()
-    pace = Pace(0.1, 0.5, limits.changes_per_second)
+    schedule = PollSchedule(0.1, 0.5, limits.changes_per_second)
 
-    assert 0.150 <= pace.pause(Found(100, wanted=False)) <= 0.200
+    assert 0.150 <= schedule.pause(PollResult(100, wanted=False)) <= 0.200
 
 
 async def test_a_row_behind_a_flood_rings_late_and_the_slot_lags(own_postgres, dsn):

@@ -5,7 +5,7 @@ from io import StringIO
 import pytest
 from rich.console import Console
 
-from tma_sandbox.page import Way
+from tma_sandbox.page import Timeline
 from tma_sandbox.screen import Screen, frame, line
 
 ADDRESS = "http://127.0.0.1:54321/demo"
@@ -13,10 +13,10 @@ LONG = "Step 1 marked complete for Ann_Marie <Smith>.\nNext: Step 2 — Send it 
 TOTALS = {"delivered": 110, "failed": 2, "pending": 1, "processing": 1}
 
 
-def way(number: int, text: str = LONG, status: str = "delivered") -> Way:
+def way(number: int, text: str = LONG, status: str = "delivered") -> Timeline:
     """A row that has come so far."""
     sent = 12.0 if text else None
-    return Way(
+    return Timeline(
         id=number,
         event_type="step_completed",
         lead_name="Ann",

@@ -31,7 +31,7 @@ def nothing_left(tmp_path, open_dir, monkeypatch):  # tmp_path: pytest's place c
     before = children(os.getpid())
     yield
     assert children(os.getpid()) == before
-    assert [path for path in open_dir.iterdir() if path.name.startswith("realtime-bridge")] == []
+    assert [path for path in open_dir.iterdir() if path.name.startswith("tma-sandbox")] == []
 
 
 async def test_a_stack_says_what_it_does_and_stops_without_a_trace(nothing_left):

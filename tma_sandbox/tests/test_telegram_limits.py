@@ -2,7 +2,7 @@
 
 import pytest
 
-from tma_sandbox.botapi.limits import Limits, Rates
+from tma_sandbox.botapi.rate_limiter import RateLimiter, Rates
 
 BOT = 1
 
@@ -25,7 +25,7 @@ def clock():
 
 def test_a_private_chat_may_burst_and_then_gets_one_a_second(clock):
     """Three at once, then one per second."""
-    limits = Limits(Rates(), clock)
+    limits = RateLimiter(Rates(), clock)
 
     burst = [limits.retry_after(BOT, 5) for _ in range(4)]
     clock.now += 1
@@ -37,7 +37,7 @@ def test_a_private_chat_may_burst_and_then_gets_one_a_second(clock):
 
 def test_a_group_gets_twenty_a_minute(clock):
     """The twenty-first message in a group has to wait for its three seconds."""
-    limits = Limits(Rates(), clock)
+    limits = RateLimiter(Rates(), clock)
 
     answers = [limits.retry_after(BOT, -100500) for _ in range(21)]
 
@@ -46,7 +46,7 @@ def test_a_group_gets_twenty_a_minute(clock):
 
 def test_the_bot_gets_thirty_a_second_over_all_chats(clock):
     """However many chats there are."""
-    limits = Limits(Rates(), clock)
+    limits = RateLimiter(Rates(), clock)
 
     answers = [limits.retry_after(BOT, chat) for chat in range(1, 32)]
 
@@ -55,7 +55,7 @@ def test_the_bot_gets_thirty_a_second_over_all_chats(clock):
 
 def test_who_keeps_the_rate_is_never_refused(clock):
     """A steady sender at exactly the limit passes for an hour, in spite of rounding."""
-    limits = Limits(Rates(), clock)
+    limits = RateLimiter(Rates(), clock)
 
     for number in range(30 * 3600):
         clock.now = 1000.0 + number / 30
@@ -65,7 +65,7 @@ def test_who_keeps_the_rate_is_never_refused(clock):
 
 def test_a_refusal_uses_nothing_up(clock):
     """Asking too early does not push the next allowed moment away."""
-    limits = Limits(Rates(), clock)
+    limits = RateLimiter(Rates(), clock)
     for _ in range(50):
         limits.retry_after(BOT, 5)
     clock.now += 1
@@ -76,7 +76,7 @@ def test_a_refusal_uses_nothing_up(clock):
 
 def test_bots_do_not_share_limits(clock):
     """Each bot has its own."""
-    limits = Limits(Rates(bot_per_second=1), clock)
+    limits = RateLimiter(Rates(bot_per_second=1), clock)
 
     assert limits.retry_after(1, 5) is None
     assert limits.retry_after(1, 6) == 1

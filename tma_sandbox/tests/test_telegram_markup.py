@@ -2,7 +2,7 @@
 
 import pytest
 
-from tma_sandbox.botapi.html import MarkupError, parse_html
+from tma_sandbox.botapi.markup import MarkupError, parse_html
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from realtime_bridge.doorbell import Bell, Reason
-from tests.doorbell.scripted import (
+from tests.doorbell.scripted_server import (
     UNABLE,
     Channel,
     grant,
@@ -15,10 +15,10 @@ from tests.doorbell.scripted import (
     refuse_private,
     status,
 )
-from tests.doorbell.town import LIMITS, Town, live, now, until
+from tests.doorbell.simulation import TIMING, Simulation, now, simulate, until
 
 BACK = 5.0  # seconds, from when the server can serve until both bells are ready
-Outage = Callable[[Town, float], Awaitable[None]]
+Outage = Callable[[Simulation, float], Awaitable[None]]
 
 
 async def starting(channel: Channel) -> None:
@@ -33,37 +33,37 @@ async def refuse_slowly(channel: Channel) -> None:
     await refuse_changes(channel)
 
 
-async def port_closed(town: Town, seconds: float) -> None:
+async def port_closed(sim: Simulation, seconds: float) -> None:
     """The server is killed, and started again."""
-    await town.server.kill()
+    await sim.server.kill()
     await asyncio.sleep(seconds)
-    await town.server.start()
+    await sim.server.start()
 
 
-async def bad_gateway(town: Town, seconds: float) -> None:
+async def bad_gateway(sim: Simulation, seconds: float) -> None:
     """Something answers in its place."""
-    town.server.handshake = status(502)
-    for socket in list(town.server.sockets):
+    sim.server.handshake = status(502)
+    for socket in list(sim.server.sockets):
         socket.transport.abort()
     await asyncio.sleep(seconds)
-    town.server.handshake = lambda _: asyncio.sleep(0)
+    sim.server.handshake = lambda _: asyncio.sleep(0)
 
 
-async def black_hole(town: Town, seconds: float) -> None:
+async def black_hole(sim: Simulation, seconds: float) -> None:
     """Connections are taken and never answered; those begun meanwhile stay so for ever."""
-    town.server.handshake = never
-    for socket in list(town.server.sockets):
+    sim.server.handshake = never
+    for socket in list(sim.server.sockets):
         socket.transport.abort()
     await asyncio.sleep(seconds)
-    town.server.handshake = lambda _: asyncio.sleep(0)
+    sim.server.handshake = lambda _: asyncio.sleep(0)
 
 
-async def no_database(town: Town, seconds: float) -> None:
+async def no_database(sim: Simulation, seconds: float) -> None:
     """The server is there and refuses each join after five seconds."""
-    town.server.answer = starting
-    await town.server.channel.phx_close()
+    sim.server.answer = starting
+    await sim.server.channel.phx_close()
     await asyncio.sleep(seconds)
-    town.server.answer = grant
+    sim.server.answer = grant
 
 
 @pytest.mark.parametrize("outage", [port_closed, bad_gateway, black_hole, no_database])
@@ -71,37 +71,37 @@ async def no_database(town: Town, seconds: float) -> None:
 def test_both_bells_are_back_within_five_seconds(outage: Outage, seconds: float) -> None:
     """However long the server was away, and whatever answered in its place."""
 
-    async def story(town: Town) -> None:
-        await asyncio.sleep(LIMITS.steady + 1)
-        await outage(town, seconds)
+    async def scenario(sim: Simulation) -> None:
+        await asyncio.sleep(TIMING.steady + 1)
+        await outage(sim, seconds)
         back = now()
-        await town.ready()
+        await sim.ready()
 
         assert now() - back <= BACK
-        await until(lambda: len(town.server.sockets) == 1, within=60.0)
-        assert town.server.attempts <= 3 + seconds / 1.5, "that would be hammering"
+        await until(lambda: len(sim.server.sockets) == 1, within=60.0)
+        assert sim.server.attempts <= 3 + seconds / 1.5, "that would be hammering"
 
-    live(story)
+    simulate(scenario)
 
 
 @pytest.mark.parametrize("outage", [port_closed, bad_gateway, black_hole, no_database])
 def test_an_outage_of_ten_minutes_is_a_few_lines(outage: Outage) -> None:
     """The first at once, counts while it lasts, and how long it was at its end."""
 
-    async def story(town: Town) -> None:
-        await asyncio.sleep(LIMITS.steady + 1)
-        town.logs.clear()
-        await outage(town, 600.0)
-        await town.ready()
-        await until(lambda: any("lasted_s" in line for line in town.logs), within=10.0)
+    async def scenario(sim: Simulation) -> None:
+        await asyncio.sleep(TIMING.steady + 1)
+        sim.logs.clear()
+        await outage(sim, 600.0)
+        await sim.ready()
+        await until(lambda: any("lasted_s" in line for line in sim.logs), within=10.0)
 
-        lines = [line for line in town.logs if line["log_level"] != "debug"]
+        lines = [line for line in sim.logs if line["log_level"] != "debug"]
         assert len(lines) <= 10, lines
         assert lines[0]["event"] == "doorbell_lost"
         (end,) = (line for line in lines if "lasted_s" in line)
         assert 590 <= end["lasted_s"] <= 620
 
-    live(story)
+    simulate(scenario)
 
 
 @pytest.mark.parametrize("answer", [refuse_changes, refuse_private])
@@ -110,284 +110,286 @@ def test_a_refused_bell_is_asked_for_soon_and_then_every_minute(
 ) -> None:
     """The first questions come quickly, in case it was a matter of seconds; none disturbs."""
 
-    async def story(town: Town) -> None:
-        town.server.answer = answer
-        await town.server.channel.phx_close()
-        await until(lambda: "refused" in [town.state(bell) for bell in Bell], within=10.0)
-        refused, joins = now(), len(town.server.joins)
+    async def scenario(sim: Simulation) -> None:
+        sim.server.answer = answer
+        await sim.server.channel.phx_close()
+        await until(lambda: "refused" in [sim.state(bell) for bell in Bell], within=10.0)
+        refused, joins = now(), len(sim.server.joins)
         gaps = []
         for _ in range(6):
             last = now()
-            await until(lambda joins=joins: len(town.server.joins) > joins, within=70.0, step=0.5)
+            await until(lambda joins=joins: len(sim.server.joins) > joins, within=70.0, step=0.5)
             gaps.append(now() - last)
-            joins = len(town.server.joins)
-        healthy = town.doorbell.healthy
-        town.server.answer = grant
-        await town.ready()
+            joins = len(sim.server.joins)
+        healthy = sim.doorbell.healthy
+        sim.server.answer = grant
+        await sim.ready()
 
         assert healthy
         assert now() - refused < 500
-        assert max(gaps) <= LIMITS.ask_again + 2 * LIMITS.look_every
+        assert max(gaps) <= TIMING.longest_retry + 2 * TIMING.look_every
         assert sum(gaps[:2]) <= 12.0
         assert sum(gaps[-2:]) >= 100.0
 
-    town = live(story)
+    sim = simulate(scenario)
 
-    assert len(town.lines("doorbell_refused")) == 1
-    assert len(town.lines("doorbell_renewing", "doorbell_kept")) == sum(
-        line["log_level"] == "debug" for line in town.lines("doorbell_renewing", "doorbell_kept")
+    assert len(sim.lines("doorbell_refused")) == 1
+    assert len(sim.lines("doorbell_renewing", "doorbell_kept")) == sum(
+        line["log_level"] == "debug" for line in sim.lines("doorbell_renewing", "doorbell_kept")
     ), "what is asked every minute is no news"
 
 
 def test_a_ring_about_the_bells_themselves_has_them_asked_for() -> None:
     """`select bridge.ring('bells')` after a migration: the bell that works passes it on."""
 
-    async def story(town: Town) -> None:
-        town.server.answer = refuse_changes
-        await town.server.channel.system_error(UNABLE)
+    async def scenario(sim: Simulation) -> None:
+        sim.server.answer = refuse_changes
+        await sim.server.channel.system_error(UNABLE)
         await asyncio.sleep(400.0)
-        refused = town.state(Bell.CHANGES)
-        town.server.answer = grant
-        await until(lambda: town.doorbell._clock() - town.doorbell._asked > 6.0, within=60.0)
+        refused = sim.state(Bell.CHANGES)
+        sim.server.answer = grant
+        await until(
+            lambda: sim.doorbell._clock() - sim.doorbell._renewals.asked_for_all > 6.0, within=60.0
+        )
         mended = now()
-        woken = town.wakes
-        await town.broadcast("bells")
+        woken = sim.wakes
+        await sim.broadcast("bells")
         await asyncio.sleep(0.2)
-        still = town.wakes
-        await town.ready()
+        still = sim.wakes
+        await sim.ready()
 
         assert refused == "refused"
         assert now() - mended <= 2.0
         assert still == woken, "it is not about rows"
 
-    live(story)
+    simulate(scenario)
 
 
 def test_a_renewal_that_was_asked_for_is_begun_at_once() -> None:
     """Beside the working connection, with the key of now, and never in a spin."""
 
-    async def story(town: Town) -> None:
+    async def scenario(sim: Simulation) -> None:
         await asyncio.sleep(10.3)
         asked = now()
-        town.doorbell.renew()
-        await until(lambda: town.reasons, within=1.0)
+        sim.doorbell.renew()
+        await until(lambda: sim.reasons, within=1.0)
         took = now() - asked
         await asyncio.sleep(30.0)
 
         assert took < 0.2
-        assert len(town.server.joins) == 2
+        assert len(sim.server.joins) == 2
 
-    town = live(story)
+    sim = simulate(scenario)
 
-    assert town.reasons == [Reason.TOKEN]
-    assert not [told for told in town.told.all if told[0] == "down"]
+    assert sim.reasons == [Reason.TOKEN]
+    assert not [call for call in sim.observer.calls if call[0] == "down"]
 
 
 def test_a_renewal_that_fails_is_tried_again_at_a_distance() -> None:
     """The old connection is kept meanwhile; a server that says no is asked less often."""
 
-    async def story(town: Town) -> None:
-        town.server.handshake = status(503)
-        town.doorbell.renew()
+    async def scenario(sim: Simulation) -> None:
+        sim.server.handshake = status(503)
+        sim.doorbell.renew()
         await asyncio.sleep(30.0)
-        away = town.server.attempts - 1
-        town.server.handshake = status(401)
+        away = sim.server.attempts - 1
+        sim.server.handshake = status(401)
         await asyncio.sleep(60.0)
-        refused = town.server.attempts - 1 - away
-        healthy = town.doorbell.healthy
-        town.server.handshake = lambda _: asyncio.sleep(0)
-        await until(lambda: town.reasons, within=LIMITS.refused_pause + 2.0)
+        refused = sim.server.attempts - 1 - away
+        healthy = sim.doorbell.healthy
+        sim.server.handshake = lambda _: asyncio.sleep(0)
+        await until(lambda: sim.reasons, within=TIMING.refused_pause + 2.0)
 
         assert healthy
         assert 7 <= away <= 11
         assert 3 <= refused <= 5
 
-    town = live(story)
+    sim = simulate(scenario)
 
-    assert town.reasons == [Reason.TOKEN]
+    assert sim.reasons == [Reason.TOKEN]
 
 
 def test_a_renewal_cuts_the_pause_short() -> None:
     """A key that is refused, and then replaced, does not wait for the end of a long pause."""
 
-    async def story(town: Town) -> None:
-        town.server.handshake = status(401)
-        await town.server.channel.phx_close()
+    async def scenario(sim: Simulation) -> None:
+        sim.server.handshake = status(401)
+        await sim.server.channel.phx_close()
         await asyncio.sleep(120.0)
-        await until(lambda: town.doorbell._pause > 5.0, within=60.0)
-        attempts = town.server.attempts
-        await until(lambda: town.server.attempts > attempts, within=LIMITS.refused_pause + 1.0)
+        await until(lambda: sim.doorbell._backoff.pause > 5.0, within=60.0)
+        attempts = sim.server.attempts
+        await until(lambda: sim.server.attempts > attempts, within=TIMING.refused_pause + 1.0)
         await asyncio.sleep(1.0)
-        town.server.handshake = lambda _: asyncio.sleep(0)
+        sim.server.handshake = lambda _: asyncio.sleep(0)
         replaced = now()
-        town.doorbell.renew()
-        await town.ready()
+        sim.doorbell.renew()
+        await sim.ready()
 
         assert now() - replaced <= 1.5
         await asyncio.sleep(10.0)
-        assert len(town.server.joins) == 2, "what was begun afterwards is what was asked for"
+        assert len(sim.server.joins) == 2, "what was begun afterwards is what was asked for"
 
-    live(story)
+    simulate(scenario)
 
 
 def test_a_renewal_in_which_a_bell_is_refused_asks_no_more_than_usual() -> None:
     """A refusal is an answer: the connection that rings both is kept."""
 
-    async def story(town: Town) -> None:
-        town.server.answer = refuse_private
-        town.doorbell.renew()
+    async def scenario(sim: Simulation) -> None:
+        sim.server.answer = refuse_private
+        sim.doorbell.renew()
         await asyncio.sleep(60.0)
 
-        assert len(town.server.joins) == 2
-        assert [town.state(bell) for bell in Bell] == ["ready", "ready"]
+        assert len(sim.server.joins) == 2
+        assert [sim.state(bell) for bell in Bell] == ["ready", "ready"]
 
-    live(story)
+    simulate(scenario)
 
 
 def test_a_refusal_answers_only_what_was_asked_before() -> None:
     """A key that changes while a bell is asked for with the old one is not forgotten."""
 
-    async def story(town: Town) -> None:
-        town.server.answer = refuse_changes
-        await town.server.channel.system_error(UNABLE)
-        await until(lambda: town.state(Bell.BROADCAST) == "ready", within=10.0)
-        town.server.answer = refuse_slowly
-        joins = len(town.server.joins)
-        await until(lambda: len(town.server.joins) > joins, within=30.0)
-        town.doorbell.renew()
+    async def scenario(sim: Simulation) -> None:
+        sim.server.answer = refuse_changes
+        await sim.server.channel.system_error(UNABLE)
+        await until(lambda: sim.state(Bell.BROADCAST) == "ready", within=10.0)
+        sim.server.answer = refuse_slowly
+        joins = len(sim.server.joins)
+        await until(lambda: len(sim.server.joins) > joins, within=30.0)
+        sim.doorbell.renew()
         await asyncio.sleep(1.0)
-        town.server.answer = grant
-        await town.ready()
+        sim.server.answer = grant
+        await sim.ready()
 
-        assert len(town.server.joins) == joins + 2
+        assert len(sim.server.joins) == joins + 2
 
-    live(story)
+    simulate(scenario)
 
 
 def test_a_renewal_does_not_shorten_later_pauses() -> None:
     """What was asked for and done is no reason to dial without a pause when all do."""
 
-    async def story(town: Town) -> None:
-        town.doorbell.renew()
+    async def scenario(sim: Simulation) -> None:
+        sim.doorbell.renew()
         await asyncio.sleep(10.0)
-        dialled = town.server.attempts
-        await town.server.kill()
-        await town.server.start()
+        dialled = sim.server.attempts
+        await sim.server.kill()
+        await sim.server.start()
         lost = now()
-        await until(lambda: town.server.attempts > dialled, within=5.0, step=0.01)
+        await until(lambda: sim.server.attempts > dialled, within=5.0, step=0.01)
 
         assert now() - lost >= 0.5
 
-    live(story)
+    simulate(scenario)
 
 
 def test_while_the_database_is_away_nothing_counts_as_ready() -> None:
     """The server says nothing of it; the bridge's own calls know."""
 
-    async def story(town: Town) -> None:
-        town.doorbell.database(away=True)
-        town.doorbell.database(away=True)
-        away = [town.state(bell) for bell in Bell]
-        healthy = town.doorbell.healthy
+    async def scenario(sim: Simulation) -> None:
+        sim.doorbell.database(away=True)
+        sim.doorbell.database(away=True)
+        away = [sim.state(bell) for bell in Bell]
+        healthy = sim.doorbell.healthy
         for _ in range(10):
-            town.doorbell.expect("tma_events", [now()])
+            sim.doorbell.expect("tma_events", [now()])
             await asyncio.sleep(3.0)
-        town.doorbell.database(away=False)
-        back = [town.state(bell) for bell in Bell]
-        town.doorbell.expect("tma_events", [now() + 4.9 + LIMITS.skew])
+        sim.doorbell.database(away=False)
+        back = [sim.state(bell) for bell in Bell]
+        sim.doorbell.expect("tma_events", [now() + 4.9 + TIMING.skew])
         await asyncio.sleep(30.0)
 
         assert away == ["away", "away"]
         assert not healthy
         assert back == ["ready", "ready"]
-        assert len(town.server.joins) == 1, "it was away for half a minute only"
+        assert len(sim.server.joins) == 1, "it was away for half a minute only"
 
-    town = live(story)
+    sim = simulate(scenario)
 
-    assert town.told.all[2:] == [
+    assert sim.observer.calls[2:] == [
         ("down", Reason.AWAY),
         ("ready", Bell.BROADCAST),
         ("ready", Bell.CHANGES),
     ]
-    assert town.alarms == []
+    assert sim.alarms == []
 
 
 def test_after_a_long_absence_the_changes_are_asked_for_anew() -> None:
     """Their poller on the server may have died: until there is a new one they do not count."""
 
-    async def story(town: Town) -> None:
-        town.doorbell.database(away=True)
+    async def scenario(sim: Simulation) -> None:
+        sim.doorbell.database(away=True)
         await asyncio.sleep(61.0)
-        town.deafen(Bell.CHANGES)
-        town.server.then(starting)
-        town.doorbell.database(away=False)
+        sim.deafen(Bell.CHANGES)
+        sim.server.then(starting)
+        sim.doorbell.database(away=False)
         back = now()
-        states = [town.state(bell) for bell in Bell]
+        states = [sim.state(bell) for bell in Bell]
         await asyncio.sleep(2.0)
-        still = [town.state(bell) for bell in Bell]
-        await town.ready()
+        still = [sim.state(bell) for bell in Bell]
+        await sim.ready()
 
         assert states == still == ["away", "ready"]
         assert now() - back <= 5.0 + BACK, "the server held its first answer back for five"
-        town.ring()
-        await until(lambda: town.rings.count("changes") == 1, within=1.0)
+        sim.ring()
+        await until(lambda: sim.rings.count("changes") == 1, within=1.0)
 
-    town = live(story)
+    sim = simulate(scenario)
 
-    assert town.reasons == [Reason.AWAY]
-    assert ("down", Reason.AWAY) in town.told.all
+    assert sim.reasons == [Reason.AWAY]
+    assert ("down", Reason.AWAY) in sim.observer.calls
 
 
 def test_a_ring_proves_that_the_changes_are_back() -> None:
     """Where the server never stopped listening, the old connection counts when it rings."""
 
-    async def story(town: Town) -> None:
-        town.server.answer = starting
-        town.doorbell.database(away=True)
+    async def scenario(sim: Simulation) -> None:
+        sim.server.answer = starting
+        sim.doorbell.database(away=True)
         await asyncio.sleep(61.0)
-        town.doorbell.database(away=False)
-        before = town.state(Bell.CHANGES)
-        town.ring()
+        sim.doorbell.database(away=False)
+        before = sim.state(Bell.CHANGES)
+        sim.ring()
         await asyncio.sleep(1.0)
 
-        assert (before, town.state(Bell.CHANGES)) == ("away", "ready")
+        assert (before, sim.state(Bell.CHANGES)) == ("away", "ready")
 
-    live(story)
+    simulate(scenario)
 
 
 def test_what_was_refused_while_the_database_was_away_is_asked_for_when_it_is_back() -> None:
     """The refusal may have been the outage's."""
 
-    async def story(town: Town) -> None:
-        town.doorbell.database(away=True)
-        town.server.answer = refuse_changes
-        await town.server.channel.system_error(UNABLE)
+    async def scenario(sim: Simulation) -> None:
+        sim.doorbell.database(away=True)
+        sim.server.answer = refuse_changes
+        await sim.server.channel.system_error(UNABLE)
         await asyncio.sleep(200.0)
-        refused = town.state(Bell.CHANGES)
-        town.server.answer = grant
-        town.doorbell.database(away=False)
+        refused = sim.state(Bell.CHANGES)
+        sim.server.answer = grant
+        sim.doorbell.database(away=False)
         back = now()
-        await town.ready()
+        await sim.ready()
 
         assert refused == "refused"
         assert now() - back <= BACK
 
-    live(story)
+    simulate(scenario)
 
 
 def test_connections_made_while_the_database_is_away_do_not_count_either() -> None:
     """A bell that is announced meanwhile is told of when the database is back."""
 
-    async def story(town: Town) -> None:
-        town.doorbell.database(away=True)
-        await town.server.channel.phx_close()
-        await until(lambda: len(town.server.joins) == 2, within=5.0)
+    async def scenario(sim: Simulation) -> None:
+        sim.doorbell.database(away=True)
+        await sim.server.channel.phx_close()
+        await until(lambda: len(sim.server.joins) == 2, within=5.0)
         await asyncio.sleep(2.0)
-        away = [town.state(bell) for bell in Bell]
-        told = len(town.told.all)
-        town.doorbell.database(away=False)
+        away = [sim.state(bell) for bell in Bell]
+        told = len(sim.observer.calls)
+        sim.doorbell.database(away=False)
 
         assert away == ["away", "away"]
-        assert town.told.all[told:] == [("ready", Bell.BROADCAST), ("ready", Bell.CHANGES)]
+        assert sim.observer.calls[told:] == [("ready", Bell.BROADCAST), ("ready", Bell.CHANGES)]
 
-    live(story)
+    simulate(scenario)

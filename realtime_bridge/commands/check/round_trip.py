@@ -11,14 +11,22 @@ from realtime_bridge.commands.check.finding import Finding, Fix, failed, ok, ski
 from realtime_bridge.commands.check.fixes import Fixes, sql
 from realtime_bridge.credentials import ROLE
 from realtime_bridge.database import Refused, Rpc, Unavailable
-from realtime_bridge.doorbell import Bell, BellState, Doorbell, Limits, Reason, Unobserved, wanted
+from realtime_bridge.doorbell import (
+    Bell,
+    BellState,
+    Doorbell,
+    DoorbellObserver,
+    Reason,
+    Timing,
+    wanted,
+)
 from realtime_bridge.settings import Settings
 
 NAME = "realtime"
 JOIN_SECONDS = 15.0
 RING_SECONDS = 5.0
 # A cold server needs three seconds; a refusal comes after five.
-_LIMITS = Limits(ready=10.0)
+_TIMING = Timing(ready_timeout=10.0)
 _GRANTS = (
     f"grant usage on schema realtime to {ROLE};",
     f"grant select on realtime.messages to {ROLE};",
@@ -37,7 +45,7 @@ class RoundTrip:
     no_probe: str | None = None  # why no row could be inserted
 
 
-class _Ear(Unobserved):
+class _Ear(DoorbellObserver):
     """Notes what a doorbell tells, and when."""
 
     def __init__(self) -> None:
@@ -84,7 +92,7 @@ async def round_trip(settings: Settings, rpc: Rpc) -> RoundTrip:
         wake=ear.wake,
         mode=settings.doorbell,
         observer=ear,
-        limits=_LIMITS,
+        timing=_TIMING,
     )
     begun = time.perf_counter()
     running = asyncio.create_task(doorbell.run())

@@ -1,7 +1,7 @@
 """A websocket server on loopback that answers as Supabase Realtime does, and fails as told.
 
 The frames' texts, fields and their order are those of a real server (v2.129.8, vsn 1.0.0).
-`python -m tests.doorbell.scripted` runs one as a process of its own, to be stopped by signals.
+`python -m tests.doorbell.scripted_server` runs one in its own process, which signals can stop.
 """
 
 import asyncio

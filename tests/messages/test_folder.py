@@ -185,7 +185,7 @@ def test_html_that_telegram_would_refuse_is_repaired(folder):
         ({"en__words.toml": "button = "}, "words.toml cannot be read"),
         ({"en__words.toml": b"\xff"}, "words.toml cannot be read"),
         ({"en__words.toml": "button = 3"}, "button must be a text"),
-        ({"english__x": "x"}, "a folder named for their locale, such as"),
+        ({"english__x": "x"}, "a folder named after its locale, such as"),
     ],
 )
 def test_a_broken_folder_is_refused_at_start(folder, files, says):

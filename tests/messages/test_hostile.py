@@ -37,7 +37,7 @@ KEYS = [
     "timezone",
     "lead_name",
     "payload",
-    "_voice",
+    "_formatter",
     "self",
     "range",
 ]
@@ -184,7 +184,7 @@ def test_a_text_that_just_fits_is_not_shortened(messages):
         "en/step_completed",
         "/etc/passwd",
         "step_completed.html",
-        "_voice",
+        "_formatter",
         "words",
         "",
         " ",
@@ -202,7 +202,13 @@ def test_an_event_type_names_no_file(messages, event_type):
 
 def test_a_payload_cannot_pose_as_what_we_know(messages):
     """The lead's name is the database's word, whatever the payload says."""
-    payload = {"lead_name": "Mallory", "_voice": 1, "payload": 2, "self": 4, "due": "2026-12-01"}
+    payload = {
+        "lead_name": "Mallory",
+        "_formatter": 1,
+        "payload": 2,
+        "self": 4,
+        "due": "2026-12-01",
+    }
 
     message = messages.render(event("step_due", payload), now=NOW)
 

@@ -1,4 +1,4 @@
-"""What on-call sees: logs, metrics, health, systemd."""
+"""What operators see: logs, metrics, health endpoints, systemd's status."""
 
 from realtime_bridge.observe.backlog import Backlog
 from realtime_bridge.observe.health import health_app, serve

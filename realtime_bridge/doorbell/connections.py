@@ -2,16 +2,28 @@
 
 import asyncio
 from collections.abc import Callable
+from functools import partial
 
-from realtime_bridge.doorbell.connection import Connection
+from realtime_bridge.doorbell.bells import Bell
+from realtime_bridge.doorbell.connection import Connection, Endpoint
 from realtime_bridge.doorbell.subscription import Subscription
+from realtime_bridge.doorbell.timing import Timing
 
 
 class Connections:
     """All open connections: one, or two while a successor is on its way."""
 
-    def __init__(self, build: Callable[[Subscription], Connection]) -> None:
-        self._build = build
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        timing: Timing,
+        clock: Callable[[], float],
+        changed: Callable[[], None],
+        rang: Callable[[Bell, str | None], None],
+    ) -> None:
+        self._build = partial(
+            Connection, endpoint=endpoint, timing=timing, clock=clock, changed=changed, rang=rang
+        )
         self.open: set[Connection] = set()
 
     def start(self, subscription: Subscription) -> Connection:

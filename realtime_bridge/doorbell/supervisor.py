@@ -4,7 +4,6 @@ import asyncio
 import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
-from functools import partial
 from typing import NamedTuple, assert_never
 
 import structlog
@@ -88,16 +87,8 @@ class Doorbell:
         self._renewals = Renewals(timing, clock)
         self._backoff = Backoff(pause)
         self._successor: _Successor | None = None
-        self._connections = Connections(
-            partial(
-                Connection,
-                endpoint=Endpoint(url, key, api_key),
-                timing=timing,
-                clock=clock,
-                changed=self._ticker.changed,
-                rang=self._rang,
-            )
-        )
+        endpoint = Endpoint(url, key, api_key)
+        self._connections = Connections(endpoint, timing, clock, self._ticker.changed, self._rang)
 
     @property
     def healthy(self) -> bool:

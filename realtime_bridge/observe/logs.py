@@ -26,8 +26,7 @@ def configure_logging(
 ) -> None:
     """Send everything that is logged, including by other libraries, to one stream, redacted.
 
-    The finished line is redacted, so that tracebacks and the texts of libraries are covered.
-    `stream` is stderr by default.
+    The finished line is redacted: that covers tracebacks. `stream` is stderr by default.
     """
     stream = stream or sys.stderr
 

@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import structlog
@@ -27,6 +28,16 @@ def _later(seconds: float, call: Callable[[], None]) -> Timer:
     return asyncio.get_running_loop().call_later(seconds, call)
 
 
+@dataclass
+class _Incident:
+    """One outage; times of the clock."""
+
+    began: float
+    ended: float = 0.0  # when all lanes were answered again
+    failed_calls: int = 0
+    lanes: set[str] = field(default_factory=set)
+
+
 class Outage:
     """Logs the first failed call at once, counts the others, and logs how long the outage lasted.
 
@@ -48,22 +59,18 @@ class Outage:
         self._log = Repeats(log, clock=clock)
         self._down: set[str] = set()  # lanes whose last call failed
         self._unanswered: set[str] = set()  # those of them that got no answer
-        self._lanes: set[str] = set()  # lanes that were part of the outage
-        self._failed_calls = 0
-        self._began: float | None = None
+        self._incident: _Incident | None = None
         self._ending: Timer | None = None
-        self._sum_up: Callable[[], None] = lambda: None
 
     def failed(self, lane: str, error: Exception) -> None:
         """Record a call that failed: Unavailable or Refused."""
         if self._ending is not None:
             self._ending.cancel()
             self._ending = None
-        if self._began is None:
-            self._began = self._clock()
-        self._failed_calls += 1
+        self._incident = self._incident or _Incident(self._clock())
+        self._incident.failed_calls += 1
+        self._incident.lanes.add(lane)
         self._down.add(lane)
-        self._lanes.add(lane)
         if isinstance(error, Refused):
             self._log.error("queue_refused", lane=lane, error=error.what, fix=error.fix)
         else:
@@ -74,16 +81,15 @@ class Outage:
         """Record that a lane's calls work again."""
         self._down.discard(lane)
         self._mark(lane, unanswered=False)
-        if not self._down and self._began is not None and self._ending is None:
-            lasted = self._clock() - self._began
-            self._sum_up = lambda: self._end(lasted)
-            self._ending = self._later(CALM_SECONDS, self._sum_up)
+        if not self._down and self._incident and self._ending is None:
+            self._incident.ended = self._clock()
+            self._ending = self._later(CALM_SECONDS, self._end)
 
     def close(self) -> None:
         """Log the end of an outage now, if it is about to be logged: the process stops."""
         if self._ending is not None:
             self._ending.cancel()
-            self._sum_up()
+            self._end()
 
     def _mark(self, lane: str, *, unanswered: bool) -> None:
         before = bool(self._unanswered)
@@ -94,13 +100,13 @@ class Outage:
         if before is not bool(self._unanswered):
             self._away(not before)
 
-    def _end(self, lasted: float) -> None:
-        log.info(
-            "queue_available",
-            lanes=sorted(self._lanes),
-            lasted_s=round(lasted, 1),
-            failed_calls=self._failed_calls,
-        )
-        self._log.over("queue_unavailable", "queue_refused")
-        self._began, self._ending, self._failed_calls = None, None, 0
-        self._lanes.clear()
+    def _end(self) -> None:
+        incident, self._incident, self._ending = self._incident, None, None
+        if incident:
+            log.info(
+                "queue_available",
+                lanes=sorted(incident.lanes),
+                lasted_s=round(incident.ended - incident.began, 1),
+                failed_calls=incident.failed_calls,
+            )
+            self._log.over("queue_unavailable", "queue_refused")

@@ -150,6 +150,12 @@ async def refuse_public(channel: Channel) -> None:
     await (grant(channel) if channel.private else channel.reply_error(PRIVATE_ONLY))
 
 
+async def starting(channel: Channel) -> None:
+    """Refuse a join as a server does that cannot reach its database: after five seconds."""
+    await asyncio.sleep(5.0)
+    await channel.reply_error("InitializingProjectConnection: Realtime is initializing")
+
+
 async def expire_at_once(channel: Channel) -> None:
     """Grant, then find the token expired: the channel is shut, the socket stays open."""
     await channel.reply()

@@ -20,6 +20,7 @@ SWEEP = 30.0  # seconds; the default of SWEEP_INTERVAL
 POLL = 3.0  # FALLBACK_POLL_INTERVAL
 QUIET = {"doorbell_ready", "doorbell_heard_again"}
 TIMING = Timing()
+BACK = 5.0  # seconds, from when the server can serve until both bells are ready
 
 
 def now() -> float:

@@ -1,4 +1,4 @@
-"""What can go wrong before the doorbell is ready: it keeps trying, without haste, until it is."""
+"""What can go wrong before the doorbell is ready: it keeps trying, with pauses, until it is."""
 
 import asyncio
 from collections.abc import Callable
@@ -24,13 +24,12 @@ from tests.doorbell.scripted_server import (
 )
 
 Start = Callable[..., DoorbellHarness]
-JWT = "eyJhbGciOiJIUzI1NiJ9.eyJyb2xlIjoidG1hX2JyaWRnZSJ9.c2lnbmF0dXJl"
 
 
-async def test_ready_takes_the_word_of_the_server(
+async def test_a_bell_is_ready_when_the_server_says_so(
     server: ScriptedRealtime, start_doorbell: Start
 ) -> None:
-    """Changes are ready at the system message, not before; each bell rings once when it is."""
+    """Changes are ready at the system message, not before; each bell wakes once when ready."""
     server.answer = grant_unready
     harness = start_doorbell()
     await harness.ready(Bell.BROADCAST)
@@ -45,82 +44,6 @@ async def test_ready_takes_the_word_of_the_server(
     assert before == ("down", ["ready", "broadcast"])
     assert harness.rings == ["ready", "broadcast", "ready"]
     assert harness.observer.calls == [("ready", Bell.BROADCAST), ("ready", Bell.CHANGES)]
-
-
-async def test_the_subscription_is_one_private_channel(
-    server: ScriptedRealtime, start_doorbell: Start
-) -> None:
-    """Both bells are asked for in one join, in the frame that a real server was recorded with."""
-    harness = start_doorbell(tables=["tma_events", "plan_requests"], key=JWT)
-    await harness.ready()
-
-    assert server.channel.topic == "realtime:tma_bell"
-    assert server.channel.payload == {
-        "config": {
-            "broadcast": {"ack": False, "self": False},
-            "presence": {"key": "", "enabled": False},
-            "private": True,
-            "postgres_changes": [
-                {
-                    "event": "INSERT",
-                    "schema": "bridge",
-                    "table": "bells",
-                    "select": ["table_name"],
-                }
-            ],
-        },
-        "access_token": JWT,
-    }
-
-
-async def test_every_table_rings(server: ScriptedRealtime, start_doorbell: Start) -> None:
-    """A row of the second table rings as one of the first does."""
-    harness = start_doorbell(tables=["tma_events", "plan_requests"])
-    await harness.ready()
-
-    await server.channel.change("plan_requests")
-
-    await until(lambda: harness.rings[-1] == "changes")
-
-
-@pytest.mark.parametrize(
-    ("mode", "asked", "other"),
-    [("changes", (False, 1), Bell.BROADCAST), ("broadcast", (True, 0), Bell.CHANGES)],
-)
-async def test_a_mode_asks_for_one_bell_only(
-    server: ScriptedRealtime, start_doorbell: Start, mode: str, asked: tuple[bool, int], other: Bell
-) -> None:
-    """With one bell wanted the other is off, and only a broadcast needs a private channel."""
-    harness = start_doorbell(mode=mode)
-    await harness.ready(Bell(mode))
-
-    assert (server.channel.private, len(server.channel.bindings)) == asked
-    assert harness.state(other) == "off"
-
-
-async def test_a_key_that_is_no_jwt_is_not_sent_as_a_token(
-    server: ScriptedRealtime, start_doorbell: Start
-) -> None:
-    """An sb_secret_ key opens the connection and is not repeated in the join."""
-    harness = start_doorbell(key=KEY)
-    await harness.ready()
-
-    assert server.keys == [KEY]
-    assert server.channel.token is None
-
-
-@pytest.mark.parametrize(
-    ("key", "shown", "token"), [(JWT, "anon_key", JWT), (KEY, KEY, None)], ids=["JWT", "no JWT"]
-)
-async def test_a_jwt_goes_behind_the_key_that_the_gateway_knows(
-    server: ScriptedRealtime, start_doorbell: Start, key: str, shown: str, token: str | None
-) -> None:
-    """The gateway's key opens the connection for a JWT; a key of another kind speaks for itself."""
-    harness = start_doorbell(key=key, api_key=lambda: "anon_key")
-    await harness.ready()
-
-    assert server.keys == [shown]
-    assert server.channel.token == token
 
 
 @pytest.mark.parametrize(
@@ -145,7 +68,7 @@ async def test_a_refused_connection_is_tried_again(
     reason: Reason,
     error: str,
 ) -> None:
-    """Whatever the server answers at connect, the doorbell says so and is ready when it can."""
+    """Whatever the server answers at connect, the doorbell reports it and tries again."""
     server.handshake = handshake
     harness = start_doorbell(timing={"reply_timeout": 0.3} if handshake is never else {})
 
@@ -165,7 +88,7 @@ async def test_a_refused_connection_is_tried_again(
 async def test_a_server_that_hangs_up_is_tried_again(
     server: ScriptedRealtime, start_doorbell: Start
 ) -> None:
-    """A TCP connection that is closed without a word counts as no connection."""
+    """A TCP connection that is closed without a byte is a failure to connect."""
     await server.kill()
     rude = await asyncio.start_server(lambda _, writer: writer.close(), "127.0.0.1", server.port)
     harness = start_doorbell()
@@ -179,7 +102,7 @@ async def test_a_server_that_hangs_up_is_tried_again(
 
 
 async def test_a_redirect_is_followed(server: ScriptedRealtime, start_doorbell: Start) -> None:
-    """A server that has moved is found where it says."""
+    """A server that has moved is found where it redirects to."""
     other = ScriptedRealtime()
     await other.start()
     place = f"ws://127.0.0.1:{other.port}/realtime/v1/websocket?vsn=1.0.0"
@@ -194,7 +117,7 @@ async def test_a_redirect_is_followed(server: ScriptedRealtime, start_doorbell: 
 
 
 async def test_a_redirect_in_a_circle_ends(server: ScriptedRealtime, start_doorbell: Start) -> None:
-    """A server that redirects to itself costs a bounded number of requests an attempt."""
+    """A server that redirects to itself costs a bounded number of requests per attempt."""
     server.handshake = status(307, location="/realtime/v1/websocket")
     harness = start_doorbell()
 
@@ -253,7 +176,7 @@ async def test_a_join_that_fails_is_tried_again(
 async def test_changes_alone_that_are_never_ready_are_rebuilt(
     server: ScriptedRealtime, start_doorbell: Start
 ) -> None:
-    """Joined without the system message is not ready: with no other bell the client is rebuilt."""
+    """Without the system message changes are not ready; with no other bell, another try is made."""
     server.then(grant_unready, grant_unready)
     harness = start_doorbell(mode="changes", timing={"ready_timeout": 0.3})
 
@@ -266,7 +189,7 @@ async def test_changes_alone_that_are_never_ready_are_rebuilt(
 async def test_a_system_message_that_does_not_parse_costs_one_bell_only(
     server: ScriptedRealtime, start_doorbell: Start
 ) -> None:
-    """Where changes are never called ready the broadcast carries on alone; later news counts."""
+    """If changes never become ready, the broadcast goes on alone; a late message still counts."""
     server.answer = grant_unready
     harness = start_doorbell(timing={"ready_timeout": 1.0})
 
@@ -284,7 +207,7 @@ async def test_a_system_message_that_does_not_parse_costs_one_bell_only(
 async def test_a_key_that_cannot_be_read_is_read_again(
     server: ScriptedRealtime, start_doorbell: Start
 ) -> None:
-    """A key file that is missing for a while delays the doorbell and does not end it."""
+    """A key file that is missing for a while delays the doorbell but does not end it."""
     harness = start_doorbell(key=OSError("no such file"))
 
     await harness.rebuilt(Reason.TOKEN, times=2)
@@ -294,8 +217,8 @@ async def test_a_key_that_cannot_be_read_is_read_again(
     assert server.keys == [KEY]
 
 
-async def test_an_address_that_is_none_ends_nothing(start_doorbell: Start) -> None:
-    """Even a nonsensical address is reported and tried again, not raised."""
+async def test_an_invalid_address_is_tried_again(start_doorbell: Start) -> None:
+    """Even an invalid address is reported and tried again, not raised."""
     harness = start_doorbell(url="ftp://nowhere")
 
     await harness.rebuilt(Reason.CONNECT, times=2)
@@ -303,10 +226,10 @@ async def test_an_address_that_is_none_ends_nothing(start_doorbell: Start) -> No
     assert "valid" in harness.doorbell.status.last_error
 
 
-async def test_a_bug_of_ours_is_not_the_end(
+async def test_a_bug_in_the_supervisor_is_survived(
     server: ScriptedRealtime, start_doorbell: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """An exception inside the supervisor is logged, and the doorbell is built anew."""
+    """An exception inside the supervisor is logged, and the doorbell starts over."""
     from realtime_bridge.doorbell import supervisor
 
     real, faults = supervisor.decide, [ZeroDivisionError("a bug")]
@@ -325,10 +248,10 @@ async def test_a_bug_of_ours_is_not_the_end(
     assert [line for line in logs if line["event"] == "doorbell_bug" and line["exc_info"]]
 
 
-async def test_the_pauses_start_anew_only_after_a_lasting_success(
+async def test_the_backoff_is_reset_only_by_a_lasting_success(
     server: ScriptedRealtime, start_doorbell: Start
 ) -> None:
-    """Ready for a moment does not make the next pause short; ready for a while does."""
+    """Being ready for a moment does not shorten the next pause; being ready for a while does."""
     server.then(expire_at_once, expire_at_once, grant)
     clock = Clock()
     harness = start_doorbell(clock=clock, timing={"steady": 5.0})
@@ -347,7 +270,7 @@ async def test_the_pauses_start_anew_only_after_a_lasting_success(
 async def test_no_key_reaches_the_log_or_the_status(
     server: ScriptedRealtime, start_doorbell: Start
 ) -> None:
-    """A server that quotes the key in its errors does not get it into ours."""
+    """A key that the server quotes in its errors does not reach ours."""
     secret = "sb_secret_+/quoted="
     server.handshake = status(401, f'{{"error":"bad key {secret} behind anon_key"}}')
     with capture_logs() as logs:

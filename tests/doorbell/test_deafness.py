@@ -1,4 +1,4 @@
-"""Joined, heartbeats answered, and no ring: the rows that are claimed tell. In virtual time."""
+"""Joined and heartbeats answered, but no rings: claimed rows reveal it. In virtual time."""
 
 import asyncio
 from math import inf
@@ -22,7 +22,7 @@ SOON = 30.0
 
 @TRAFFIC
 def test_a_poller_that_died_is_noticed_and_healed(*, every: float, busy: bool) -> None:
-    """The changes bell alone, dead on its connection only: renewed beside it, and it rings."""
+    """The only bell is dead on one connection: a successor is built beside it, and rings."""
 
     async def scenario(sim: Simulation) -> None:
         await sim.insert_every(every, seconds=max(12.0, BEFORE * every))
@@ -53,7 +53,7 @@ def test_a_poller_that_died_is_noticed_and_healed(*, every: float, busy: bool) -
 @TRAFFIC
 @pytest.mark.parametrize("dead", Bell)
 def test_a_bell_that_stays_dead_does_not_count(*, every: float, busy: bool, dead: Bell) -> None:
-    """One of two bells dead for good: noticed in time, then deaf until it rings."""
+    """One of two bells is dead for good: noticed in time, then deaf until it rings."""
 
     async def scenario(sim: Simulation) -> None:
         await sim.insert_every(every, seconds=max(12.0, BEFORE * every))
@@ -109,7 +109,7 @@ def test_a_table_that_rings_nothing_makes_the_bridge_poll() -> None:
 
 
 def test_a_table_without_a_trigger_is_told_from_one_with() -> None:
-    """Rings for one table say nothing for another; the hint names the one that is silent."""
+    """Rings for one table prove nothing about another; the hint names the silent table."""
 
     async def scenario(sim: Simulation) -> None:
         for _ in range(130):
@@ -126,14 +126,14 @@ def test_a_table_without_a_trigger_is_told_from_one_with() -> None:
 
 
 async def thousand_scheduled(sim: Simulation) -> None:
-    """Rows due in more than a minute ring nothing; those due sooner ring."""
+    """Rows due in more than a minute do not ring; those due sooner do."""
     for number in range(1000):
         sim.insert(due=False, rings=number % 20 == 0)
         await asyncio.sleep(0.05)
 
 
 async def flood(sim: Simulation) -> None:
-    """One statement of 10,000 rows rings once; the changes are late by some seconds."""
+    """One statement of 10,000 rows rings once; changes are several seconds late."""
     sim.latency[Bell.CHANGES] = 7.0
     for _ in range(10_000):
         sim.insert(rings=False)
@@ -144,14 +144,14 @@ async def flood(sim: Simulation) -> None:
 
 
 async def rings_without_rows(sim: Simulation) -> None:
-    """Releases, retries of an operator and probes of `check` ring for nothing that is fresh."""
+    """Releases, an operator's retries and the probes of `check` ring without a new row."""
     for _ in range(100):
         sim.ring()
         await asyncio.sleep(0.5)
 
 
 async def long_transactions(sim: Simulation) -> None:
-    """A row of an old transaction is committed right before a sweep finds it."""
+    """A row of a long transaction is committed just before a sweep finds it."""
     for _ in range(8):
         await asyncio.sleep(40.3)
         sim.insert(age=20.0)
@@ -159,7 +159,7 @@ async def long_transactions(sim: Simulation) -> None:
 
 
 async def clock_ahead(sim: Simulation) -> None:
-    """Rows whose writer set `created_at` by a clock of its own, two seconds ahead."""
+    """The writer set `created_at` by its own clock, two seconds ahead."""
     for _ in range(5):
         sim.ring()
         await asyncio.sleep(3.0)
@@ -169,7 +169,7 @@ async def clock_ahead(sim: Simulation) -> None:
 
 
 async def frozen_replica(sim: Simulation) -> None:
-    """The process sleeps for 20 s (SIGSTOP) while rings are on their way to it."""
+    """The process is stopped for 20 s (SIGSTOP) while rings are on their way."""
     for _ in range(5):
         await asyncio.sleep(40.3)
         sim.insert()
@@ -179,7 +179,7 @@ async def frozen_replica(sim: Simulation) -> None:
 
 
 async def nobody_was_ready(sim: Simulation) -> None:
-    """Rows inserted while the server was away are found by others than the bells."""
+    """Rows inserted while the server was away are found without a ring."""
     await sim.server.kill()
     await sim.insert_every(1.0, seconds=20.0)
     await sim.server.start()
@@ -190,7 +190,7 @@ async def nobody_was_ready(sim: Simulation) -> None:
 
 
 async def steady(sim: Simulation) -> None:
-    """A hundred rows a second, all of them heard."""
+    """A hundred rows a second, and all of them ring."""
     await sim.insert_every(0.01, seconds=10.0)
 
 
@@ -210,7 +210,7 @@ async def steady(sim: Simulation) -> None:
     ids=lambda scenario: scenario.__name__,
 )
 def test_no_false_alarm(scenario, mode) -> None:
-    """What looks like silence and is none is not taken for it."""
+    """What only looks like silence is not mistaken for it."""
     sim = simulate(scenario, mode=mode)
 
     assert sim.alarms == []
@@ -219,7 +219,7 @@ def test_no_false_alarm(scenario, mode) -> None:
 
 
 def test_rings_that_are_seconds_late_are_rings() -> None:
-    """The changes bell alone, late by eighteen seconds: renewed perhaps, never called deaf."""
+    """The only bell is eighteen seconds late: it may be renewed, but is never called deaf."""
 
     async def scenario(sim: Simulation) -> None:
         await sim.insert_every(1.0, seconds=10.0)
@@ -233,7 +233,7 @@ def test_rings_that_are_seconds_late_are_rings() -> None:
 
 
 def test_a_deaf_bell_is_asked_for_again_every_minute() -> None:
-    """What did not help at once may help later; it is ready again only when it has rung."""
+    """What did not help at once may help later; the bell is ready only once it has rung."""
 
     async def scenario(sim: Simulation) -> None:
         sim.latency[Bell.CHANGES] = inf

@@ -1,4 +1,4 @@
-"""Which bells are believed: rows claimed without a ring are remembered, and a ring makes up."""
+"""Which bells are trusted: rows claimed without a ring count against a bell, until it rings."""
 
 from realtime_bridge.doorbell import Bell
 from realtime_bridge.doorbell.hearing import Hearing
@@ -9,14 +9,14 @@ READY = dict.fromkeys(Bell, 0.0)  # both, since the clock began
 
 
 def hearing_of(*rows: float, at: float = 100.0) -> Hearing:
-    """Return a Hearing that was told, at that time, of rows of tma_events inserted then."""
+    """Return a Hearing that was told at `at` of rows of tma_events inserted at `rows`."""
     hearing = Hearing(TABLES)
     hearing.expect("tma_events", rows, READY, at)
     return hearing
 
 
 def test_a_row_without_a_ring_since_its_insert_is_a_silence() -> None:
-    """Each bell that was ready owes a ring; the first claim says since when."""
+    """Every bell that was ready should have rung; silence is counted from the first claim."""
     hearing = hearing_of(98.0, 99.0)
 
     hearing.expect("tma_events", [101.0], READY, 102.0)
@@ -32,7 +32,7 @@ def test_a_row_without_a_ring_since_its_insert_is_a_silence() -> None:
 
 
 def test_a_ring_since_the_insert_is_enough() -> None:
-    """One ring stands for all rows that were there by then, and for none that came later."""
+    """One ring covers all rows inserted by then, and none inserted later."""
     hearing = Hearing(TABLES)
     hearing.rang(CHANGES, "tma_events", 50.0)
 
@@ -45,7 +45,7 @@ def test_a_ring_since_the_insert_is_enough() -> None:
 
 
 def test_a_late_ring_ends_the_silence_of_its_table_only() -> None:
-    """A ring that names a table answers for that one; one that names none answers for all."""
+    """A ring covers the table it names, or all tables if it names none."""
     hearing = hearing_of(99.0)
     hearing.expect("plan_requests", [99.0], READY, 100.5)
 
@@ -59,7 +59,7 @@ def test_a_late_ring_ends_the_silence_of_its_table_only() -> None:
 
 
 def test_what_was_inserted_before_a_bell_was_ready_is_no_evidence() -> None:
-    """A bell owes nothing for rows of the time before it was ready."""
+    """A bell need not ring for rows inserted before it was ready."""
     hearing = Hearing(TABLES)
 
     hearing.expect("tma_events", [10.0], {CHANGES: 5.0, BROADCAST: 10.0}, 11.0)
@@ -69,7 +69,7 @@ def test_what_was_inserted_before_a_bell_was_ready_is_no_evidence() -> None:
 
 
 def test_tables_that_are_not_ours_leave_nothing_behind() -> None:
-    """Whatever names rings and rows carry, the memory does not grow by them."""
+    """Whatever table names arrive, memory does not grow."""
     hearing = Hearing(TABLES)
 
     for number in range(100):
@@ -82,7 +82,7 @@ def test_tables_that_are_not_ours_leave_nothing_behind() -> None:
 
 
 def test_sleep_is_no_silence() -> None:
-    """Who slept has not listened: patience starts when we wake up."""
+    """A process that was suspended heard nothing: silence is counted from when it resumed."""
     hearing = hearing_of(99.0)
 
     hearing.overslept(120.0)
@@ -92,7 +92,7 @@ def test_sleep_is_no_silence() -> None:
 
 
 def test_a_bell_is_forgiven_when_it_rings_for_what_it_missed() -> None:
-    """Suspicion and deafness last across connections until a ring for that very table."""
+    """Suspicion and deafness outlast connections, until a ring for the same table."""
     hearing = hearing_of(99.0)
     hearing.renewed(frozenset({CHANGES}))
     fresh = (hearing.silence(CHANGES), hearing.suspect)
@@ -111,7 +111,7 @@ def test_a_bell_is_forgiven_when_it_rings_for_what_it_missed() -> None:
 
 
 def test_an_excuse_forgets_what_is_missing_and_not_who_is_deaf() -> None:
-    """A connection that was lost, or a database that was away, explains the silence so far."""
+    """A lost connection or an absent database explains the silence so far."""
     hearing = hearing_of(99.0)
     hearing.distrust(frozenset({CHANGES}))
 

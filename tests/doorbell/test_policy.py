@@ -1,4 +1,4 @@
-"""The decisions alone: what is seen of a connection goes in, what to do comes out."""
+"""The policy alone: a snapshot of a connection goes in, an action comes out."""
 
 import doctest
 from dataclasses import replace
@@ -49,7 +49,7 @@ LONG = {Bell.CHANGES: 10.0}
 
 @pytest.mark.parametrize("module", [backoff, missed, subscription])
 def test_the_examples_in_the_docstrings_hold(module: ModuleType) -> None:
-    """What the docstrings show is what the functions return."""
+    """The examples in the docstrings are true."""
     result = doctest.testmod(module)
 
     assert result.attempted
@@ -126,7 +126,7 @@ def test_the_examples_in_the_docstrings_hold(module: ModuleType) -> None:
     ],
 )
 def test_the_first_line_that_holds_decides(seen: Snapshot, action: Action) -> None:
-    """Each line of the table in decide() leads to its action, at its threshold and not before."""
+    """Each line of the table in decide() leads to its action at its threshold, not before."""
     assert decide(seen, TIMING) == action
 
 
@@ -148,10 +148,10 @@ def test_the_first_line_that_holds_decides(seen: Snapshot, action: Action) -> No
         ({}, Reason.CLOSED, None),
     ],
 )
-def test_what_the_server_says_is_understood(
+def test_the_servers_errors_are_classified(
     error: dict[str, Any], reason: Reason, refusal: Refusal | None
 ) -> None:
-    """Texts recorded from a real server get the meaning that the table promises."""
+    """Errors recorded from a real server are classified as the table says."""
     fault = fault_of(error)
 
     assert (fault.reason, fault.refusal) == (reason, refusal)
@@ -170,7 +170,7 @@ def test_what_the_server_says_is_understood(
     ],
 )
 def test_a_server_that_says_no_is_asked_less_often(fault: Fault, longest: float) -> None:
-    """Who is away is tried every few seconds; a key, a right or a quota takes longer to mend."""
+    """An absent server is tried every few seconds; a key, right or quota takes longer to fix."""
     assert longest_pause(fault, TIMING) == longest
 
 
@@ -213,7 +213,7 @@ def test_refusals_never_go_in_circles(mode: Any, refusals: list[Refusal]) -> Non
     ).filter(lambda seen: seen.ready <= seen.subscription.bells)
 )
 def test_a_working_connection_is_never_renewed_twice_at_a_time(seen: Snapshot) -> None:
-    """At most one successor is begun, and before anything is ready only where nothing answers."""
+    """At most one successor is begun, and before a bell is ready only if the server is silent."""
     action = decide(seen, TIMING)
 
     if isinstance(action, Renew):

@@ -1,4 +1,4 @@
-"""A server or key that grants only one of the bells: the doorbell makes do, and asks again."""
+"""A server that grants only one of the bells: the doorbell makes do with it, and asks again."""
 
 from collections.abc import Callable
 
@@ -26,7 +26,7 @@ PRIVATE_BOTH, PRIVATE_BROADCAST, PUBLIC_CHANGES = (True, 1), (True, 0), (False, 
 
 
 def asked(server: ScriptedRealtime) -> list[tuple[bool, int]]:
-    """Say for each join whether it was private and how many tables it bound."""
+    """Return for each join whether it was private, and how many tables it bound."""
     return [(channel.private, len(channel.bindings)) for channel in server.joins]
 
 
@@ -44,7 +44,7 @@ async def test_one_bell_refused_leaves_the_other(
     refusal: tuple[Bell, str],
     next_join: tuple[bool, int],
 ) -> None:
-    """The refusal is said loudly, the other bell is asked for alone, and it rings."""
+    """The refusal is logged as an error; the other bell is asked for alone, and rings."""
     server.answer = answer
     refused, text = refusal
     with capture_logs() as logs:
@@ -92,10 +92,8 @@ async def test_a_refused_bell_is_asked_for_again_beside_the_working_one(
     await until(lambda: {harness.state(bell) for bell in Bell} == {"down"})
 
 
-async def test_asking_again_keeps_its_distance(
-    server: ScriptedRealtime, start_doorbell: Start
-) -> None:
-    """Before it is time, nothing is asked again, however often the supervisor looks."""
+async def test_retries_keep_their_distance(server: ScriptedRealtime, start_doorbell: Start) -> None:
+    """Nothing is asked again before it is time, however often the supervisor looks."""
     server.answer = refuse_changes
     harness = start_doorbell(timing={"longest_retry": 1000.0})
     await until(lambda: harness.state(Bell.CHANGES) == "refused")
@@ -112,7 +110,7 @@ async def test_asking_again_keeps_its_distance(
 async def test_a_loss_soon_after_a_refusal_does_not_ask_for_everything(
     server: ScriptedRealtime, start_doorbell: Start
 ) -> None:
-    """A narrowed subscription comes back as it was: a refusal may take seconds."""
+    """A narrowed subscription stays narrowed: being refused again would take seconds."""
     server.answer = refuse_private
     harness = start_doorbell()
     await harness.ready(Bell.CHANGES)
@@ -162,7 +160,7 @@ async def test_everything_refused_starts_over(
 async def test_the_only_bell_refused_is_asked_for_until_granted(
     server: ScriptedRealtime, start_doorbell: Start, mode: str, answer: Answer
 ) -> None:
-    """With one bell wanted a refusal is not the end: a table may be published later."""
+    """In a mode with one bell a refusal is not the end: the table may be published later."""
     server.then(answer, answer)
     harness = start_doorbell(mode=mode)
 
@@ -175,7 +173,7 @@ async def test_the_only_bell_refused_is_asked_for_until_granted(
 async def test_changes_alone_use_a_private_channel_where_they_must(
     server: ScriptedRealtime, start_doorbell: Start
 ) -> None:
-    """A project that allows private channels only gets a private one."""
+    """A project that allows only private channels gets a private one."""
     server.answer = refuse_public
     harness = start_doorbell(mode="changes")
 
@@ -187,7 +185,7 @@ async def test_changes_alone_use_a_private_channel_where_they_must(
 async def test_changes_refused_later_are_refused(
     server: ScriptedRealtime, start_doorbell: Start
 ) -> None:
-    """A system error long after the subscription is taken as the end of that bell."""
+    """A system error long after the subscription ends that bell."""
     harness = start_doorbell()
     await harness.ready()
 
@@ -198,10 +196,10 @@ async def test_changes_refused_later_are_refused(
     assert asked(server) == [PRIVATE_BOTH, PRIVATE_BROADCAST]
 
 
-async def test_a_question_that_is_never_answered_is_dropped(
+async def test_a_retry_that_hangs_is_given_up(
     server: ScriptedRealtime, start_doorbell: Start
 ) -> None:
-    """Asking again on a connection that hangs ends after a while and leaves the old one alone."""
+    """A successor that hangs is given up after a while; the old connection is kept."""
     server.then(refuse_changes, refuse_changes, ignore)
     harness = start_doorbell(
         timing={"longest_retry": 0.1, "ready_timeout": 1.0, "reply_timeout": 60.0}

@@ -1,4 +1,4 @@
-"""Connections that still work are replaced without a gap: keys that end, connections grown old."""
+"""Working connections are replaced without a gap: because of a key's end, or of their age."""
 
 from collections.abc import Callable
 
@@ -14,7 +14,7 @@ NOON = 1_800_000_000.0
 
 
 def token(lives: float) -> str:
-    """Return a JWT that expires so many seconds after NOON."""
+    """Return a JWT that expires this many seconds after NOON."""
     claims = {"role": "tma_bridge", "exp": int(NOON + lives)}
     return jwt.encode(claims, "x" * 32, algorithm="HS256")
 
@@ -22,7 +22,7 @@ def token(lives: float) -> str:
 async def test_a_key_is_changed_before_it_expires(
     server: ScriptedRealtime, start_doorbell: Start
 ) -> None:
-    """With another key at hand the connection is renewed with it, and rings all the while."""
+    """If there is another key, the connection is renewed with it, and rings all the time."""
     now, first, second = Clock(NOON), token(3600), token(7200)
     harness = start_doorbell(key=first, now=now)
     harness.expected_reads = 1000  # near the end of a key it looks for another one all the time
@@ -55,10 +55,10 @@ async def test_a_key_is_not_changed_before_its_time(
     assert harness.reasons == [Reason.CLOSED]
 
 
-async def test_a_key_without_a_successor_is_mourned_loudly(
+async def test_a_key_that_expires_without_another_is_an_error(
     server: ScriptedRealtime, start_doorbell: Start
 ) -> None:
-    """The last minute of the only key is announced once; afterwards every attempt reads it anew."""
+    """The last minute of the only key is logged once; then every attempt reads the key again."""
     now, only = Clock(NOON), token(3600)
     with capture_logs() as logs:
         harness = start_doorbell(key=only, now=now)
@@ -85,7 +85,7 @@ async def test_a_key_without_a_successor_is_mourned_loudly(
 async def test_a_key_that_cannot_be_read_any_more_is_kept(
     server: ScriptedRealtime, start_doorbell: Start
 ) -> None:
-    """Looking for another key may fail without hurting the connection that works."""
+    """Failing to read another key does not hurt the connection that works."""
     now = Clock(NOON)
     harness = start_doorbell(key=token(3600), now=now)
     harness.expected_reads = 1000
@@ -121,7 +121,7 @@ async def test_an_old_connection_is_replaced(
 async def test_a_renewal_that_fails_leaves_the_old_connection(
     server: ScriptedRealtime, start_doorbell: Start
 ) -> None:
-    """A server that takes no new connections does not cost the one that works."""
+    """If the server takes no new connections, the one that works is kept."""
     clock = Clock()
     harness = start_doorbell(clock=clock)
     harness.expected_reads = 2
@@ -144,7 +144,7 @@ async def test_a_renewal_that_fails_leaves_the_old_connection(
 async def test_both_connections_ring_during_a_renewal(
     server: ScriptedRealtime, start_doorbell: Start
 ) -> None:
-    """Until the new connection is ready, rings on the old one and on the new one count."""
+    """Until the new connection is ready, rings on both count."""
     clock = Clock()
     harness = start_doorbell(clock=clock)
     await harness.ready()
@@ -166,7 +166,7 @@ async def test_both_connections_ring_during_a_renewal(
 async def test_a_connection_lost_during_its_renewal_is_rebuilt(
     server: ScriptedRealtime, start_doorbell: Start
 ) -> None:
-    """If the old connection dies before the new one is ready, both go and a third one is built."""
+    """If the old connection is lost before the new one is ready, a third one replaces both."""
     clock = Clock()
     harness = start_doorbell(clock=clock)
     harness.expected_reads = 2

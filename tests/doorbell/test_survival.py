@@ -1,4 +1,4 @@
-"""Each way in which a working connection is known to fail: the doorbell comes back by itself."""
+"""Every known way in which a working connection fails: the doorbell recovers by itself."""
 
 import asyncio
 import signal
@@ -100,7 +100,7 @@ FAILURES: list[tuple[Hurt, Reason]] = [
 
 
 @pytest.mark.parametrize(("hurt", "reason"), FAILURES, ids=[hurt.__name__ for hurt, _ in FAILURES])
-async def test_a_failure_is_noticed_and_mended(
+async def test_a_failure_is_noticed_and_repaired(
     server: ScriptedRealtime, start_doorbell: Start, hurt: Hurt, reason: Reason
 ) -> None:
     """After a failure the doorbell says why it is down, is ready again, and rings as before."""
@@ -130,7 +130,7 @@ async def test_a_failure_is_noticed_and_mended(
 async def test_a_failure_is_noticed_at_once(
     server: ScriptedRealtime, start_doorbell: Start, hurt: Hurt
 ) -> None:
-    """What can be told by a callback or a task's end does not wait for the next look."""
+    """What a callback or the end of a task reveals does not wait for the next look."""
     harness = start_doorbell(timing={"look_every": 60.0})
     await harness.ready()
     (connection,) = harness.doorbell._connections.open
@@ -143,7 +143,7 @@ async def test_a_failure_is_noticed_at_once(
 async def test_a_server_that_is_down_for_long_is_found_again(
     server: ScriptedRealtime, start_doorbell: Start
 ) -> None:
-    """An outage longer than the library's own five tries ends with a ready doorbell."""
+    """The doorbell is ready again even after an outage longer than the library's five tries."""
     harness = start_doorbell()
     await harness.ready()
 
@@ -160,7 +160,7 @@ async def test_a_server_that_is_down_for_long_is_found_again(
 
 
 async def test_the_status_says_since_when(server: ScriptedRealtime, start_doorbell: Start) -> None:
-    """`since` is the moment at which the doorbell last went from healthy to not, or back."""
+    """`since` is when the doorbell last became healthy, or stopped being so."""
     clock = Clock(5.0)
     harness = start_doorbell(clock=clock)
     begun = harness.doorbell.status.since
@@ -178,7 +178,7 @@ async def test_the_status_says_since_when(server: ScriptedRealtime, start_doorbe
 async def test_a_frozen_server_is_noticed_by_its_silence(
     server: ScriptedRealtime, start_doorbell: Start
 ) -> None:
-    """A server process that is stopped (SIGSTOP) and goes on later is left and found again."""
+    """A server process that is stopped (SIGSTOP) is given up, and found again when it continues."""
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "tests.doorbell.scripted_server", stdout=asyncio.subprocess.PIPE
     )
@@ -218,7 +218,7 @@ async def test_a_frozen_server_is_noticed_by_its_silence(
 async def test_a_frame_that_does_not_parse_changes_nothing(
     server: ScriptedRealtime, start_doorbell: Start, frame: str | bytes
 ) -> None:
-    """A frame that makes no sense is passed over, and the next ring is heard."""
+    """A malformed frame is ignored, and the next ring is heard."""
     harness = start_doorbell()
     await harness.ready()
 
@@ -232,7 +232,7 @@ async def test_a_frame_that_does_not_parse_changes_nothing(
 async def test_rings_without_a_table_or_with_a_strange_one_are_rings(
     server: ScriptedRealtime, start_doorbell: Start
 ) -> None:
-    """A ring is a ring whatever it carries."""
+    """A ring counts whatever its payload is."""
     harness = start_doorbell()
     await harness.ready()
 
@@ -265,7 +265,7 @@ async def test_rings_for_the_tables_of_others_wake_nobody(
 async def test_a_listener_that_raises_does_not_make_us_deaf(
     server: ScriptedRealtime, start_doorbell: Start, listener: str
 ) -> None:
-    """What others do in their callbacks is their trouble; the ringing goes on."""
+    """An exception in a callback is logged, and the ringing goes on."""
     heard: list[object] = []
 
     class Broken:

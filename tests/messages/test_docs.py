@@ -1,4 +1,4 @@
-"""The manual and the docstrings say what happens."""
+"""The examples of the manual and the docstrings are true."""
 
 import doctest
 import re
@@ -16,7 +16,7 @@ FENCE = re.compile(r"^```(\w+)(?: file=(\S+))?\n(.*?)^```$", re.MULTILINE | re.D
 
 
 def test_every_snippet_of_the_manual_runs(tmp_path, monkeypatch):
-    """Its files are written, its Python is executed, in the order of the page."""
+    """Files are written and Python is executed in the order of the page."""
     monkeypatch.chdir(tmp_path)
     names = {}
     kinds = []
@@ -51,7 +51,7 @@ def test_the_manuals_table_shows_tested_texts():
 
 @pytest.mark.parametrize("module", [templates, dates, markup, message, humanize])
 def test_the_examples_in_docstrings_hold(module):
-    """A docstring that shows a result shows the true one."""
+    """The results shown in docstrings are the real ones."""
     result = doctest.testmod(module)
 
     assert result.attempted

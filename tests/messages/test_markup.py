@@ -1,4 +1,4 @@
-"""Telegram's HTML out of any HTML."""
+"""Any HTML becomes Telegram's HTML."""
 
 import pytest
 from hypothesis import given
@@ -61,7 +61,7 @@ def test_any_html_becomes_telegrams(html, limit):
 
 @given(html=HTML)
 def test_sanitized_html_stays_as_it_is(html):
-    """Doing it twice changes nothing."""
+    """Sanitizing twice changes nothing."""
     once, plain = sanitize(html)
 
     assert sanitize(once) == (once, plain)
@@ -99,7 +99,7 @@ def test_sanitized_html_stays_as_it_is(html):
     ],
 )
 def test_html_is_reduced_to_what_telegram_knows(html, expected):
-    """Tags it does not know go, their text stays; what is open is closed."""
+    """Unknown tags are dropped and their text stays; open tags are closed."""
     assert sanitize(html)[0] == expected
 
 
@@ -111,18 +111,18 @@ def test_a_cut_closes_what_is_open_and_opens_nothing_more():
 
 
 def test_a_cut_between_two_texts_still_shows():
-    """A text that ends exactly at the limit gives its last character for the ellipsis."""
+    """A text that ends exactly at the limit loses its last character to the ellipsis."""
     assert sanitize("<b>abc</b>def", 3) == ("<b>ab…</b>", "ab…")
 
 
-def test_a_cut_halves_no_character():
-    """An emoji takes two units: it stays whole or goes."""
+def test_a_cut_splits_no_character():
+    """An emoji takes two units, and is kept or dropped as a whole."""
     assert sanitize("😀😀😀", 4)[1] == "😀…"
     assert sanitize("😀😀", 4)[1] == "😀😀"
 
 
 def test_fits_counts_text_not_markup():
-    """Entities and tags are written long and read short."""
+    """Entities count as one character, and tags as none."""
     assert fits("&amp;" * 4096)
     assert fits("<b>x</b>" * 4096)
     assert not fits("x" * 4097)

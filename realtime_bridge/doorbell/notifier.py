@@ -9,7 +9,7 @@ from realtime_bridge.doorbell.faults import Fault, Reason
 from realtime_bridge.doorbell.missed import CHECK, MissedRing
 from realtime_bridge.doorbell.observer import DoorbellObserver
 from realtime_bridge.model import Wake
-from realtime_bridge.observe import Repeats
+from realtime_bridge.observe import ThrottledLog
 
 log = structlog.get_logger()
 
@@ -38,7 +38,7 @@ class Notifier:
         self.rebuilds = 0
         self._wake = wake
         self._observer = observer
-        self._log = Repeats(log, by=("bell",), clock=clock)
+        self._log = ThrottledLog(log, by=("bell",), clock=clock)
 
     def wake(self, source: Wake) -> None:
         """Wake whoever looks at the tables."""

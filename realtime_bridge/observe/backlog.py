@@ -10,7 +10,7 @@ from pydantic import BaseModel, FiniteFloat, TypeAdapter
 from realtime_bridge.database import Refused, Rpc, Unavailable, shaped
 from realtime_bridge.observe.metrics import Metrics
 
-CACHE_SECONDS = 15.0
+MAX_AGE_SECONDS = 15.0
 TIMEOUT_SECONDS = 3.0  # a scrape must not wait for a database that is away
 
 
@@ -36,13 +36,13 @@ class Backlog:
         rpc: Rpc,
         metrics: Metrics,
         *,
-        cache: float = CACHE_SECONDS,
+        max_age: float = MAX_AGE_SECONDS,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`cache`: seconds before the database is asked again."""
+        """`max_age`: seconds for which an answer is used again."""
         self._rpc = rpc
         self._metrics = metrics
-        self._cache = cache
+        self._max_age = max_age
         self._clock = clock
         self._asked_at: float | None = None
         self._refreshing = asyncio.Lock()
@@ -50,7 +50,7 @@ class Backlog:
     async def refresh(self) -> None:
         """Update the gauges; never raises, and takes 3 seconds at most."""
         async with self._refreshing:
-            if self._asked_at is not None and self._clock() - self._asked_at < self._cache:
+            if self._asked_at is not None and self._clock() - self._asked_at < self._max_age:
                 return
             self._asked_at = self._clock()
             with suppress(Unavailable, Refused, TimeoutError):

@@ -9,7 +9,7 @@ from typing import Protocol
 import structlog
 
 from realtime_bridge.database import Refused, Unavailable
-from realtime_bridge.observe.repeats import Repeats
+from realtime_bridge.observe.throttled_log import ThrottledLog
 
 log = structlog.get_logger()
 
@@ -56,7 +56,7 @@ class Outage:
         self._away = away
         self._clock = clock
         self._later = later
-        self._log = Repeats(log, clock=clock)
+        self._log = ThrottledLog(log, clock=clock)
         self._down: set[str] = set()  # lanes whose last call failed
         self._unanswered: set[str] = set()  # those of them that got no answer
         self._incident: _Incident | None = None

@@ -61,7 +61,7 @@ class Telemetry:
     ) -> None:
         """Log the one line that every settled row gets; never its text or payload."""
         word = outcome.word
-        details, level = described(outcome)
+        details, level = _log_fields(outcome)
         if not held and word != "lost":
             word, level = "too_late", "warning"
         elif failure := self._failure_of(row, outcome):
@@ -111,7 +111,7 @@ class Telemetry:
             log.error("sending_halted", lane=lane, error=why)
 
 
-def described(outcome: Any) -> tuple[dict[str, Any], str]:
+def _log_fields(outcome: Any) -> tuple[dict[str, Any], str]:
     """Return the log fields of an outcome besides its word, and the level."""
     match outcome:
         case Sent(message_id):

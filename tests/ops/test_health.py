@@ -193,7 +193,7 @@ async def test_a_failure_of_ours_is_logged(unused_tcp_port, caplog):
 async def test_the_backlog_is_asked_for_when_somebody_looks():
     """And not again while the answer is young."""
     now, database, metrics = [100.0], Database(), Metrics()
-    backlog = Backlog(database, metrics, cache=15, clock=lambda: now[0])
+    backlog = Backlog(database, metrics, max_age=15, clock=lambda: now[0])
 
     await asyncio.gather(*(backlog.refresh() for _ in range(3)))
     young = database.asked
@@ -211,7 +211,7 @@ async def test_a_database_that_is_away_holds_up_no_scrape(monkeypatch, answer):
     """What was last known stays."""
     monkeypatch.setattr("realtime_bridge.observe.backlog.TIMEOUT_SECONDS", 0.05)
     database, metrics = Database(), Metrics()
-    backlog = Backlog(database, metrics, cache=0)
+    backlog = Backlog(database, metrics, max_age=0)
     await backlog.refresh()
     database.answer = answer
 

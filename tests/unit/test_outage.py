@@ -10,8 +10,8 @@ from realtime_bridge.database.rpc import Refused, Unavailable
 from realtime_bridge.model import Recovered, Wake
 from realtime_bridge.observe.metrics import Metrics
 from realtime_bridge.observe.outage import CALM_SECONDS, Outage
-from realtime_bridge.observe.repeats import Repeats, Total
 from realtime_bridge.observe.telemetry import Telemetry
+from realtime_bridge.observe.throttled_log import ThrottledLog, Total
 from realtime_bridge.outcomes import Sent
 from realtime_bridge.worker.pump import Pump
 from realtime_bridge.worker.sweeper import Sweeper
@@ -303,9 +303,9 @@ def test_a_stop_does_not_swallow_the_end():
     assert len(of(lines, "queue_available")) == 1
 
 
-def said_by(repeats, seconds, *, every=1.0, clock, event="lost", **fields):
+def log_for(throttled, seconds, *, every=1.0, clock, event="lost", **fields):
     for _ in range(int(seconds / every)):
-        repeats.warning(event, **fields)
+        throttled.warning(event, **fields)
         clock[0] += every
 
 
@@ -313,8 +313,8 @@ def test_lines_of_a_kind_are_counted_in_growing_steps():
     """At once, after a minute, after two more, after four more; the others at level debug."""
     clock = [0.0]
     with capture_logs() as lines:
-        repeats = Repeats(structlog.get_logger(), clock=lambda: clock[0])
-        said_by(repeats, 600, clock=clock, error="x")
+        throttled = ThrottledLog(structlog.get_logger(), clock=lambda: clock[0])
+        log_for(throttled, 600, clock=clock, error="x")
 
     said = of(lines, "lost")
     assert [line.get("again") for line in said] == [
@@ -330,11 +330,11 @@ def test_kinds_are_told_apart_by_their_event_and_the_fields_named():
     """Another bell is another kind; another error is not."""
     clock = [0.0]
     with capture_logs() as lines:
-        repeats = Repeats(structlog.get_logger(), by=("bell",), clock=lambda: clock[0])
+        throttled = ThrottledLog(structlog.get_logger(), by=("bell",), clock=lambda: clock[0])
         for bell in ("changes", "broadcast"):
             for text in ("one", "two"):
-                repeats.error("refused", bell=bell, error=text)
-        repeats.info("ready")
+                throttled.error("refused", bell=bell, error=text)
+        throttled.info("ready")
 
     assert [(line["event"], line.get("bell")) for line in of(lines, "refused", "ready")] == [
         ("refused", "changes"),
@@ -348,15 +348,15 @@ def test_what_was_over_is_logged_at_once_again(how):
     """Because over() was called, or because it has not come for a long time."""
     clock = [0.0]
     with capture_logs() as lines:
-        repeats = Repeats(structlog.get_logger(), clock=lambda: clock[0])
-        repeats.warning("lost")
+        throttled = ThrottledLog(structlog.get_logger(), clock=lambda: clock[0])
+        throttled.warning("lost")
         clock[0] += 2
-        repeats.warning("lost")
+        throttled.warning("lost")
         if how == "over":
-            assert repeats.over("lost", "refused") == Total(seconds=2.0, times=2)
-            assert repeats.over("lost", "refused") is None
+            assert throttled.over("lost", "refused") == Total(seconds=2.0, times=2)
+            assert throttled.over("lost", "refused") is None
         else:
             clock[0] += 300
-        repeats.warning("lost")
+        throttled.warning("lost")
 
     assert [line.get("again") for line in of(lines, "lost")] == [None, None]

@@ -1,4 +1,4 @@
-"""Log lines that repeat: written once, then counted."""
+"""A log for lines that repeat: written once, then counted."""
 
 import time
 from collections.abc import Callable
@@ -32,7 +32,7 @@ class _Run:
     wait: float = FIRST_COUNT_SECONDS
 
 
-class Repeats:
+class ThrottledLog:
     """A log that writes the first line of a kind at once, and counts those that follow.
 
     After a minute one line tells how many there were ("again": "40 times in 60 s"), with the fields

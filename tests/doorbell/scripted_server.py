@@ -1,4 +1,4 @@
-"""A websocket server on loopback that answers as Supabase Realtime does, and fails as told.
+"""A websocket server on loopback that answers as Supabase Realtime does, and fails as scripted.
 
 The frames' texts, fields and their order are those of a real server (v2.129.8, vsn 1.0.0).
 `python -m tests.doorbell.scripted_server` runs one in its own process, which signals can stop.
@@ -30,7 +30,7 @@ EXPIRED = "Token has expired 0 seconds ago"
 
 @dataclass(eq=False)
 class Channel:
-    """One join that a client asked for, and what the server can say on it."""
+    """One join by a client, and the messages that the server can send on it."""
 
     socket: ServerConnection
     topic: str
@@ -77,7 +77,7 @@ class Channel:
         await self.change_of({"id": 1, "table_name": table})
 
     async def change_of(self, record: Any) -> None:
-        """Tell of a row of bridge.bells that may look like anything."""
+        """Send a change of bridge.bells with any record, even a malformed one."""
         bells = {"schema": "bridge", "table": "bells"}
         ids = [42112121 + n for n, b in enumerate(self.bindings) if b | bells == b]
         data = bells | {
@@ -151,13 +151,13 @@ async def refuse_public(channel: Channel) -> None:
 
 
 async def starting(channel: Channel) -> None:
-    """Refuse a join as a server does that cannot reach its database: after five seconds."""
+    """Refuse a join after five seconds, as a server does that cannot reach its database."""
     await asyncio.sleep(5.0)
     await channel.reply_error("InitializingProjectConnection: Realtime is initializing")
 
 
 async def expire_at_once(channel: Channel) -> None:
-    """Grant, then find the token expired: the channel is shut, the socket stays open."""
+    """Grant, then find the token expired: the channel is closed, the socket stays open."""
     await channel.reply()
     await channel.system_error(EXPIRED, extension="system")
     await channel.phx_close()
@@ -195,7 +195,7 @@ def status(code: int, body: str = "", location: str | None = None) -> Handshake:
 
 @dataclass
 class ScriptedRealtime:
-    """`handshake` and `answer` say how it behaves; `script` overrides the next answers."""
+    """A server that handles connections by `handshake`, and joins by `script`, then `answer`."""
 
     handshake: Handshake = accept
     answer: Answer = grant
@@ -217,7 +217,7 @@ class ScriptedRealtime:
         return self.joins[-1]
 
     def then(self, *answers: Answer) -> None:
-        """Script the next joins; after them `answer` holds again."""
+        """Script the answers to the next joins; after them `answer` applies again."""
         self.script.extend(answers)
 
     async def start(self) -> None:
@@ -232,7 +232,7 @@ class ScriptedRealtime:
         self.port = self._server.sockets[0].getsockname()[1]
 
     async def kill(self) -> None:
-        """Go as a killed process does: connections reset, port refused."""
+        """Disappear like a killed process: connections are reset, the port is refused."""
         server, self._server = self._server, None
         if server:
             server.close(close_connections=False)

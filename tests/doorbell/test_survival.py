@@ -13,7 +13,7 @@ from tests.doorbell.harness import Clock, DoorbellHarness, until
 from tests.doorbell.scripted_server import EXPIRED, ScriptedRealtime, ignore, never
 
 Start = Callable[..., DoorbellHarness]
-Hurt = Callable[[ScriptedRealtime, Connection], Awaitable[None]]
+Inject = Callable[[ScriptedRealtime, Connection], Awaitable[None]]
 
 
 def boom(_: object) -> None:
@@ -72,15 +72,15 @@ async def frame_too_large(server: ScriptedRealtime, _: Connection) -> None:
     await server.channel.socket.send("x" * (2**20 + 1))
 
 
-def close_socket(code: int) -> Hurt:
-    async def hurt(server: ScriptedRealtime, _: Connection) -> None:
+def close_socket(code: int) -> Inject:
+    async def inject(server: ScriptedRealtime, _: Connection) -> None:
         await server.channel.socket.close(code)
 
-    hurt.__name__ = f"close_with_{code}"
-    return hurt
+    inject.__name__ = f"close_with_{code}"
+    return inject
 
 
-FAILURES: list[tuple[Hurt, Reason]] = [
+FAILURES: list[tuple[Inject, Reason]] = [
     (kill_and_restart, Reason.LOST),
     (close_socket(1000), Reason.LOST),
     (close_socket(1001), Reason.LOST),
@@ -99,9 +99,11 @@ FAILURES: list[tuple[Hurt, Reason]] = [
 ]
 
 
-@pytest.mark.parametrize(("hurt", "reason"), FAILURES, ids=[hurt.__name__ for hurt, _ in FAILURES])
+@pytest.mark.parametrize(
+    ("inject", "reason"), FAILURES, ids=[inject.__name__ for inject, _ in FAILURES]
+)
 async def test_a_failure_is_noticed_and_repaired(
-    server: ScriptedRealtime, start_doorbell: Start, hurt: Hurt, reason: Reason
+    server: ScriptedRealtime, start_doorbell: Start, inject: Inject, reason: Reason
 ) -> None:
     """After a failure the doorbell says why it is down, is ready again, and rings as before."""
     harness = start_doorbell()
@@ -109,7 +111,7 @@ async def test_a_failure_is_noticed_and_repaired(
     await until(lambda: harness.rings == ["ready", "ready"])
     (connection,) = harness.doorbell._connections.open
 
-    await hurt(server, connection)
+    await inject(server, connection)
     await harness.rebuilt(reason)
     await harness.ready()
 
@@ -126,16 +128,18 @@ async def test_a_failure_is_noticed_and_repaired(
     assert server.attempts <= 1 + len(harness.reasons), "the library dials by itself"
 
 
-@pytest.mark.parametrize("hurt", [reading_ends, heartbeat_ends, close_channel, close_socket(1000)])
+@pytest.mark.parametrize(
+    "inject", [reading_ends, heartbeat_ends, close_channel, close_socket(1000)]
+)
 async def test_a_failure_is_noticed_at_once(
-    server: ScriptedRealtime, start_doorbell: Start, hurt: Hurt
+    server: ScriptedRealtime, start_doorbell: Start, inject: Inject
 ) -> None:
     """What a callback or the end of a task reveals does not wait for the next look."""
     harness = start_doorbell(timing={"look_every": 60.0})
     await harness.ready()
     (connection,) = harness.doorbell._connections.open
 
-    await hurt(server, connection)
+    await inject(server, connection)
 
     await until(lambda: harness.reasons)
 

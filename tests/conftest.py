@@ -17,6 +17,9 @@ from realtime_bridge.local.realtime import Delays
 from realtime_bridge.local.stack import LocalStack
 from tests.integration.kit import Process, World
 
+# A process that a test leaves running fails the run.
+pytest_plugins = ("tests.leftovers",)
+
 MIGRATED = "template_migrated"
 _numbers = count(1)
 

@@ -12,6 +12,7 @@ from psycopg.rows import dict_row
 
 from realtime_bridge import Bridge
 from realtime_bridge.settings import parse
+from tests.run_mark import mark
 
 PATIENCE = 20.0
 
@@ -153,6 +154,7 @@ class Process:
             cwd=cwd,
             env={
                 **{k: os.environ[k] for k in ("PATH", "HOME", "LANG") if k in os.environ},
+                **mark(),
                 "PYTHONUNBUFFERED": "1",
                 **(env or {}),
             },

@@ -14,6 +14,7 @@ import pytest_asyncio
 
 from realtime_bridge.local import migrations
 from realtime_bridge.local.postgres import Postgres
+from realtime_bridge.local.process import free_port
 from realtime_bridge.local.realtime import Delays
 from realtime_bridge.local.stack import LocalStack
 from tests.integration.kit import Process, World
@@ -61,6 +62,12 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     if os.environ.get("CI") and unexpected:
         reporter.write_line(f"\nskipped in CI, which counts as failed: {unexpected}", red=True)
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+@pytest.fixture
+def unused_tcp_port() -> int:
+    """A port for a server of ours: pytest-asyncio's may be gone when it starts."""
+    return free_port()
 
 
 @pytest.fixture(scope="session")

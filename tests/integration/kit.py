@@ -120,6 +120,8 @@ class World:
     @asynccontextmanager
     async def running_bridge(self, **changes):
         """A bridge in this process that is up: it claims, and its doorbell is answered."""
+        import aiogram  # noqa: F401 - takes seconds, which are not what is waited for below
+
         bridge = self.bridge(**changes)
         await bridge.start()
         try:

@@ -33,15 +33,15 @@ demo: install
 
 # Two processes a core, because most tests wait most of the time; each has servers of its own. Files
 # stay whole, for what their tests share, and start in their order: the slowest folders come first.
-WORKERS  := $(shell cores=$$(getconf _NPROCESSORS_ONLN); echo $$((cores > 4 ? 8 : 2 * cores)))
-PARALLEL := -n $(WORKERS) --dist loadfile --no-loadscope-reorder
+CORES    := $(shell cores=$$(getconf _NPROCESSORS_ONLN); echo $$((cores > 4 ? 4 : cores)))
+PARALLEL := --dist loadfile --no-loadscope-reorder
 
 test: install
-	@$(BIN)/python -m pytest $(PARALLEL) $(ARGS)
+	@$(BIN)/python -m pytest -n $$((2 * $(CORES))) $(PARALLEL) $(ARGS)
 
-# Only what needs no server: under a minute.
+# Only what needs no server, in under a minute. These tests wait for nothing.
 test-fast: install
-	@$(BIN)/python -m pytest $(PARALLEL) tests/unit tests/messages $(ARGS)
+	@$(BIN)/python -m pytest -n $(CORES) $(PARALLEL) tests/unit tests/messages $(ARGS)
 
 lint: install
 	@$(BIN)/ruff check .

@@ -2,7 +2,7 @@
 
 import asyncio
 import gc
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import pytest
@@ -11,17 +11,8 @@ from tests.doorbell.scripted import ScriptedRealtime
 from tests.doorbell.visitor import Visitor
 
 
-@pytest.fixture(scope="package")
-def quick_collections() -> Iterator[None]:
-    """Spare the collection after each test what was imported before the first."""
-    gc.collect()
-    gc.freeze()
-    yield
-    gc.unfreeze()
-
-
 @pytest.fixture
-async def nothing_left(quick_collections: None) -> AsyncIterator[None]:
+async def nothing_left() -> AsyncIterator[None]:
     """Fail a test that leaves a task running, or an exception that nobody looked at."""
     unseen: list[dict[str, Any]] = []
     loop = asyncio.get_running_loop()

@@ -16,9 +16,7 @@ from typing import Any
 import aiohttp
 from dotenv import dotenv_values
 
-from realtime_bridge.request_tables.plans import Plan, PlanError, Step
-from realtime_bridge.request_tables.request import Request
-from realtime_bridge.request_tables.table import Later
+from realtime_bridge import Later, Plan, PlanError, Request, Step
 
 INSTRUCTIONS = """
 You plan how a salesperson engages with a lead. You get a JSON object that describes the lead;

@@ -132,7 +132,9 @@ def tail(env_file: Path | None, since: str, *, as_json: bool, no_follow: bool) -
 @_env_file
 @click.argument("ids", nargs=-1, type=int, metavar="[ID]...")
 @click.option(
-    "--failure", type=click.Choice(list(Failure)), help="Rows that failed for this reason."
+    "--failure",
+    type=click.Choice([one.value for one in Failure]),
+    help="Rows that failed for this reason.",
 )
 @click.option("--since", metavar="WHEN", help="Rows that failed from then on: 2h (ago), or a time.")
 @click.option("--until", metavar="WHEN", help="Rows that failed before then.")
@@ -177,18 +179,36 @@ def retry(
 
 @cli.command()
 @_env_file
-@click.option("--days", default=365, show_default=True, help="How long it is valid.")
-def token(env_file: Path | None, days: int) -> None:
+@click.option(
+    "--days",
+    type=click.IntRange(1, 36_500),
+    default=365,
+    show_default=True,
+    help="How long it is valid.",
+)
+@click.option(
+    "--signing-key",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Sign with this JWK (ES256 or RS256), as `npx supabase gen signing-key` writes it, whose "
+    "public half the project knows. For projects without a JWT secret.",
+)
+def token(env_file: Path | None, days: int, signing_key: Path | None) -> None:
     """Print a key of the narrow role tma_bridge, for SUPABASE_KEY.
 
-    Signed with the project's JWT secret: SUPABASE_JWT_SECRET, or SUPABASE_JWT_SECRET_FILE.
+    Signed with the project's JWT secret: SUPABASE_JWT_SECRET, or SUPABASE_JWT_SECRET_FILE; or with
+    a signing key of yours that the project has imported.
     """
-    from realtime_bridge.credentials import mint, secret_of
+    from realtime_bridge.credentials import mint, read_signing_key, secret_of
     from realtime_bridge.settings import ConfigurationError, source_of
 
+    now, lifetime = datetime.now(UTC), timedelta(days=days)
     try:
         values = source_of(env_file=env_file).read()
-        key = mint(secret_of(values), now=datetime.now(UTC), lifetime=timedelta(days=days))
+        if signing_key is None:
+            key = mint(secret_of(values), now=now, lifetime=lifetime)
+        else:
+            key = read_signing_key(signing_key).mint(now=now, lifetime=lifetime)
     except (ConfigurationError, ValueError) as error:
         _fail_configuration(error)
     click.echo(key)
@@ -264,12 +284,21 @@ def migrations(folder: Path | None) -> None:
     help="Apply your project's migrations in this folder, which has the bridge's among them, "
     "instead of the bridge's alone.",
 )
+@click.option(
+    "--signing-keys",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Trust tokens signed with these keys too: a file as the CLI's auth.signing_keys_path. "
+    "The first private one signs what the gateway puts in the place of sb_ keys.",
+)
 def local(
     port: int,
     env_file: Path,
     changes_poll: tuple[float, float],
     data_dir: Path | None,
+    *,
     migrations_dir: Path | None,
+    signing_keys: Path | None,
 ) -> None:
     """Run Postgres, PostgREST, Realtime and a Bot API on this machine, for trying and testing."""
     _need_local()
@@ -282,6 +311,7 @@ def local(
         changes_poll=changes_poll,
         data_dir=data_dir,
         migrations=migrations_dir or migrations_directory(),
+        signing_keys=signing_keys,
         run="realtime-bridge run",
         echo=click.echo,
     )

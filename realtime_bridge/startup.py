@@ -42,11 +42,13 @@ class Startup:
     async def database(self, rpc: Rpc, tables: Sequence[RequestTable]) -> None:
         """Wait until the database answers. Raises ConfigurationError when it refuses."""
         self.waiting_for = "Supabase"
-        for function in ("tma_event_stats", *(f"count_{table.name}" for table in tables)):
-            try:
-                await self.unless_stopped(self._until_answered(rpc, function))
-            except Refused as error:
-                raise ConfigurationError([str(error)]) from error
+        try:
+            await self.unless_stopped(self._until_answered(rpc, "tma_event_stats"))
+            for table in tables:
+                counted = self._until_answered(rpc, "count_tma_requests", p_table=table.name)
+                await self.unless_stopped(counted)
+        except Refused as error:
+            raise ConfigurationError([str(error)]) from error
 
     async def telegram(self, bot: "Bot") -> None:
         """Wait until Telegram answers. Raises ConfigurationError for an unknown token."""

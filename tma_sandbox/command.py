@@ -25,6 +25,7 @@ async def run_local(
     run: str,
     changes_poll: tuple[float, float] = (0.1, 0.5),
     data_dir: Path | None = None,
+    signing_keys: Path | None = None,
     echo: Callable[[str], None] = print,
 ) -> int:
     """Run the stack until SIGINT or SIGTERM; the exit code.
@@ -49,6 +50,7 @@ async def run_local(
         changes_poll=changes_poll,
         data_dir=data_dir,
         migrations=migrations,
+        signing_keys=signing_keys,
         progress=progress.step,
     )
     try:

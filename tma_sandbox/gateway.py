@@ -10,7 +10,6 @@ from collections.abc import Iterable
 from typing import Any
 
 import aiohttp
-import jwt
 from aiohttp import web
 from yarl import URL
 
@@ -28,8 +27,6 @@ _OF_THE_HOP = {
     "apikey", "connection", "expect", "host", "keep-alive", "te", "trailer", "transfer-encoding",
     "upgrade",
 }  # fmt: skip
-# Supabase's gateway knows its keys one by one; a JWT of another role is none, however well signed.
-_API_KEY_ROLES = {"anon", "service_role"}
 _CORS = {"Access-Control-Allow-Origin": "*"}
 _METHODS = "GET,HEAD,PUT,PATCH,POST,DELETE,OPTIONS,TRACE,CONNECT"
 
@@ -114,6 +111,7 @@ class Gateway:
                 web.get("/realtime/v1/websocket", self._websocket),
                 web.route("*", "/realtime/v1/api/{path:.*}", self._broadcast),
                 web.get("/auth/v1/health", _auth_health),
+                web.get("/auth/v1/.well-known/jwks.json", self._jwks),
                 web.route("*", "/auth/v1/{path:.*}", _no_auth),
                 *self._routes,
                 *self._bot_api.routes(),
@@ -179,7 +177,7 @@ class Gateway:
             hint = "No `apikey` request header or url param was found."
             return _json({"message": "No API key found in request", "hint": hint}, 401)
         if key not in self._good_keys:
-            if not self._keys.behind(key) and self._role(key) not in _API_KEY_ROLES:
+            if not self._keys.is_api_key(key):
                 hint = "Double check your Supabase `anon` or `service_role` API key."
                 return _json({"message": "Invalid API key", "hint": hint}, 401)
             self._good_keys.add(key)
@@ -196,25 +194,18 @@ class Gateway:
             return f"Bearer {self._keys.behind(key) or key}"
         return given
 
-    def _role(self, key: str) -> Any:
-        """The role of a key that this stack signed; None for any other."""
-        try:
-            return jwt.decode(
-                key,
-                self._keys.jwt_secret,
-                algorithms=["HS256"],
-                options={"verify_aud": False, "verify_exp": False},  # PostgREST sees to that
-            ).get("role")
-        except jwt.InvalidTokenError:
-            return None
+    async def _jwks(self, _: web.Request) -> web.Response:
+        """The public halves of the signing keys; it is for everybody, so it wants no API key."""
+        answer = _json({"keys": self._keys.signing.public()})
+        answer.headers["Cache-Control"] = "public, max-age=600"
+        return answer
 
     # Realtime
 
     async def _websocket(self, request: web.Request) -> web.StreamResponse:
         """Realtime behind the gateway, which lets no other role pass that Realtime would take."""
         key = request.headers.get("x-api-key") or request.query.get("apikey", "")
-        role = self._role(key)
-        if role is not None and role not in _API_KEY_ROLES:
+        if self._keys.role_in(key) is not None and not self._keys.is_api_key(key):
             return _json({"message": "Invalid API key"}, 401)
         return await self._realtime.websocket(request, self._keys.behind(key))
 

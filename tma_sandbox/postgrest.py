@@ -21,7 +21,7 @@ class PostgREST:
     def __init__(
         self, *, dsn: str, jwt_secret: str, progress: Callable[[str], None] = lambda _: None
     ) -> None:
-        """`dsn` connects as the role authenticator."""
+        """`dsn` connects as the role authenticator. `jwt_secret`: a secret, or a JWKS as JSON."""
         self._dsn = dsn
         self._jwt_secret = jwt_secret
         self._progress = progress

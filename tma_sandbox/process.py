@@ -1,12 +1,15 @@
 """A child program that does not outlive us, whatever happens to us."""
 
 import os
+import random
 import signal
 import socket
 import subprocess
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+
+from tma_sandbox.errors import StackError
 
 # Reads the program's pid, then waits. A second line means that the program has been stopped in
 # good order. The end of the pipe means that we are gone, kill -9 included: then the program is
@@ -25,15 +28,25 @@ read -r done || {
 """
 
 
+# Linux connects from 32768 on, others from 49152.
+_OUR_PORTS = range(20_000, 32_768)
+
+
 def _surroundings() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if not name.startswith("PG")}
 
 
 def free_port() -> int:
-    """A TCP port on 127.0.0.1 that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A TCP port on 127.0.0.1 that nobody listens on now.
+
+    It is none of those that the system gives to outgoing connections, so that a server which is
+    stopped finds its port free when it comes back.
+    """
+    for port in random.sample(_OUR_PORTS, len(_OUR_PORTS)):
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+    raise StackError("no TCP port is free on 127.0.0.1")
 
 
 class Program:

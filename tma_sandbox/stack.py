@@ -11,12 +11,14 @@ from aiohttp import web
 
 from tma_sandbox.botapi import BotApi, Rates
 from tma_sandbox.gateway import Gateway, bind
+from tma_sandbox.jwks import NO_KEYS, SigningKeys
 from tma_sandbox.keys import Keys
 from tma_sandbox.migrations import apply
 from tma_sandbox.npm import find_postgrest
 from tma_sandbox.postgres import ADMIN, Postgres
 from tma_sandbox.postgrest import PostgREST
 from tma_sandbox.realtime import Delays, Limits, LocalRealtime
+from tma_sandbox.restriction import restrict_realtime
 
 T = TypeVar("T")
 
@@ -56,6 +58,8 @@ class LocalStack:
         changes_poll: tuple[float, float] = (0.1, 0.5),
         data_dir: Path | None = None,
         migrations: Path | None = None,
+        signing_keys: Path | None = None,
+        restricted_realtime: bool = False,
         rates: Rates | None = None,
         delays: Delays | None = None,
         limits: Limits | None = None,
@@ -65,17 +69,21 @@ class LocalStack:
         """`port` 0 takes any free one. `changes_poll`: see LocalRealtime; a real server's default.
 
         `data_dir` keeps database and keys. `migrations` is the folder of a project's
-        migrations; without it the database is as Supabase hands it out. `rates` makes the Bot
-        API enforce Telegram's limits.
-        `delays` are what Realtime waits on purpose; by default a real server's, but for the
-        seconds in which it wakes for its first subscriber. `limits` are what it refuses to carry,
-        by default a real server's. `routes` are served besides.
+        migrations; without it the database is as Supabase hands it out. `signing_keys` is a file
+        as the CLI's `auth.signing_keys_path`: tokens signed with these keys are good too.
+        `restricted_realtime` imitates the images whose `realtime.messages` the role postgres may
+        not grant. `rates` makes the Bot API enforce Telegram's limits. `delays` are what Realtime
+        waits on purpose; by default a real server's, but for the seconds in which it wakes for
+        its first subscriber. `limits` are what it refuses to carry, by default a real server's.
+        `routes` are served besides.
         `progress` is told in words what happens during the start.
         """
         self.port = port
         self._changes_poll = changes_poll
         self._data_dir = data_dir.expanduser().resolve() if data_dir else None
         self._migrations = migrations
+        self._signing_keys = signing_keys
+        self._restricted_realtime = restricted_realtime
         self._rates = rates
         self._delays = delays or Delays(cold=(0.0, 0.0))
         self._limits = limits
@@ -130,8 +138,10 @@ class LocalStack:
         bound = bind(self.port)  # first, because a taken port is the likeliest trouble
         self._cleanup.callback(bound.close)
         self.port = bound.getsockname()[1]
+        signing = SigningKeys.read(self._signing_keys) if self._signing_keys else NO_KEYS
         await self._start_postgres()
-        self.keys = Keys.kept_in(self._data_dir / "keys.json") if self._data_dir else Keys()
+        kept = self._data_dir / "keys.json" if self._data_dir else None
+        self.keys = Keys.kept_in(kept, signing) if kept else Keys(signing=signing)
         self.bot_api = BotApi(bot_token=self.keys.bot_token, rates=self._rates)
         await self._start_servers()
         self.gateway = Gateway(
@@ -153,17 +163,23 @@ class LocalStack:
             _whole(self.postgres.start, give_up=self.postgres.abandon),
             _whole(find_postgrest, self._progress),
         )
+        await asyncio.to_thread(
+            restrict_realtime, self.postgres.dsn(user=ADMIN), restricted=self._restricted_realtime
+        )
         if self._migrations is not None:
             self._progress("Applying migrations")
             await _whole(apply, self.postgres.dsn(), self._migrations)
 
     async def _start_servers(self) -> None:
         self._progress("Starting PostgREST and Realtime")
-        secret = self.keys.jwt_secret
-        self.postgrest = PostgREST(dsn=self.postgres.dsn(user="authenticator"), jwt_secret=secret)
+        secret, signing = self.keys.jwt_secret, self.keys.signing
+        self.postgrest = PostgREST(
+            dsn=self.postgres.dsn(user="authenticator"), jwt_secret=signing.for_postgrest(secret)
+        )
         self.realtime = LocalRealtime(
             dsn=self.postgres.dsn(user=ADMIN),
             jwt_secret=secret,
+            signing=signing,
             poll=self._changes_poll,
             delays=self._delays,
             limits=self._limits,

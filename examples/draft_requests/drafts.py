@@ -1,7 +1,6 @@
 """Answers draft_requests: a message to the lead about a step that was done."""
 
-from realtime_bridge.request_tables.request import Completed, NewEvent, Request
-from realtime_bridge.request_tables.table import RequestTable, Unanswerable
+from realtime_bridge import Completed, NewEvent, Request, RequestTable, Unanswerable
 
 
 async def write_draft(request: Request) -> Completed:

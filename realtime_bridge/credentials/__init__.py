@@ -1,15 +1,21 @@
 """Keys and tokens: what they say of themselves, and how they are kept out of everything shown."""
 
 from realtime_bridge.credentials.redaction import Redactor
+from realtime_bridge.credentials.signing import read_signing_key
 from realtime_bridge.credentials.tokens import (
     ROLE,
     SECRET,
     Key,
+    algorithm_of,
     claims_of,
+    end_of,
     is_cut_short,
+    is_signed_with,
+    key_id_of,
     mint,
     seconds_left,
     secret_of,
+    signature_of,
     web_app_key,
 )
 
@@ -18,10 +24,16 @@ __all__ = [
     "SECRET",
     "Key",
     "Redactor",
+    "algorithm_of",
     "claims_of",
+    "end_of",
     "is_cut_short",
+    "is_signed_with",
+    "key_id_of",
     "mint",
+    "read_signing_key",
     "seconds_left",
     "secret_of",
+    "signature_of",
     "web_app_key",
 ]

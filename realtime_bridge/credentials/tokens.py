@@ -14,6 +14,7 @@ from typing import Any
 ROLE = "tma_bridge"
 SECRET = "SUPABASE_JWT_SECRET"  # noqa: S105 - the name of the setting, not its value
 _SHORTEST = 32
+_LONGEST_KEY_ID = 64  # characters that are worth showing; Supabase's are UUIDs
 _WHERE = (
     f"{SECRET} is not set: the project's JWT secret, from the dashboard (Project Settings > JWT "
     "Keys) or `npx supabase status`"
@@ -38,7 +39,9 @@ class Key:
         if claims is None:
             return "an sb_secret_ key"
         role = claims.get("role")
-        return f"a JWT of the role {role}" if isinstance(role, str) else "a JWT without a role"
+        kind = f"a JWT of the role {role}" if isinstance(role, str) else "a JWT without a role"
+        signed = signature_of(self.secret)
+        return f"{kind} ({signed})" if signed else kind
 
     @property
     def ends(self) -> str:
@@ -55,15 +58,35 @@ def claims_of(key: str) -> dict[str, Any] | None:
     return _part(key, 1)
 
 
+def algorithm_of(key: str) -> str | None:
+    """How a JWT says it is signed; None for any other kind of key."""
+    return _named(key, "alg")
+
+
+def key_id_of(key: str) -> str | None:
+    """The id of the signing key that a JWT says it is signed with; the JWT secret has none."""
+    return _named(key, "kid")
+
+
+def signature_of(key: str) -> str | None:
+    """How a JWT is signed and with which key, for people; None for any other kind of key.
+
+    >>> signature_of("eyJhbGciOiJFUzI1NiIsImtpZCI6ImExIn0.eyJyb2xlIjoiYW5vbiJ9.c2ln")
+    'ES256, kid a1'
+    """
+    algorithm, key_id = algorithm_of(key), key_id_of(key)
+    if algorithm is None or key_id is None:
+        return algorithm
+    return f"{algorithm}, kid {key_id}"
+
+
 def is_cut_short(key: str) -> bool:
     """Whether this is the beginning of a JWT: its signature is not as long as they are.
 
     >>> is_cut_short("eyJhbGciOiJIUzI1NiJ9.eyJyb2xlIjoiYW5vbiJ9.c2ln")
     True
     """
-    header = _part(key, 0) or {}
-    algorithm = header.get("alg")
-    long = _SIGNATURES.get(algorithm) if isinstance(algorithm, str) else None
+    long = _SIGNATURES.get(algorithm_of(key) or "")
     return long is not None and len(key.rpartition(".")[2].rstrip("=")) != long
 
 
@@ -104,6 +127,13 @@ def _part(key: str, index: int) -> dict[str, Any] | None:
     return value if isinstance(value, dict) else None
 
 
+def _named(key: str, field: str) -> str | None:
+    """What a JWT's header has in this field, if it is something to show on one line."""
+    value = (_part(key, 0) or {}).get(field)
+    fits = isinstance(value, str) and value.isprintable() and 0 < len(value) <= _LONGEST_KEY_ID
+    return value if fits else None
+
+
 def secret_of(values: Mapping[str, str | None]) -> str:
     """Find the project's JWT secret among settings, or in the file they name. Raises ValueError."""
     if secret := (values.get(SECRET) or "").strip():
@@ -120,18 +150,37 @@ def secret_of(values: Mapping[str, str | None]) -> str:
 def mint(secret: str, *, now: datetime, lifetime: timedelta) -> str:
     """Sign a JWT of the role `tma_bridge` with the project's JWT secret (HS256).
 
-    Raises ValueError for what cannot be a project's secret: one shorter than 32 characters, or an
-    API key.
+    Raises ValueError for what cannot be a project's secret: one shorter than 32 characters, an API
+    key, or a key of another algorithm.
     """
     if secret.startswith(("sb_", "eyJ")):
         raise ValueError(f"{SECRET} is an API key; the JWT secret signs those and is none itself")
+    if secret.lstrip().startswith(("{", "[", "-----BEGIN")):
+        raise ValueError(f"{SECRET} is a signing key; give its file to --signing-key instead")
     if len(secret) < _SHORTEST:
         raise ValueError(f"{SECRET} is shorter than {_SHORTEST} characters")
     # Here, because it imports cryptography: nine megabytes that a running bridge does not need.
     import jwt
 
-    claims = {"iss": "realtime-bridge", "role": ROLE, "iat": now, "exp": now + lifetime}
-    return jwt.encode(claims, secret, algorithm="HS256")
+    return jwt.encode(bridge_claims(now, lifetime), secret, algorithm="HS256")
+
+
+def is_signed_with(key: str, secret: str) -> bool:
+    """Whether a key is a JWT that this JWT secret signed (HS256).
+
+    >>> claims = "eyJhbGciOiJIUzI1NiJ9.eyJyb2xlIjoiYW5vbiJ9"
+    >>> is_signed_with(claims + ".I9woJzkrzDl72aE36jZFGLq4Ay46FY2HSMOFEw1KDdc", "secret")
+    True
+    """
+    body, _, signature = key.rpartition(".")
+    digest = hmac.digest(secret.encode(), body.encode(), "sha256")
+    right = base64.urlsafe_b64encode(digest).rstrip(b"=")
+    return algorithm_of(key) == "HS256" and hmac.compare_digest(right, signature.encode())
+
+
+def bridge_claims(now: datetime, lifetime: timedelta) -> dict[str, Any]:
+    """What a key of the role `tma_bridge` says."""
+    return {"iss": "realtime-bridge", "role": ROLE, "iat": now, "exp": now + lifetime}
 
 
 def web_app_key(bot_token: str) -> str:

@@ -13,7 +13,13 @@ import structlog
 from realtime_bridge.base import delays
 from realtime_bridge.credentials import Key
 from realtime_bridge.database.rpc import Refused, Rpc, Unavailable
-from realtime_bridge.settings import KEYS, ConfigurationError, Settings
+from realtime_bridge.settings import (
+    KEYS,
+    ConfigurationError,
+    Settings,
+    changed_since,
+    with_keys_again,
+)
 
 log = structlog.get_logger()
 
@@ -138,7 +144,7 @@ class Keys:
                 self._refuse("a pipe can be read once, and would be waited for", aloud=True)
             return
         try:
-            fresh = self._settings.with_keys_again()
+            fresh = with_keys_again(self._settings)
         except ConfigurationError as error:
             self._refuse("; ".join(error.problems), aloud=aloud)
             return
@@ -191,7 +197,7 @@ class Keys:
 
     def _changed_beside(self) -> list[str]:
         try:
-            return self._settings.changed_since()
+            return changed_since(self._settings)
         except ConfigurationError:
             return []  # it is what _look said
 

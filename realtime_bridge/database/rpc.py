@@ -188,11 +188,14 @@ def _unusable(function: str) -> Unavailable:
 def _refusal(function: str, status: int, body: str, redact: Redactor) -> Refused:
     code = _object(body).get("code")
     code = code if isinstance(code, str) else None
-    what, fix = _explanation(function, status, code, _message(body, redact))
+    message, hint = _message(body, redact), _hint(body, redact)
+    what, fix = _explanation(function, status, code, message, hint)
     return Refused(what, fix, status=status, code=code)
 
 
-def _explanation(function: str, status: int, code: str | None, message: str) -> tuple[str, str]:
+def _explanation(
+    function: str, status: int, code: str | None, message: str, hint: str
+) -> tuple[str, str]:
     """What was refused, and what mends it."""
     if code in _UNKNOWN_FUNCTION:
         return f"the database has no function {function}", _MIGRATE
@@ -201,7 +204,7 @@ def _explanation(function: str, status: int, code: str | None, message: str) -> 
     if status == _HTTP_NOT_FOUND and not code:
         where = f"/rest/v1/rpc/{function}"
         return f"there is no PostgREST at this address (HTTP 404 for {where})", _OTHER_URL
-    return f"{function} was refused: {message}", ""
+    return f"{function} was refused: {message}", hint
 
 
 def _object(body: str) -> dict[str, Any]:
@@ -217,3 +220,9 @@ def _message(body: str, redact: Redactor) -> str:
     details = _object(body)
     told = (details.get("message"), details.get("msg"))
     return redact.line(next((text for text in told if text and isinstance(text, str)), body), 200)
+
+
+def _hint(body: str, redact: Redactor) -> str:
+    """What the database says would mend it, if it does."""
+    hint = _object(body).get("hint")
+    return redact.line(hint, 300) if isinstance(hint, str) else ""

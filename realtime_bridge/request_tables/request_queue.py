@@ -34,7 +34,7 @@ _SETTLED: TypeAdapter[list[Any]] = TypeAdapter(list[Any])
 
 
 def settlement(request: Request, outcome: RequestOutcome) -> dict[str, Any]:
-    """One entry of `settle_<table>(p_outcomes)`."""
+    """One entry of `settle_tma_requests(p_outcomes)`."""
     token = {"id": request.id, "attempt": request.attempt}
     match outcome:
         case Completed(result, events, withdraw):
@@ -113,10 +113,9 @@ class RequestQueue:
 
     async def claim(self, limit: int) -> Sequence[Request]:
         """Take up to `limit` waiting requests, oldest first."""
-        function = f"claim_{self._table}"
-        answer = await self._rpc.call(function, {"p_limit": limit})
+        answer = await self._call("claim_tma_requests", p_limit=limit)
         requests, invalid = [], []
-        for row in shaped(ROWS, function, answer):
+        for row in shaped(ROWS, "claim_tma_requests", answer):
             match read(row):
                 case Request() as request:
                     requests.append(request)
@@ -130,19 +129,22 @@ class RequestQueue:
 
     async def settle(self, request: Request, outcome: RequestOutcome) -> bool:
         """Write an outcome, with its events in the same transaction; False if it came too late."""
-        function = f"settle_{self._table}"
-        return bool(shaped(_SETTLED, function, await self._settle(settlement(request, outcome))))
+        answer = await self._settle(settlement(request, outcome))
+        return bool(shaped(_SETTLED, "settle_tma_requests", answer))
 
     async def release(self, requests: Sequence[Request]) -> None:
         """Hand claims back; whatever was computed for them is lost."""
         if requests:
             claims = [{"id": one.id, "attempt": one.attempt} for one in requests]
-            await self._rpc.call(f"release_{self._table}", {"p_claims": claims})
+            await self._call("release_tma_requests", p_claims=claims)
+
+    async def _call(self, function: str, **arguments: Any) -> Any:
+        return await self._rpc.call(function, {"p_table": self._table, **arguments})
 
     async def _settle(self, outcome: Mapping[str, Any]) -> Any:
         if "error" in outcome:  # which users may read
             outcome = {**outcome, "error": self._redact.public(outcome["error"])}
-        return await self._rpc.call(f"settle_{self._table}", {"p_outcomes": [outcome]})
+        return await self._call("settle_tma_requests", p_outcomes=[outcome])
 
     async def _refuse_row(self, end: Invalid) -> None:
         """A row that cannot be read must not come back for ever: it ends here, with the reason.

@@ -11,8 +11,8 @@ from realtime_bridge.request_tables.request import Request
 SETTLE_SECONDS = 15.0
 
 
-# release_<name> has to fit into the 63 letters of a name in Postgres.
-_NAME = re.compile(r"[a-z_][a-z0-9_]{0,54}")
+# Postgres cuts off what is longer.
+_NAME = re.compile(r"[a-z_][a-z0-9_]{0,62}")
 
 
 # Takes a Request and returns the result, any JSON value, or Completed. Async, or a plain

@@ -78,7 +78,7 @@ class Sweeper:
         for lane in self._lanes:
             lane.sweeping()
         try:
-            found = self._complete(await self._sweep())
+            found = self._usable(await self._sweep())
         except (Unavailable, Refused) as error:
             self._failed(error)
             return
@@ -92,7 +92,10 @@ class Sweeper:
         if self._asked:
             self.soon()
         for lane in self._lanes:
-            lane.swept(found[lane.lane])
+            if lane.lane in found:
+                lane.swept(found[lane.lane])
+            else:  # its table may be gone: let it ask, and hear why
+                lane.ask_by(self._swept_at)
 
     def queue_down(self, error: Unavailable | Refused) -> None:
         """Let the first lane report it, whose next answer shows that the database is there."""
@@ -104,9 +107,10 @@ class Sweeper:
     def halted(self, why: str | None) -> None:
         """Say nothing: a sweep sends nothing."""
 
-    def _complete(self, found: Mapping[str, Recovered]) -> Mapping[str, Recovered]:
-        if missing := {lane.lane for lane in self._lanes} - found.keys():
-            raise Unavailable(f"sweep_tma says nothing of {', '.join(sorted(missing))}")
+    def _usable(self, found: Mapping[str, Recovered]) -> Mapping[str, Recovered]:
+        """Only the first lane must be there: nobody else would take its rows back."""
+        if self._lanes[0].lane not in found:
+            raise Unavailable(f"sweep_tma says nothing of {self._lanes[0].lane}")
         return found
 
     def _failed(self, error: Unavailable | Refused) -> None:

@@ -29,7 +29,7 @@ begin
     end if;
 exception
     when insufficient_privilege then
-        raise warning 'the role tma_bridge cannot listen to the broadcast bell (%): as supabase_admin, run this file again', sqlerrm;
+        raise warning 'the role tma_bridge cannot listen to the broadcast bell (%), so Postgres Changes ring alone for it: `realtime-bridge check` says who can mend that, and how', sqlerrm;
 end $$;
 
 do $$

@@ -1,5 +1,29 @@
 -- One sweep of all lanes: an idle bridge asks once for everything.
 
+create or replace function bridge.sweep_requests(p_table text, p_lease_seconds double precision)
+returns jsonb
+language plpgsql set search_path = '' as $$
+declare
+    v_lane jsonb;
+begin
+    select jsonb_build_object(
+        'returned', r.returned,
+        -- What just came back is due, though that statement did not see it so.
+        'next_due_seconds', case when r.returned > 0 then 0 else r.next_due_seconds end
+    )
+    into v_lane
+    from public.recover_tma_requests(p_table, make_interval(secs => p_lease_seconds)) r;
+    return jsonb_build_object(p_table, v_lane);
+exception
+    when others then
+        raise warning 'the sweep left out %: %', p_table, sqlerrm;
+        return '{}'::jsonb;
+end $$;
+comment on function bridge.sweep_requests(text, double precision) is
+    'The part of sweep_tma() that is about one request table; an empty object if that fails.';
+revoke execute on function bridge.sweep_requests(text, double precision)
+    from public, anon, authenticated;
+
 create or replace function public.sweep_tma(
     p_lease interval,
     p_resend_uncertain boolean,
@@ -10,9 +34,7 @@ language plpgsql security definer set search_path = '' as $$
 declare
     v_swept jsonb;
     v_lane jsonb;
-    v_name text;
-    v_seconds double precision;
-    v_table regclass;
+    v_table record;
 begin
     if jsonb_typeof(p_request_leases) is distinct from 'object' then
         raise exception 'p_request_leases must be an object of {table: seconds}'
@@ -24,32 +46,18 @@ begin
     from public.recover_tma_events(p_lease, p_resend_uncertain) r;
     v_swept := jsonb_build_object('tma_events', v_lane);
 
-    for v_name, v_seconds in
-        select key, value::double precision from jsonb_each_text(p_request_leases) order by key
+    for v_table in
+        select t.name, (p_request_leases ->> t.name)::double precision as seconds
+        from bridge.present_request_tables() t
+        where p_request_leases ? t.name
+        order by t.name
     loop
-        v_table := to_regclass(format('public.%I', v_name));
-        -- What rings as a request table is one.
-        if not exists (
-            select from pg_trigger t
-            where t.tgrelid = v_table and t.tgfoid = 'bridge.ring_for_requests()'::regprocedure
-        ) then
-            raise exception '% is not a request table', v_name
-                using errcode = 'invalid_parameter_value',
-                hint = 'Make it one: select bridge.make_request_table(...).';
-        end if;
-        select jsonb_build_object(
-            'returned', r.returned,
-            -- What just came back is due, though that statement did not see it so.
-            'next_due_seconds', case when r.returned > 0 then 0 else r.next_due_seconds end
-        )
-        into v_lane
-        from bridge.recover_requests(v_table, make_interval(secs => v_seconds)) r;
-        v_swept := v_swept || jsonb_build_object(v_name, v_lane);
+        v_swept := v_swept || bridge.sweep_requests(v_table.name, v_table.seconds);
     end loop;
     return v_swept;
 end $$;
 comment on function public.sweep_tma(interval, boolean, jsonb) is
-    'recover_tma_events() and, for each table in p_request_leases {table: seconds}, recover_requests(), in one call: {table: {"returned", "next_due_seconds", ...}}.';
+    'recover_tma_events() and, for each table in p_request_leases {table: seconds}, recover_tma_requests(), in one call: {table: {"returned", "next_due_seconds", ...}}. A table that cannot be swept is left out, and keeps nothing from the others: recover_tma_requests() says why.';
 revoke execute on function public.sweep_tma(interval, boolean, jsonb)
     from public, anon, authenticated;
 grant execute on function public.sweep_tma(interval, boolean, jsonb) to service_role, tma_bridge;

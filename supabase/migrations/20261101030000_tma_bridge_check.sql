@@ -6,7 +6,15 @@ language plpgsql stable security definer set search_path = '' as $$
 declare
     v_role constant text := coalesce(nullif(current_setting('role', true), 'none'), session_user);
     v_tables jsonb;
-    v_functions text[];
+    -- What the bridge calls.
+    v_functions constant text[] := array[
+        'claim_tma_events', 'start_tma_events', 'settle_tma_events', 'release_tma_events',
+        'recover_tma_events', 'retry_tma_events', 'purge_tma_events', 'recent_tma_events',
+        'count_failed_tma_events', 'claim_tma_requests', 'settle_tma_requests',
+        'release_tma_requests', 'recover_tma_requests', 'count_tma_requests', 'sweep_tma',
+        'tma_backlog', 'tma_event_stats', 'tma_bridge_check', 'register_tma_bot',
+        'insert_tma_probe', 'delete_tma_probe'
+    ];
     v_missing_functions jsonb;
     v_open_policies jsonb;
     v_open_functions jsonb;
@@ -14,31 +22,17 @@ declare
 begin
     select * into v_settings from bridge.settings;
 
-    -- Our tables are those that ring the bell.
     select jsonb_object_agg(c.relname, jsonb_build_object(
         'row_security', c.relrowsecurity,
-        'rings', t.tgenabled in ('O', 'A')
+        'rings', exists (
+            select from pg_trigger t
+            where t.tgrelid = c.oid and t.tgname = 'tma_bell' and t.tgenabled in ('O', 'A')
+        )
     ))
     into v_tables
-    from pg_trigger t
-    join pg_class c on c.oid = t.tgrelid
-    where t.tgname = 'tma_bell';
-
-    -- What the bridge calls.
-    select array_agg(f.name) into v_functions
-    from (
-        select verb || '_tma_events' as name
-        from unnest(array['claim', 'start', 'settle', 'release', 'recover', 'retry', 'purge',
-            'recent', 'count_failed']) verb
-        union all
-        select verb || '_' || t.name
-        from unnest(array['claim', 'settle', 'release', 'recover', 'count']) verb,
-            jsonb_object_keys(v_tables) t (name)
-        where t.name <> 'tma_events'
-        union all
-        select unnest(array['sweep_tma', 'tma_backlog', 'tma_event_stats', 'tma_bridge_check',
-            'register_tma_bot', 'insert_tma_probe', 'delete_tma_probe'])
-    ) f;
+    from pg_class c
+    where c.oid = to_regclass('public.tma_events')
+        or c.oid in (select t.relation from bridge.present_request_tables() t);
 
     select coalesce(jsonb_agg(name order by name), '[]') into v_missing_functions
     from unnest(v_functions) name
@@ -108,6 +102,12 @@ begin
                 has_schema_privilege('tma_bridge', to_regnamespace('realtime'), 'usage')
                 and has_table_privilege(
                     'tma_bridge', to_regclass('realtime.messages'), 'select'),
+                false
+            ),
+            -- Not by the owner of this project on some images of Realtime.
+            'broadcasts_grantable', coalesce(
+                has_table_privilege(
+                    current_user, to_regclass('realtime.messages'), 'select with grant option'),
                 false
             )
         ),

@@ -64,25 +64,30 @@ revoke execute on function public.count_failed_tma_events(bigint[], text, timest
 grant execute on function public.count_failed_tma_events(bigint[], text, timestamptz, timestamptz)
     to service_role, tma_bridge;
 
+create or replace function bridge.request_backlog(p_table text) returns jsonb
+language plpgsql stable set search_path = '' as $$
+begin
+    return jsonb_build_object(p_table, public.count_tma_requests(p_table));
+exception
+    when others then
+        return '{}'::jsonb;
+end $$;
+comment on function bridge.request_backlog(text) is
+    'The part of tma_backlog() that is about one request table; an empty object if that fails.';
+revoke execute on function bridge.request_backlog(text) from public, anon, authenticated;
+
 create or replace function public.tma_backlog() returns jsonb
 language plpgsql stable security definer set search_path = '' as $$
 declare
     v_backlog jsonb;
-    v_table regclass;
+    v_table record;
 begin
     v_backlog := jsonb_build_object(
         'tma_events', bridge.count_events() - array['scheduled', 'started']
     );
-
-    -- What rings as a request table is one.
-    for v_table in
-        select t.tgrelid from pg_trigger t
-        where t.tgfoid = 'bridge.ring_for_requests()'::regprocedure
+    for v_table in select t.name from bridge.present_request_tables() t
     loop
-        v_backlog := v_backlog || jsonb_build_object(
-            (select c.relname from pg_class c where c.oid = v_table),
-            bridge.count_requests(v_table)
-        );
+        v_backlog := v_backlog || bridge.request_backlog(v_table.name);
     end loop;
     return v_backlog;
 end $$;

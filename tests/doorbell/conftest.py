@@ -2,7 +2,7 @@
 
 import asyncio
 import gc
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import pytest
@@ -11,17 +11,8 @@ from tests.doorbell.harness import DoorbellHarness
 from tests.doorbell.scripted_server import ScriptedRealtime
 
 
-@pytest.fixture(scope="package")
-def quick_collections() -> Iterator[None]:
-    """Exclude what was imported so far from the garbage collection after each test."""
-    gc.collect()
-    gc.freeze()
-    yield
-    gc.unfreeze()
-
-
 @pytest.fixture
-async def nothing_left(quick_collections: None) -> AsyncIterator[None]:
+async def nothing_left() -> AsyncIterator[None]:
     """Fail a test that leaves a running task or an unretrieved exception behind."""
     unseen: list[dict[str, Any]] = []
     loop = asyncio.get_running_loop()

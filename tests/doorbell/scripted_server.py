@@ -18,6 +18,8 @@ from websockets.datastructures import Headers
 from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
 
+from tma_sandbox.process import free_port
+
 UNABLE = (
     "Unable to subscribe to changes with given parameters. Please check Realtime is enabled for "
     "the given connect parameters: [event: INSERT, schema: bridge, table: bells, "
@@ -199,7 +201,7 @@ class ScriptedRealtime:
 
     handshake: Handshake = accept
     answer: Answer = grant
-    port: int = 0
+    port: int = field(default_factory=free_port)
     attempts: int = 0  # HTTP requests so far
     keys: list[str] = field(default_factory=list)  # the apikey of each request
     joins: list[Channel] = field(default_factory=list)
@@ -229,7 +231,6 @@ class ScriptedRealtime:
             process_request=self._process_request,
             ping_interval=None,
         )
-        self.port = self._server.sockets[0].getsockname()[1]
 
     async def kill(self) -> None:
         """Disappear like a killed process: connections are reset, the port is refused."""

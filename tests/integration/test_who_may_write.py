@@ -172,8 +172,9 @@ FUNCTIONS = {
     "tma_event_stats": {},
     "tma_bridge_check": {},
     "register_tma_bot": {"p_bot_id": 1, "p_key": "0" * 64},
-    "claim_plan_requests": {"p_limit": 1},
-    "settle_plan_requests": {"p_outcomes": []},
+    "claim_tma_requests": {"p_table": "plan_requests", "p_limit": 1},
+    "settle_tma_requests": {"p_table": "plan_requests", "p_outcomes": []},
+    "count_tma_requests": {"p_table": "plan_requests"},
 }
 
 

@@ -1,6 +1,7 @@
 """The Mini App's side, in its own language: types, its tests on the real parts, its docs."""
 
 import asyncio
+import importlib.util
 import json
 import os
 import re
@@ -16,16 +17,18 @@ ROOT = Path(__file__).parents[2]
 MINI_APP = ROOT / "examples" / "mini-app"
 NODE = Path(sys.executable).with_name("node")
 TSC = MINI_APP / "node_modules" / "typescript" / "bin" / "tsc"
-TEST = ("--test", "--test-isolation=none", "--test-timeout=30000")
+SCRIPT = ROOT / "scripts" / "database_types.py"
+STACKS = ("SUPABASE_", "BOT_")  # how the names of a stack's settings begin
 
 
-async def node(*arguments, cwd=MINI_APP, env=None):
-    """Run Node.js to its end, which must be a good one."""
+async def node(*arguments, program=NODE, cwd=MINI_APP, env=None):
+    """Run Node.js, or what comes with it, to its end, which must be a good one."""
+    path = {"PATH": f"{NODE.parent}{os.pathsep}{os.environ['PATH']}"}
     process = await asyncio.create_subprocess_exec(
-        NODE,
+        program,
         *arguments,
         cwd=cwd,
-        env={**os.environ, **(env or {})},
+        env={**os.environ, **path, **(env or {})},
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
         start_new_session=True,
@@ -39,16 +42,32 @@ async def node(*arguments, cwd=MINI_APP, env=None):
     return output.decode()
 
 
+async def npm(script, env=None):
+    """Run a script of its package.json; what its runner says."""
+    return await node("run", script, program=NODE.with_name("npm"), env=env)
+
+
+def passed(output):
+    """How many tests the runner counted as passed."""
+    return int(re.search(r"pass (\d+)", output)[1])
+
+
 async def test_its_types_are_right():
     """Strictly, and with nothing in them that Node.js could not run as it is."""
     await node(TSC)
 
 
-async def test_it_works_on_the_real_parts(clean_stack):
-    """Its own tests pass: real supabase-js, real PostgREST, a network that fails."""
-    output = await node(*TEST, "test/*.test.ts", env=clean_stack.env())
+async def test_npm_test_needs_nothing_else(monkeypatch):
+    """Its unit tests pass after `npm install`, with no stack, no bridge and no network."""
+    for name in [name for name in os.environ if name.startswith(STACKS)]:
+        monkeypatch.delenv(name)
 
-    assert int(re.search(r"pass (\d+)", output)[1]) > 40
+    assert passed(await npm("test")) >= 20
+
+
+async def test_it_works_on_the_real_parts(clean_stack):
+    """Its other tests pass: real supabase-js, real PostgREST, a network that fails."""
+    assert passed(await npm("test:stack", env=clean_stack.env())) > 40
 
 
 async def test_it_gets_along_with_the_bridge(world, start):
@@ -57,7 +76,18 @@ async def test_it_gets_along_with_the_bridge(world, start):
     bridge = await start("run", env=world.environment(REMINDER_TIME=midnight))
     await bridge.says("started")
 
-    await node(*TEST, "test/end-to-end.ts", env=world.stack.env())
+    assert passed(await npm("test:bridge", env=world.stack.env())) > 1
+
+
+async def test_its_database_types_are_those_of_the_schema(db):
+    """What the Supabase CLI makes of the migrations of today: else `make types`."""
+    spec = importlib.util.spec_from_file_location("database_types", SCRIPT)
+    script = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(script)
+
+    made = await asyncio.to_thread(script.generate, f"{db}?sslmode=disable")
+
+    assert script.TYPES.read_text() == made
 
 
 async def test_what_its_docs_show_can_be_copied(tmp_path):

@@ -1,5 +1,6 @@
 """The commands as an operator starts them."""
 
+import json
 import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
@@ -11,6 +12,7 @@ import pytest
 from realtime_bridge.credentials import tokens
 from realtime_bridge.database import schema
 from tests.integration.kit import Process
+from tests.signing_keys import jwk, public_half
 
 LAZY = """
 import sys
@@ -144,6 +146,24 @@ async def test_a_token_says_that_the_gateway_wants_more(run):
 
     assert code == 0
     assert "SUPABASE_ANON_KEY" in output
+
+
+async def test_a_token_of_a_signing_key(run, tmp_path):
+    """Signed with the file's key, whatever JWT secret is set; what is wrong with a file is said."""
+    key = jwk("ES256")
+    (tmp_path / "good.json").write_text(json.dumps(key))
+    (tmp_path / "public.json").write_text(json.dumps(public_half(key)))
+    env = {"SUPABASE_JWT_SECRET": SECRET, "SUPABASE_ANON_KEY": "x"}
+
+    code, output = await run("token", "--signing-key", "good.json", env=env)
+    refused, says = await run("token", "--signing-key", "public.json", env=env)
+
+    claims = jwt.decode(output.strip(), jwt.PyJWK(public_half(key)).key, ["ES256"])
+    assert (code, claims["role"]) == (0, "tma_bridge")
+    assert jwt.get_unverified_header(output.strip())["kid"] == key["kid"]
+    assert refused == 78
+    assert "the signing key public.json has the public half only" in says
+    assert "Traceback" not in says
 
 
 async def test_a_token_needs_the_projects_secret(run):

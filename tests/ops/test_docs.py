@@ -16,7 +16,7 @@ from tests.sql.test_privileges import BRIDGES, FUNCTIONS, INSERTABLE, USERS
 
 REPOSITORY = Path(__file__).parents[2]
 PAGES = [
-    *(REPOSITORY / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")),
+    *(REPOSITORY / f"{name}.md" for name in ("README", "CONTRIBUTING", "CHANGELOG", "SECURITY")),
     *sorted((REPOSITORY / "docs").glob("*.md")),
 ]
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")

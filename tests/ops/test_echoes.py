@@ -221,7 +221,7 @@ def a_working_queue(echo):
 
     echo.answers = {
         "tma_event_stats": nothing,
-        "count_plan_requests": nothing,
+        "count_tma_requests": nothing,
         "register_tma_bot": nothing,
         "purge_tma_events": nothing,
         "release_tma_events": nothing,

@@ -93,6 +93,8 @@ def series():
     [
         ("vendor.compose-spec", DEPLOY / "compose.yaml"),
         ("vendor.github-workflows", WORKFLOW),
+        ("vendor.github-workflows", WORKFLOW.with_name("release.yml")),
+        ("vendor.dependabot", REPOSITORY / ".github" / "dependabot.yml"),
     ],
 )
 def test_they_follow_their_schema(schema, path):
@@ -293,7 +295,7 @@ def test_the_workflow_trusts_nobody_it_need_not():
 
     assert workflow["permissions"] == {"contents": "read"}
     assert not any("permissions" in job for job in workflow["jobs"].values())
-    assert set(workflow["on"]) == {"push", "pull_request"}
+    assert set(workflow["on"]) == {"push", "pull_request", "workflow_call"}
     assert "secrets." not in WORKFLOW.read_text()
     assert actions
     for step in actions:

@@ -1,5 +1,9 @@
 """The wheel and the source archive."""
 
+import asyncio
+import email
+import os
+import re
 import subprocess
 import sys
 import tarfile
@@ -8,14 +12,19 @@ import zipfile
 
 import pytest
 
+from tests.integration.kit import Process
+from tests.ops.test_docs import LINK, anchors
 from tests.packaging.conftest import REPOSITORY
 
-VERSION = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]["version"]
+PROJECT = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
+VERSION = PROJECT["version"]
 
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory):
-    """Both, built from this checkout."""
+    """Both: those in the folder DIST, which are to be released, or built from this checkout."""
+    if given := os.environ.get("DIST"):
+        return REPOSITORY / given
     target = tmp_path_factory.mktemp("dist")
     subprocess.run(
         [sys.executable, "-m", "hatchling", "build", "-d", str(target)],
@@ -31,6 +40,47 @@ def wheel(built):
     """The names in the wheel."""
     with zipfile.ZipFile(next(built.glob("*.whl"))) as archive:
         return set(archive.namelist())
+
+
+@pytest.fixture(scope="module")
+def metadata(built):
+    """What the wheel says of itself, and PyPI shows."""
+    with zipfile.ZipFile(next(built.glob("*.whl"))) as archive:
+        text = archive.read(f"realtime_bridge-{VERSION}.dist-info/METADATA")
+    return email.message_from_bytes(text)
+
+
+def test_the_files_are_of_this_version(built):
+    """One of each kind, so that nothing else gets published by the way."""
+    assert {path.name for path in built.iterdir()} - {".gitignore"} == {
+        f"realtime_bridge-{VERSION}-py3-none-any.whl",
+        f"realtime_bridge-{VERSION}.tar.gz",
+    }
+
+
+def test_pypi_links_to_the_repository(metadata):
+    """To what people look for, under names that PyPI knows."""
+    urls = dict(line.split(", ") for line in metadata.get_all("Project-URL"))
+
+    assert urls == PROJECT["urls"]
+    assert urls.keys() == {"Repository", "Documentation", "Changelog", "Issues"}
+    assert all(url.startswith(urls["Repository"]) for url in urls.values())
+
+
+def test_links_on_pypi_lead_somewhere(metadata):
+    """The README's own links are the repository's as of the release, with files that there are."""
+    page = metadata.get_payload(decode=True).decode()
+    ours = re.compile(rf"{PROJECT['urls']['Repository']}/(blob|raw)/v{VERSION}/([^#]+)#?(.*)")
+    found = [ours.fullmatch(target) for target in LINK.findall(page)]
+    links = [match.groups() for match in found if match]
+
+    assert metadata["Description-Content-Type"].startswith("text/markdown")
+    assert all(re.match(r"https://|#", target) for target in LINK.findall(page))
+    assert len(links) >= 15
+    for kind, path, anchor in links:
+        assert (REPOSITORY / path).is_file()
+        assert kind == ("raw" if path.endswith((".png", ".svg")) else "blob")
+        assert not anchor or anchor in set(anchors(REPOSITORY / path))
 
 
 def test_the_wheel_has_what_is_not_code(wheel):
@@ -74,11 +124,19 @@ def test_the_source_archive_makes_the_same_wheel(built, wheel, tmp_path):
         assert set(archive.namelist()) == wheel
 
 
-def test_a_clean_environment_can_install_and_use_it(built, clean, tmp_path):
-    """As pipx does: the command, the migrations, and the types are there."""
-    venv = tmp_path / "venv"
-    subprocess.run([sys.executable, "-m", "venv", venv], check=True)
-    wheel = next(built.glob("*.whl"))
+@pytest.fixture(scope="module")
+def installed(built, clean, tmp_path_factory):
+    """The folder of programs of an environment that has the wheel, as pipx makes one."""
+    programs = tmp_path_factory.mktemp("installed") / "venv" / "bin"
+    subprocess.run([sys.executable, "-m", "venv", programs.parent], check=True)
+    install = [programs / "pip", "install", next(built.glob("*.whl"))]
+    done = subprocess.run(install, check=False, capture_output=True, text=True, env=clean)
+    assert done.returncode == 0, done.stderr
+    return programs
+
+
+def test_a_clean_environment_can_use_it(installed, clean, tmp_path):
+    """The command, the migrations, and the types are there."""
 
     def run(*words):
         done = subprocess.run(
@@ -87,13 +145,36 @@ def test_a_clean_environment_can_install_and_use_it(built, clean, tmp_path):
         assert done.returncode == 0, done.stderr
         return done.stdout
 
-    run(venv / "bin" / "pip", "install", wheel)
-    version = run(venv / "bin" / "realtime-bridge", "--version")
-    folder = run(venv / "bin" / "realtime-bridge", "migrations").strip()
+    version = run(installed / "realtime-bridge", "--version")
+    folder = run(installed / "realtime-bridge", "migrations").strip()
     public = run(
-        venv / "bin" / "python", "-c", "from realtime_bridge import *; print(Bridge, TmaEvent)"
+        installed / "python", "-c", "from realtime_bridge import *; print(Bridge, TmaEvent)"
     )
 
     assert VERSION in version
-    assert folder.startswith(str(venv))
+    assert folder.startswith(str(installed.parent))
     assert "realtime_bridge.bridge.Bridge" in public
+
+
+async def test_the_installed_wheel_delivers(installed, clean, world, tmp_path):
+    """An event of a Mini App becomes a message, with nothing of this checkout at hand."""
+    bridge = Process(
+        await asyncio.create_subprocess_exec(
+            installed / "realtime-bridge",
+            "run",
+            cwd=tmp_path,
+            env={**clean, **world.environment(HTTP_PORT="0")},
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+        )
+    )
+    try:
+        await bridge.says("started")
+        await world.insert(1, payload={"new_status": "Won", "lead_name": "Ann"})
+        await world.settled(1)
+        texts = await world.texts()
+    finally:
+        code = await bridge.stop()
+
+    assert texts == ["Lead status updated: Ann → Won"]
+    assert code == 0, bridge.output

@@ -299,7 +299,7 @@ async def test_details_go_to_the_log_only(capsys):
     "wrong",
     [
         {"name": "Drafts; drop table x"},
-        {"name": "a" * 56},
+        {"name": "a" * 64},
         {"timeout": 0},
         {"concurrency": 0},
     ],

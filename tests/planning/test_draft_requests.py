@@ -2,14 +2,17 @@
 
 import asyncio
 import re
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 import pytest_asyncio
 from postgrest.exceptions import APIError
 
+from realtime_bridge.database import migrations_directory
+from realtime_bridge.request_tables.table import RequestTable
 from tests.integration.kit import until
-from tests.planning.kit import answered, ask, told
+from tests.planning.kit import answered, ask, bridge_with, told
 from tma_sandbox import migrations
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -20,25 +23,16 @@ TABLE = "draft_requests"
 TODAY = "20261201000000"  # the version that `supabase migration new` gives the example's migration
 USER = 4711
 DROP = """
-    do $$
-    declare v_function regprocedure;
-    begin
-        drop table public.draft_requests;
-        for v_function in
-            select oid::regprocedure from pg_proc
-            where pronamespace = 'public'::regnamespace and proname ~ '_draft_requests$'
-        loop
-            execute 'drop function ' || v_function;
-        end loop;
-        delete from supabase_migrations.schema_migrations where name = 'draft_requests';
-    end $$
+    drop table public.draft_requests;
+    delete from bridge.request_tables where name = 'draft_requests';
+    delete from supabase_migrations.schema_migrations where name = 'draft_requests';
 """
 
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def project(world, tmp_path):
     """A project whose migrations are ours and the example's."""
-    for path in migrations.shipped().glob("*.sql"):
+    for path in migrations_directory().glob("*.sql"):
         (tmp_path / path.name).symlink_to(path)
     (tmp_path / f"{TODAY}_draft_requests.sql").symlink_to(EXAMPLE / "draft_requests.sql")
     dsn = world.stack.env()["DATABASE_URL"]
@@ -114,6 +108,36 @@ async def test_a_failure_tells_the_user_what_to_do(project, mini_app, bridge):
     assert (row["status"], row["error"]) == ("failed", "Add a link to the proof first.")
 
 
+async def test_a_table_that_is_lost_stops_its_lane_alone(project):
+    """The running bridge says which it is and what mends it; the sweep goes on for events."""
+    drafts = RequestTable(TABLE, lambda _: "Dear ...")
+    async with bridge_with(
+        project,
+        request_tables=[drafts],
+        SWEEP_INTERVAL="1",
+        FALLBACK_POLL_INTERVAL="1",
+    ) as bridge:
+        await project.sql(f"alter table {TABLE} rename to lost_requests")
+
+        async def said():
+            reasons = bridge.readiness()[1]["reasons"]
+            return [why for why in reasons if "make_request_table('public.draft_requests'" in why]
+
+        assert await until(said)
+        await project.insert(
+            USER,
+            status="processing",
+            attempt=1,
+            claimed_at=datetime.now(UTC) - timedelta(hours=1),
+        )
+        assert await told(project, 1)
+        await project.sql(f"alter table lost_requests rename to {TABLE}")
+        await ask(project, table=TABLE, step_id="demo")
+        (row,) = await answered(project, table=TABLE)
+
+    assert row["result"] == "Dear ..."
+
+
 async def test_users_have_their_own_rows_and_columns_only(project, mini_app):
     """As on every request table."""
     stranger = await ask(project, USER + 1, table=TABLE, step_id="demo")
@@ -139,7 +163,8 @@ async def test_a_table_without_its_migration_ends_the_start(world, start):
     process = await start("run", env=environment, cwd=EXAMPLE)
 
     assert await process.ended() == 78
-    assert "count_draft_requests" in process.output
+    assert "draft_requests is not a request table" in process.output
+    assert "select bridge.make_request_table('public.draft_requests'" in process.output
     assert "Traceback" not in process.output
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from realtime_bridge.base.stopwatch import Stopwatch
 from realtime_bridge.request_tables import plans as planning
-from realtime_bridge.request_tables import request_queue as requests_module
+from realtime_bridge.request_tables import request as requests_module
 from realtime_bridge.request_tables.handler import NO_ANSWER, RequestHandler
 from realtime_bridge.request_tables.plans import Plan, PlanError, Step, plan_table
 from realtime_bridge.request_tables.request import Completed, FailedRequest, NewEvent

@@ -136,9 +136,15 @@ class Worker:
             [_adapted(argument) for argument in arguments],
         ).fetchall()
 
+    def call_lane(self, verb: str, *arguments: Any) -> list[Row]:
+        """The rows that the function of this verb returns of the worker's lane."""
+        if self.lane == "tma_events":
+            return self.call(f"{verb}_tma_events", *arguments)
+        return self.call(f"{verb}_tma_requests", self.lane, *arguments)
+
     def claim(self, limit: int = 100) -> list[Row]:
         """The rows claimed."""
-        rows = self.call(f"claim_{self.lane}", limit)
+        rows = self.call_lane("claim", limit)
         if self.lane == "tma_events":
             return [row | {"payload": json.loads(row["payload"])} for row in rows]
         return [json.loads(row["request"]) for row in rows]
@@ -160,11 +166,11 @@ class Worker:
         arguments: list[Any] = [f"{lease} seconds"]
         if self.lane == "tma_events":
             arguments.append(resend)
-        (counts,) = self.call(f"recover_{self.lane}", *arguments)
+        (counts,) = self.call_lane("recover", *arguments)
         return counts
 
     def _ids(self, verb: str, items: Iterable[Mapping[str, Any]]) -> set[int]:
-        rows = self.call(f"{verb}_{self.lane}", [dict(item) for item in items])
+        rows = self.call_lane(verb, [dict(item) for item in items])
         return {row["answer"] for row in rows}
 
 

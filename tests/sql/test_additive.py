@@ -214,7 +214,7 @@ def test_may_be_applied_again(older: Connection, platform_db: str) -> None:
         worker.start(started)
     before = shape(older), read(older, started["id"])
 
-    for path in sorted(migrations.shipped().glob("*.sql")):
+    for path in sorted(migrations_directory().glob("*.sql")):
         older.execute(path.read_bytes())
 
     assert (shape(older), read(older, started["id"])) == before
@@ -225,7 +225,7 @@ def test_each_file_may_be_applied_again_alone(postgres: Postgres, db: str) -> No
     before = dumped(postgres, db)
 
     with connect(db) as connection:
-        for path in sorted(migrations.shipped().glob("*.sql"), reverse=True):
+        for path in sorted(migrations_directory().glob("*.sql"), reverse=True):
             connection.execute(path.read_bytes())
 
     assert dumped(postgres, db) == before
@@ -239,7 +239,7 @@ def test_a_lead_name_of_the_user_survives_a_second_run(db: str) -> None:
             " language sql as $$ select 'mine' $$"
         )
 
-        (path,) = Path(migrations.shipped()).glob("*_claim_tma_events.sql")
+        (path,) = Path(migrations_directory()).glob("*_claim_tma_events.sql")
         connection.execute(path.read_bytes())
 
         answer = connection.execute("select tma_lead_name(1) as name").fetchone()
@@ -271,7 +271,7 @@ def test_a_publication_of_somebody_else_is_a_warning(postgres: Postgres, platfor
 
     with connect(platform_db) as connection:
         connection.add_notice_handler(lambda n: warnings.append(n.message_primary or ""))
-        for path in sorted(migrations.shipped().glob("*.sql")):
+        for path in sorted(migrations_directory().glob("*.sql")):
             connection.execute(path.read_bytes())
 
     assert any(

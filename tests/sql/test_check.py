@@ -116,7 +116,7 @@ def test_finds_functions_that_anybody_can_call(own: Connection) -> None:
     ("spoil", "missing"),
     [
         ("drop function public.settle_tma_events", ["settle_tma_events"]),
-        ("drop function public.count_plan_requests", ["count_plan_requests"]),
+        ("drop function public.count_tma_requests", ["count_tma_requests"]),
         ("revoke execute on function public.sweep_tma from service_role", ["sweep_tma"]),
     ],
 )

@@ -101,7 +101,7 @@ def test_poison_in_a_request_spoils_no_other(
     )
     fine = insert(database, "plan_requests", telegram_id=2)
 
-    rows = {row["id"]: row for row in planner.call("claim_plan_requests", 10)}
+    rows = {row["id"]: row for row in planner.call_lane("claim", 10)}
 
     assert json.loads(rows.pop(fine)["request"])["telegram_id"] == 2
     (poisoned,) = rows.values()
@@ -134,7 +134,7 @@ def test_no_row_makes_a_claim_slow(
     claimer = worker if table == "tma_events" else planner
     claimer.connection.execute("set statement_timeout = '3s'")
 
-    claimed = claimer.call(f"claim_{table}", 100)
+    claimed = claimer.call_lane("claim", 100)
     claimer.connection.execute("reset statement_timeout")
 
     assert len(claimed) == rows
@@ -151,7 +151,7 @@ def test_a_column_of_raw_json_spoils_no_other(own: Connection, db: str) -> None:
     )
 
     with Worker(db, "drafts") as worker:
-        rows = worker.call("claim_drafts", 10)
+        rows = worker.call_lane("claim", 10)
 
     assert [row["id"] for row in rows] == [1, 2, 3]
     assert json.loads(rows[2]["request"])["lead_name"] == "Ann"

@@ -12,22 +12,22 @@ USERS = {"anon", "authenticated"}
 BRIDGES = {"service_role", "tma_bridge"}
 
 BRIDGE_FUNCTIONS = [
-    "claim_plan_requests(integer)",
     "claim_tma_events(integer)",
+    "claim_tma_requests(text,integer)",
     "count_failed_tma_events(bigint[],text,timestamp with time zone,timestamp with time zone)",
-    "count_plan_requests()",
+    "count_tma_requests(text)",
     "delete_tma_probe(bigint)",
     "insert_tma_probe()",
     "purge_tma_events(interval,integer)",
     "recent_tma_events(double precision,integer)",
-    "recover_plan_requests(interval)",
     "recover_tma_events(interval,boolean)",
+    "recover_tma_requests(text,interval)",
     "register_tma_bot(bigint,text)",
-    "release_plan_requests(jsonb)",
     "release_tma_events(jsonb)",
+    "release_tma_requests(text,jsonb)",
     "retry_tma_events(bigint[],text,timestamp with time zone,timestamp with time zone,integer)",
-    "settle_plan_requests(jsonb)",
     "settle_tma_events(jsonb)",
+    "settle_tma_requests(text,jsonb)",
     "start_tma_events(jsonb)",
     "sweep_tma(interval,boolean,jsonb)",
     "tma_backlog()",
@@ -114,7 +114,14 @@ def test_columns(database: Connection, table: str) -> None:
 
 @pytest.mark.parametrize(
     "table",
-    ["tma_events", "plan_requests", "bridge.settings", "bridge.bot_keys", "bridge.bells"],
+    [
+        "tma_events",
+        "plan_requests",
+        "bridge.settings",
+        "bridge.bot_keys",
+        "bridge.bells",
+        "bridge.request_tables",
+    ],
 )
 def test_tables(database: Connection, table: str) -> None:
     """Whole tables are for the service key; the bridge's own are for their owner alone."""

@@ -134,7 +134,7 @@ def test_counts(database: Connection, planner: Worker) -> None:
     ask(database, created_in=-80)
     planner.claim(1)
 
-    (row,) = planner.call("count_plan_requests")
+    (row,) = planner.call_lane("count")
 
     age = row["answer"].pop("oldest_pending_seconds")
     assert 80 <= age < 110
@@ -446,5 +446,5 @@ def test_a_table_elsewhere_cannot_be_one(db: str) -> None:
     with connect(db) as owner:
         owner.execute("create table bridge.drafts (id bigint primary key)")
 
-        with pytest.raises(psycopg.errors.RaiseException, match="must be in the schema public"):
+        with pytest.raises(psycopg.errors.InvalidParameterValue, match="cannot be a request table"):
             owner.execute("select bridge.make_request_table('bridge.drafts', array['id'])")

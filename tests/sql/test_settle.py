@@ -288,11 +288,11 @@ def test_one_claim_has_one_outcome(worker: Worker, claimed: Row) -> None:
 @pytest.mark.parametrize(
     "function",
     [
-        "start_tma_events",
-        "settle_tma_events",
-        "release_tma_events",
-        "settle_plan_requests",
-        "release_plan_requests",
+        "start_tma_events(",
+        "settle_tma_events(",
+        "release_tma_events(",
+        "settle_tma_requests('plan_requests', ",
+        "release_tma_requests('plan_requests', ",
     ],
 )
 @pytest.mark.parametrize("batch", ["null", "{}", "7", '"x"', "[1]", "[null]", "[[]]", "[{}]"])
@@ -303,7 +303,7 @@ def test_something_else_than_a_batch_is_an_error(
     database.execute("vacuum analyze public.tma_events, public.plan_requests")
 
     with pytest.raises(psycopg.errors.InvalidParameterValue):
-        worker.connection.execute(f"select public.{function}(%s::jsonb)", [batch])
+        worker.connection.execute(f"select public.{function}%s::jsonb)", [batch])
 
 
 @pytest.mark.parametrize("function", ["start", "settle", "release"])

@@ -386,7 +386,7 @@ async def test_the_log_says_how_another_key_is_given(file, supabase, tmp_path):
         (line,) = lines
         assert line["event"] == "key_in_use"
         assert says in line["another"]
-        assert line["kind"] == "a JWT of the role service_role"
+        assert line["kind"] == "a JWT of the role service_role (HS256)"
 
 
 def test_a_change_is_found_within_a_second_or_so(file, supabase):

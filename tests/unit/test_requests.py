@@ -8,7 +8,7 @@ import pytest
 from realtime_bridge.credentials.redaction import Redactor
 from realtime_bridge.database.rpc import Unavailable
 from realtime_bridge.outcomes import Retry
-from realtime_bridge.request_tables.request import FailedRequest, Request
+from realtime_bridge.request_tables.request import Completed, FailedRequest, Request
 from realtime_bridge.request_tables.request_queue import RequestQueue
 from tests.unit.test_queue import Scripted, be_away, be_strange, refuse
 
@@ -17,7 +17,7 @@ DEEP = "[" * 10_000 + "]" * 10_000
 
 
 def columns(**more):
-    """A request's columns as claim_plan_requests hands them over."""
+    """A request's columns as claim_tma_requests hands them over."""
     return {"telegram_id": 7, "created_at": NOON, "claimed_at": NOON, "goal": "a plan"} | more
 
 
@@ -93,3 +93,26 @@ async def test_what_is_stored_as_error_holds_no_secret(outcome):
     await queue(rpc, Redactor(["sb_secret_Zq3vX8kLm2PwRt"])).settle(request, outcome)
 
     assert rpc.settled[0]["error"] == "not with [secret]"
+
+
+async def test_every_call_names_the_table():
+    """The functions are the same for all request tables."""
+    calls = []
+
+    class Listening:
+        async def call(self, function, arguments):
+            calls.append((function, arguments.pop("p_table"), arguments))
+            return []
+
+    request = Request.model_validate(columns(id=1, attempt=1))
+    lane = RequestQueue(Listening(), "draft_requests")
+    await lane.claim(3)
+    await lane.settle(request, Completed({}))
+    await lane.release([request])
+
+    assert {table for _, table, _ in calls} == {"draft_requests"}
+    assert [(function, list(arguments)) for function, _, arguments in calls] == [
+        ("claim_tma_requests", ["p_limit"]),
+        ("settle_tma_requests", ["p_outcomes"]),
+        ("release_tma_requests", ["p_claims"]),
+    ]

@@ -42,6 +42,8 @@ def test_a_truncated_body_is_unavailable():
         (401, {"code": "PGRST301", "message": "JWT expired"}, "SUPABASE_KEY"),
         (403, {"code": "42501", "message": "permission denied for function f"}, "SUPABASE_KEY"),
         (404, "<html>nothing here</html>", "SUPABASE_URL"),
+        (404, {"code": "PT404", "message": "x is not", "hint": "select make_x()"}, "make_x()"),
+        (400, {"code": "22023", "message": "cannot settle", "hint": {}}, ""),
     ],
 )
 def test_what_a_person_must_mend_says_how(status, body, fix):

@@ -259,14 +259,28 @@ def test_a_sweep_that_fails_is_said_and_comes_again(lived, error):
     lived(scenario)
 
 
-def test_an_answer_that_leaves_a_lane_out_is_no_answer(lived):
-    """An older version of the function, perhaps."""
+def test_a_lane_that_the_sweep_leaves_out_asks_for_itself(lived):
+    """And hears why, such as that its table is gone; what was said of the others counts."""
 
     async def scenario(lanes):
-        del lanes.database.says[PLANS]
+        lanes.database.says = {EVENTS: {"returned": 1}}
+        claims = lanes.claims
         await asyncio.sleep(INTERVAL)
 
-        assert lanes.sweeper.problem == "sweep_tma says nothing of plan_requests"
+        assert lanes.watch.found == [(EVENTS, Recovered(returned=1))]
+        assert lanes.claims == {EVENTS: claims[EVENTS], PLANS: claims[PLANS] + 1}
+
+    lived(scenario)
+
+
+def test_a_sweep_that_says_nothing_of_events_is_no_answer(lived):
+    """Nobody else would take those rows back."""
+
+    async def scenario(lanes):
+        lanes.database.says = {PLANS: {}}
+        await asyncio.sleep(INTERVAL)
+
+        assert lanes.sweeper.problem == "sweep_tma says nothing of tma_events"
 
     lived(scenario)
 

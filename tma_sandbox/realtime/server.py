@@ -9,6 +9,7 @@ from typing import Any
 
 from aiohttp import web
 
+from tma_sandbox.jwks import NO_KEYS, SigningKeys
 from tma_sandbox.realtime import frames
 from tma_sandbox.realtime.broadcasts import BroadcastFeed, DatabaseBroadcast
 from tma_sandbox.realtime.database import Database
@@ -27,7 +28,8 @@ _LARGEST_MESSAGE = 5_000_000  # bytes
 class LocalRealtime:
     """A stand-in for Supabase Realtime over one database.
 
-    `dsn` connects as a superuser (supabase_admin), `jwt_secret` is what tokens are signed with.
+    `dsn` connects as a superuser (supabase_admin), `jwt_secret` is what tokens are signed with,
+    unless it is one of the keys `signing`.
     `poll` is after how many seconds the log is looked at again for Postgres Changes: where nobody
     wanted what was found, and where nothing was found. `delays` and `limits` are a real server's
     unless told otherwise. `clock` tells seconds since 1970, `rand` chooses within the delays.
@@ -40,6 +42,7 @@ class LocalRealtime:
         *,
         dsn: str,
         jwt_secret: str,
+        signing: SigningKeys = NO_KEYS,
         poll: tuple[float, float] = (0.1, 0.5),
         publication: str = "supabase_realtime",
         delays: Delays | None = None,
@@ -69,6 +72,7 @@ class LocalRealtime:
             feed=self._changes,
             directory=directory,
             secret=jwt_secret,
+            signing=signing,
             publication=publication,
             delays=delays,
             clock=clock,

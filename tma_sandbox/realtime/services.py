@@ -4,6 +4,7 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from tma_sandbox.jwks import SigningKeys
 from tma_sandbox.realtime.database import Database
 from tma_sandbox.realtime.directory import Directory
 from tma_sandbox.realtime.feed import ChangeFeed
@@ -19,6 +20,7 @@ class Services:
     feed: ChangeFeed
     directory: Directory
     secret: str
+    signing: SigningKeys
     publication: str
     delays: Delays
     clock: Callable[[], float]
@@ -26,4 +28,4 @@ class Services:
 
     def claims(self, token: str | None) -> Claims:
         """Check a token now; raises TokenError."""
-        return verify(token, self.secret, self.clock())
+        return verify(token, self.secret, self.clock(), self.signing)

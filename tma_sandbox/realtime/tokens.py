@@ -11,7 +11,9 @@ from urllib.parse import unquote
 import jwt
 from jwt.types import Options
 
-_ALGORITHMS = ["HS256", "HS384", "HS512"]
+from tma_sandbox.jwks import NO_KEYS, SigningKeys
+
+_ALGORITHMS = ["HS256", "HS384", "HS512", "ES256", "RS256"]
 _MALFORMED = "The token provided is not a valid JWT"
 _BASE64URL = re.compile(r"[A-Za-z0-9_-]*")
 _BEGINS_A_VALUE = b'{["-0123456789tfn'
@@ -55,8 +57,10 @@ class TokenError(Exception):
         self.reason = reason or f"{code}: {text}"
 
 
-def verify(token: str | None, secret: str, now: float) -> Claims:
-    """Read the claims of a token that is signed with `secret` and not over at `now`.
+def verify(token: str | None, secret: str, now: float, signing: SigningKeys = NO_KEYS) -> Claims:
+    """Read the claims of a token that is not over at `now`.
+
+    It is signed with `secret`, or with one of the keys `signing`, of which its header names one.
 
     Raises TokenError.
     """
@@ -67,9 +71,10 @@ def verify(token: str | None, secret: str, now: float) -> Claims:
         reason = f"UnknownErrorOnChannel: Erlang error: {trouble}"
         raise TokenError("MalformedJWT", _MALFORMED, reason=reason)
     try:
+        key = signing.verifier(jwt.get_unverified_header(token), secret)
         claims = jwt.decode(
             token,
-            secret,
+            key,
             algorithms=_ALGORITHMS,
             options=_SIGNATURE_ONLY,
         )

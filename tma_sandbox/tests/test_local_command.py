@@ -1,5 +1,6 @@
 """`realtime-bridge local` as a user runs it: in a process of its own, ended by signals."""
 
+import json
 import os
 import shutil
 import signal
@@ -9,12 +10,14 @@ import sys
 import time
 import uuid
 from contextlib import contextmanager
+from urllib.request import urlopen
 
 import psycopg
 import pytest
 from dotenv import dotenv_values
 from processes import listens, marked, wait_until
 
+from tests.signing_keys import jwk
 from tma_sandbox import migrations
 
 READY = "ready"
@@ -176,6 +179,24 @@ def test_a_projects_migrations_are_applied_in_their_order(tmp_path):
             connection.execute("select from profiles, notes")
 
     assert recorded == ("20200101000000", "29990101000000")
+
+
+def test_signing_keys_are_trusted_and_published(tmp_path):
+    """As a project's that has imported them; a file of something else stops the start."""
+    key = jwk("ES256")
+    (tmp_path / "signing_keys.json").write_text(json.dumps([key]))
+    (tmp_path / "other.json").write_text("{}")
+    with local("--port", "0", "--signing-keys", "signing_keys.json", cwd=tmp_path) as command:
+        command.until(READY)
+        url = dotenv_values(tmp_path / ".env.local")["SUPABASE_URL"]
+        with urlopen(f"{url}/auth/v1/.well-known/jwks.json") as answer:
+            published = json.load(answer)["keys"]
+    with local("--port", "0", "--signing-keys", "other.json", cwd=tmp_path) as command:
+        said, _ = command.process.communicate(timeout=20)
+
+    assert [one["kid"] for one in published] == [key["kid"]]
+    assert command.process.returncode == 78
+    assert "key 1 of other.json is no JWK with a kid" in said
 
 
 def test_real_credentials_are_not_touched(tmp_path):

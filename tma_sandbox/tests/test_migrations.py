@@ -6,6 +6,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from realtime_bridge.database import migrations_directory
 from tma_sandbox import migrations
 from tma_sandbox.errors import StackError
 
@@ -85,7 +86,7 @@ def test_the_cli_and_the_stack_make_the_same_schema(
     postgres, platform_db, second_db, tmp_path, shipped
 ):
     """Nobody can tell from the database which of the two applied the migrations."""
-    ours = {path.name: path.read_text() for path in migrations.shipped().glob("*.sql")}
+    ours = {path.name: path.read_text() for path in migrations_directory().glob("*.sql")}
     directory = write(tmp_path, ours if shipped else TRICKY)
 
     applied = migrations.apply(platform_db, directory)

@@ -1,5 +1,6 @@
 import { ask, isDuplicate } from './ask.ts'
-import type { MiniAppClient } from './client.ts'
+import type { BridgeClient, MiniAppClient, Sparse } from './client.ts'
+import type { Json, TablesInsert } from './database.types.ts'
 import { Unreachable } from './errors.ts'
 import { pause, waits } from './waiting.ts'
 
@@ -39,15 +40,21 @@ export async function sendEvent(
   event: MiniAppEvent,
   { signal, retries = waits(PATIENCE), requestMs = 10_000 }: SendOptions = {},
 ): Promise<void> {
-  const row = {
+  const bridge: BridgeClient = client
+  const row: Sparse<TablesInsert<'tma_events'>> = {
     event_type: event.eventType,
     lead_id: event.leadId,
-    payload: event.payload,
+    payload: event.payload as Json | undefined,
     deliver_after: event.deliverAfter?.toISOString(),
     dedupe_key: event.dedupeKey ?? crypto.randomUUID(),
   }
   const insert = () =>
-    ask(requestMs, signal, (limit) => client.from('tma_events').insert(row).abortSignal(limit))
+    ask(requestMs, signal, (limit) =>
+      bridge
+        .from('tma_events')
+        .insert(row as TablesInsert<'tma_events'>)
+        .abortSignal(limit),
+    )
   try {
     await persistently(insert, retries, signal)
   } catch (error) {

@@ -1,4 +1,5 @@
 export { createMiniAppClient, type MiniAppClient } from './client.ts'
+export type { Database } from './database.types.ts'
 export { NotAllowed, PlanFailed, PlanTimeout, Refused, Unreachable } from './errors.ts'
 export { type MiniAppEvent, sendEvent, type SendOptions } from './events.ts'
 export type { Plan, PlanStep } from './planRequests.ts'

@@ -1,5 +1,6 @@
 import { ask, isDuplicate } from './ask.ts'
-import type { MiniAppClient } from './client.ts'
+import type { BridgeClient, MiniAppClient, Sparse } from './client.ts'
+import type { Json, Tables, TablesInsert } from './database.types.ts'
 
 const TABLE = 'plan_requests'
 const COLUMNS = 'id, status, result, error'
@@ -18,8 +19,7 @@ export interface PlanStep {
 }
 
 /** A row of plan_requests. */
-export interface PlanRequest {
-  id: number
+export interface PlanRequest extends Pick<Tables<'plan_requests'>, 'id' | 'error'> {
   status: 'pending' | 'processing' | 'completed' | 'failed'
   /** Of a completed one. */
   result: Plan | null
@@ -33,7 +33,7 @@ export function isOpen(request: PlanRequest): boolean {
 
 /** Requests for one lead: the user's, because policies of the database show no others. */
 export class PlanRequests {
-  readonly #client: MiniAppClient
+  readonly #client: BridgeClient
   readonly #leadId: number
   readonly #limitMs: () => number
   readonly #signal: AbortSignal | undefined
@@ -56,12 +56,16 @@ export class PlanRequests {
 
   /** The request of this key, made if it is not there. Null if it has gone in between. */
   async ensure(dedupeKey: string, payload?: object): Promise<PlanRequest | null> {
-    const row = { lead_id: this.#leadId, dedupe_key: dedupeKey, payload }
+    const row: Sparse<TablesInsert<'plan_requests'>> = {
+      lead_id: this.#leadId,
+      dedupe_key: dedupeKey,
+      payload: payload as Json | undefined,
+    }
     try {
       return await ask(this.#limitMs(), this.#signal, (limit) =>
         this.#client
           .from(TABLE)
-          .insert(row)
+          .insert(row as TablesInsert<'plan_requests'>)
           .select<typeof COLUMNS, PlanRequest>(COLUMNS)
           .abortSignal(limit)
           .single(),
@@ -72,12 +76,12 @@ export class PlanRequests {
     }
   }
 
-  #newest(match: Record<string, unknown>): Promise<PlanRequest | null> {
+  #newest(match: Partial<Tables<'plan_requests'>>): Promise<PlanRequest | null> {
     return ask(this.#limitMs(), this.#signal, (limit) =>
       this.#client
         .from(TABLE)
         .select<typeof COLUMNS, PlanRequest>(COLUMNS)
-        .match({ lead_id: this.#leadId, ...match })
+        .match({ lead_id: this.#leadId, ...match } satisfies Partial<Tables<'plan_requests'>>)
         .order('id', { ascending: false })
         .limit(1)
         .abortSignal(limit)

@@ -1,4 +1,5 @@
-// From the Mini App to the chat and back, with a bridge running: `realtime-bridge run`.
+// From the Mini App to the chat and back, with a bridge running whose reminders of today are due:
+// REMINDER_TIME=00:00 realtime-bridge run
 import assert from 'node:assert/strict'
 import { beforeEach, test } from 'node:test'
 import { createMiniAppClient, type MiniAppClient, requestPlan, sendEvent } from '../src/index.ts'

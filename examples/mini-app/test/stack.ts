@@ -1,11 +1,12 @@
-// The embedded stack that the tests run against; its settings come from the environment.
+// The embedded stack that the tests run against; its settings come from the environment, or from
+// the .env.local that `realtime-bridge local` writes.
 import assert from 'node:assert/strict'
 import { createHmac, randomInt } from 'node:crypto'
 import { createClient } from '@supabase/supabase-js'
 
 function setting(name: string): string {
   const value = process.env[name]
-  assert.ok(value, `${name} is not set: run these tests by pytest tests/miniapp`)
+  assert.ok(value, `${name} is not set: these tests need a running \`realtime-bridge local\``)
   return value
 }
 

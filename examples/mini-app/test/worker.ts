@@ -16,7 +16,9 @@ export class Worker {
   /** Takes the request of this lead into work, as soon as there is one. */
   async take(leadId: number): Promise<Claim> {
     const claim = await eventually(async () => {
-      const { data } = await service.rpc('claim_plan_requests', { p_limit: 100 }).throwOnError()
+      const { data } = await service
+        .rpc('claim_tma_requests', { p_table: 'plan_requests', p_limit: 100 })
+        .throwOnError()
       for (const { request } of data as { request: string }[]) {
         const claim = JSON.parse(request) as Claim
         this.#claimed.set(claim.lead_id, claim)
@@ -37,7 +39,10 @@ export class Worker {
 
   async #settle({ id, attempt }: Claim, outcome: object): Promise<void> {
     const { data } = await service
-      .rpc('settle_plan_requests', { p_outcomes: [{ id, attempt, ...outcome }] })
+      .rpc('settle_tma_requests', {
+        p_table: 'plan_requests',
+        p_outcomes: [{ id, attempt, ...outcome }],
+      })
       .throwOnError()
     assert.deepEqual(data, [id])
   }

@@ -6,6 +6,7 @@ from datetime import datetime
 from math import inf
 from typing import Any
 
+from realtime_bridge.commands.check import broadcast
 from realtime_bridge.commands.check.finding import (
     Finding,
     Fix,
@@ -17,7 +18,7 @@ from realtime_bridge.commands.check.finding import (
     warning,
 )
 from realtime_bridge.commands.check.fixes import Fixes, sql
-from realtime_bridge.credentials import ROLE
+from realtime_bridge.credentials import ROLE, SECRET, Key, claims_of, end_of, key_id_of
 from realtime_bridge.database import Refused, Unavailable
 
 Report = Mapping[str, Any]
@@ -42,9 +43,10 @@ _SCHEMA = ("migrations", "publication", "access", "bells")
 
 
 @dataclass(frozen=True, slots=True)
-class KeyEnds:
-    """How long the key lasts, and how a running bridge gets another one."""
+class HeldKey:
+    """The key in use, how long it lasts, and how a running bridge gets another one."""
 
+    key: Key
     seconds: float  # inf: it does not say
     renewal: str
 
@@ -53,13 +55,15 @@ def refusal_findings(
     error: Unavailable | Refused,
     *,
     url: str,
-    role: str | None,
+    key: Key,
     partly: bool,
+    stranger: str | None = None,
     fixes: Fixes,
 ) -> list[Finding]:
     """Say why the database could not be asked.
 
-    `role` is the key's, where it names one. `partly`: other functions of ours are there.
+    `partly`: other functions of ours are there. `stranger` says so if the key is signed with a key
+    that the project does not know.
     """
     if isinstance(error, Unavailable):
         text = f"{url} does not answer: {error}"
@@ -68,10 +72,11 @@ def refusal_findings(
     if error.of_the_function:
         text = "this database has no tma_bridge_check()"
         fix = fixes.functions(["tma_bridge_check"]) if partly else fixes.migrations()
-        key = ok("key", f"accepted, {_called(role)}")
-        return [answers, key, failed("migrations", text, fix), *_skip(_SCHEMA[1:], "migrations")]
+        accepted = ok("key", f"accepted, {key.kind}")
+        missing = failed("migrations", text, fix)
+        return [answers, accepted, missing, *_skip(_SCHEMA[1:], "migrations")]
     if error.of_the_key:
-        return [answers, _bad_key(error, role, fixes), *_skip(_SCHEMA, "key")]
+        return [answers, _bad_key(error, key, stranger, fixes), *_skip(_SCHEMA, "key")]
     return [
         failed("supabase", error.what, fixes.address()),
         *_skip(("key", *_SCHEMA), "supabase"),
@@ -79,14 +84,13 @@ def refusal_findings(
 
 
 def report_findings(
-    report: Report, *, fixes: Fixes, ends: KeyEnds, changes: bool
+    report: Report, *, fixes: Fixes, held: HeldKey, changes: bool
 ) -> Iterator[Finding]:
     """Go through what tma_bridge_check() returned.
 
-    `ends`: when the key does. `changes`: whether the bridge is
-    to be rung by Postgres Changes.
+    `changes`: whether the bridge is to be rung by Postgres Changes.
     """
-    yield _key(report, fixes, ends)
+    yield _key(report, fixes, held)
     yield _migrations(report, fixes)
     yield _publication(report, needed=changes)
     yield _access(report)
@@ -148,30 +152,47 @@ def _skip(names: tuple[str, ...], because: str) -> list[Finding]:
     return [skipped(name, f"{because} failed") for name in names]
 
 
-def _called(role: str | None) -> str:
-    return f"role {role}" if role else "as a secret key"
-
-
-def _bad_key(error: Refused, role: str | None, fixes: Fixes) -> Finding:
+def _bad_key(error: Refused, key: Key, stranger: str | None, fixes: Fixes) -> Finding:
+    text = f"{error.what}; it is {key.kind}"
     if "set role" in error.what:
-        return failed("key", error.what, sql(f"grant {ROLE} to authenticator;"))
-    if role == ROLE and not fixes.has_anon_key and "permission denied" not in error.what:
-        return failed("key", error.what, fixes.anon_key())
-    return failed("key", error.what, fixes.key())
+        return failed("key", text, sql(f"grant {ROLE} to authenticator;"))
+    if "permission denied" in error.what:
+        return failed("key", text, fixes.key())
+    narrow = (claims_of(key.secret) or {}).get("role") == ROLE
+    if narrow and (not fixes.has_anon_key or "API key" in error.what):
+        return failed("key", text, fixes.anon_key())
+    if stranger:
+        return failed("key", stranger, fixes.signing_key(key_id_of(key.secret)))
+    if fixes.signed_with_the_secret and "expired" not in error.what:
+        text = f"this project does not trust its JWT secret: {text}, which {SECRET} signed"
+        return failed("key", text, fixes.no_jwt_secret())
+    return failed("key", text, fixes.key())
 
 
-def _key(report: Report, fixes: Fixes, ends: KeyEnds) -> Finding:
+def broadcast_fix(report: Report, fixes: Fixes) -> Fix:
+    """What lets the bridge's role hear broadcasts, if it cannot."""
+    try:
+        role, ways = str(report["role"]), report["tma_bridge"]
+        grantable = ways.get("broadcasts_grantable") is not False  # older schemas do not say
+    except (LookupError, TypeError, AttributeError):
+        return broadcast.broadcast_fix(ROLE, grantable=True, fixes=fixes)
+    return broadcast.broadcast_fix(role, grantable=grantable, fixes=fixes)
+
+
+def _key(report: Report, fixes: Fixes, held: HeldKey) -> Finding:
     role = report["role"]
-    text = f"role {role}"
+    own = (claims_of(held.key.secret) or {}).get("role")
+    text = held.key.kind if own == role else f"{held.key.kind} of the role {role}"
     if role != ROLE:
         text += f", which may do everything; {ROLE} is enough: `realtime-bridge token`"
-    if ends.seconds == inf:
-        return ok("key", f"{text}; does not expire. To change it: {ends.renewal}")
-    days = ends.seconds / _DAY
+    if held.seconds == inf:
+        return ok("key", f"{text}; does not expire. To change it: {held.renewal}")
+    days = held.seconds / _DAY
+    ends = end_of(held.key.secret)
     if days < KEY_DAYS_LEFT:
-        text = f"role {role}, but it expires in {days:.1f} days. Before that: {ends.renewal}"
-        return warning("key", text, fixes.key())
-    return ok("key", f"{text}; expires in {days:.0f} days. To change it: {ends.renewal}")
+        text = f"{held.key.kind}, but it expires in {days:.1f} days ({ends}). Before that: "
+        return warning("key", text + held.renewal, fixes.key())
+    return ok("key", f"{text}; expires in {days:.0f} days ({ends}). To change it: {held.renewal}")
 
 
 def _migrations(report: Report, fixes: Fixes) -> Finding:
@@ -238,12 +259,19 @@ def _bells(report: Report) -> Finding:
     if silent := [table for table in sorted(tables) if not tables[table]["rings"]]:
         return failed(
             "bells",
-            f"inserts into {', '.join(silent)} do not ring: the trigger tma_bell is disabled",
-            sql(*(f"alter table public.{table} enable trigger tma_bell;" for table in silent)),
+            f"inserts into {', '.join(silent)} do not ring: the trigger tma_bell is off or gone",
+            sql(*map(_ringing, silent)),
         )
     if not report["realtime_send"]:
         return ok("bells", "Postgres Changes alone: this Realtime has no realtime.send()")
     return ok("bells", "inserts ring by broadcast and by Postgres Changes")
+
+
+def _ringing(table: str) -> str:
+    """What gives a table its bell back."""
+    if table == "tma_events":
+        return f"alter table public.{table} enable trigger tma_bell;"
+    return f"select bridge.make_request_table('public.{table}');"
 
 
 def _likely(columns: list[str]) -> str:

@@ -5,13 +5,12 @@ import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
 
-from realtime_bridge.commands.check import database
+from realtime_bridge.commands.check import database, jwks
 from realtime_bridge.commands.check.finding import Finding, ok, skipped
 from realtime_bridge.commands.check.fixes import Fixes
 from realtime_bridge.commands.check.telegram import telegram_finding
-from realtime_bridge.credentials import claims_of, seconds_left
+from realtime_bridge.credentials import key_id_of, seconds_left
 from realtime_bridge.database import Refused, Rpc, Unavailable
 from realtime_bridge.settings import Settings
 
@@ -60,7 +59,7 @@ async def examine(settings: Settings, fixes: Fixes, now: Now = time.time) -> Asy
                 findings, last = [database.nonsense_finding(fixes)], [await telegram]
             for finding in findings:
                 yield finding
-            yield await _ring(settings, rpc, fixes)
+            yield await _ring(settings, rpc, fixes, answer.report)
             for finding in last:
                 yield finding
     finally:
@@ -89,39 +88,46 @@ async def _explain(
         with suppress(Unavailable, Refused):
             await rpc.call("tma_event_stats")
             partly = True
+    refused = isinstance(error, Refused) and error.of_the_key
     return database.refusal_findings(
         error,
         url=settings.supabase_url,
-        role=_claims(settings).get("role"),
+        key=settings.key,
         partly=partly,
+        stranger=await jwks.stranger(settings.supabase_url, settings.key) if refused else None,
         fixes=fixes,
     )
 
 
 def _look(answer: _Answer, settings: Settings, fixes: Fixes) -> list[Finding]:
-    key = settings.supabase_key.get_secret_value()
-    left = seconds_left(key, answer.answered_at)
+    left = seconds_left(settings.key.secret, answer.answered_at)
     return [
         ok("supabase", f"{settings.supabase_url} answers", answer.connected),
         *database.report_findings(
             answer.report,
             fixes=fixes,
-            ends=database.KeyEnds(left, settings.home("SUPABASE_KEY").renewal),
+            held=database.HeldKey(settings.key, left, settings.home("SUPABASE_KEY").renewal),
             changes=settings.doorbell != "broadcast",
         ),
     ]
 
 
-async def _ring(settings: Settings, rpc: Rpc, fixes: Fixes) -> Finding:
+async def _ring(settings: Settings, rpc: Rpc, fixes: Fixes, report: database.Report) -> Finding:
     # Imported here: what was told until now need not wait for it.
-    from realtime_bridge.commands.check.round_trip import realtime_finding, round_trip  # noqa: PLC0415
+    from realtime_bridge.commands.check.round_trip import (  # noqa: PLC0415
+        Remedies,
+        realtime_finding,
+        round_trip,
+    )
 
-    return realtime_finding(await round_trip(settings, rpc), fixes)
+    key_id = key_id_of(settings.key.secret)
+    remedies = Remedies(
+        fixes,
+        broadcast=database.broadcast_fix(report, fixes),
+        key=fixes.signing_key_of_realtime(key_id) if key_id else None,
+    )
+    return realtime_finding(await round_trip(settings, rpc), remedies)
 
 
 def _blind(name: str) -> Finding:
     return skipped(name, "the database could not be asked")
-
-
-def _claims(settings: Settings) -> dict[str, Any]:
-    return claims_of(settings.supabase_key.get_secret_value()) or {}

@@ -7,13 +7,40 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from realtime_bridge.commands.check.finding import Fix, Where
-from realtime_bridge.credentials import SECRET
-from realtime_bridge.database import migration_of, schema_parts
+from realtime_bridge.credentials import SECRET, is_signed_with, secret_of
+from realtime_bridge.database import migration_of
 
 _HOSTED = ".supabase.co"
 _BOTFATHER = (
     "take the token from BotFather (https://t.me/BotFather: /mybots > the bot > API Token) and set "
     "BOT_TOKEN"
+)
+_NO_SECRET = (
+    "use what this project trusts: an sb_secret_ key; or a signing key of your own, which somebody "
+    "who may administer the project imports (dashboard: Project Settings > JWT Keys), with "
+    "`realtime-bridge token --signing-key FILE`; or, if the project still has a JWT secret, that "
+    f"one as {SECRET}"
+)
+_OTHERWISE = (
+    "Or use a key that the project knows: an sb_secret_ key, or what `realtime-bridge token` "
+    "prints when it is given another signing key or the JWT secret."
+)
+_IMPORT = (
+    "somebody who may administer the project: import the {key} in the dashboard (Project Settings "
+    "> JWT Keys: a standby key, from an existing private key), and try again after ten minutes, in "
+    "which gateways keep the old list. It may stay a standby key; revoked keys verify nothing. "
+    f"{_OTHERWISE}"
+)
+_ADD = (
+    "whoever runs this Supabase: give it the {key}. `npx supabase start`: in the file that "
+    "auth.signing_keys_path of supabase/config.toml names, then stop and start it. Self-hosted: "
+    "its public half in JWT_JWKS of .env, for PostgREST and Realtime, then docker compose up -d. "
+    f"`realtime-bridge local`: --signing-keys FILE. {_OTHERWISE}"
+)
+_ADD_TO_REALTIME = (
+    "whoever runs this Supabase: PostgREST knows the signing key {key}, and Realtime does not. "
+    "Self-hosted: let the service realtime in docker-compose.yml have API_JWT_JWKS, with the "
+    "public half of the key, then docker compose up -d. Until then messages wait for the sweep."
 )
 
 
@@ -74,8 +101,35 @@ class Fixes:
         return Fix(
             Where.PERSON,
             f"set SUPABASE_KEY to the sb_secret_ or service_role key that {where} shows, or mint "
-            f"one of less rights: set {SECRET}, then run `realtime-bridge token`",
+            f"one of less rights: run `realtime-bridge token` with {SECRET} set, or with "
+            "--signing-key where the project has no JWT secret",
         )
+
+    @property
+    def signed_with_the_secret(self) -> bool:
+        """Whether the key in use is what `realtime-bridge token` would print again."""
+        try:
+            secret = secret_of(self._values)
+        except ValueError:
+            return False
+        return is_signed_with(self._values.get("SUPABASE_KEY") or "", secret)
+
+    def signing_key(self, key_id: str | None) -> Fix:
+        """The project does not know the key that signed SUPABASE_KEY."""
+        named = f"signing key {key_id}" if key_id else "signing key"
+        if self.hosted:
+            return Fix(Where.PERSON, _IMPORT.format(key=named))
+        return Fix(Where.PERSON, _ADD.format(key=named))
+
+    def no_jwt_secret(self) -> Fix:
+        """The project does not trust tokens that its JWT secret signed, or has another one."""
+        return Fix(Where.PERSON, _NO_SECRET)
+
+    def signing_key_of_realtime(self, key_id: str) -> Fix:
+        """PostgREST knows the key that signed SUPABASE_KEY, and Realtime does not."""
+        if self.hosted:
+            return Fix(Where.PERSON, _IMPORT.format(key=f"signing key {key_id}"))
+        return Fix(Where.PERSON, _ADD_TO_REALTIME.format(key=key_id))
 
     def anon_key(self) -> Fix:
         """The gateway does not know our own JWT."""
@@ -116,14 +170,8 @@ class Fixes:
 
     def functions(self, names: Sequence[str]) -> Fix:
         """Functions of ours are gone although their migrations were applied."""
-        files = {name: path for name in names if (path := migration_of(name))}
-        if not files:  # those of request tables are made by a function, not by a file
-            tables = sorted({name.partition("_")[2] for name in names})
-            return sql(*(_make_again(table) for table in tables))
-        paths = " ".join(
-            f'-f "$(realtime-bridge migrations)/{name}"'
-            for name in sorted({path.name for path in files.values()})
-        )
+        files = {path.name for name in names if (path := migration_of(name))}
+        paths = " ".join(f'-f "$(realtime-bridge migrations)/{name}"' for name in sorted(files))
         return Fix(Where.SHELL, f'{self._sourced()}psql -v ON_ERROR_STOP=1 "$DATABASE_URL" {paths}')
 
     def realtime(self) -> Fix:
@@ -161,12 +209,3 @@ class Fixes:
 def sql(*statements: str) -> Fix:
     """Statements for the SQL editor, or for psql."""
     return Fix(Where.SQL, "\n".join(statements))
-
-
-def _make_again(table: str) -> str:
-    """The line of a migration that made a request table; ours are found, users know theirs."""
-    for part in reversed(schema_parts()):
-        for line in part.text.splitlines():
-            if line.startswith(f"select bridge.make_request_table('public.{table}'"):
-                return line
-    return f"select bridge.make_request_table('public.{table}', array['...']);"

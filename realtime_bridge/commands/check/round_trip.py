@@ -8,8 +8,7 @@ from dataclasses import dataclass, field
 
 from realtime_bridge.commands.check.database import PUBLISH
 from realtime_bridge.commands.check.finding import Finding, Fix, failed, ok, skipped, warning
-from realtime_bridge.commands.check.fixes import Fixes, sql
-from realtime_bridge.credentials import ROLE
+from realtime_bridge.commands.check.fixes import Fixes
 from realtime_bridge.database import Refused, Rpc, Unavailable
 from realtime_bridge.doorbell import (
     Bell,
@@ -27,10 +26,8 @@ JOIN_SECONDS = 15.0
 RING_SECONDS = 5.0
 # A cold server needs three seconds; a refusal comes after five.
 _TIMING = Timing(ready_timeout=10.0)
-_GRANTS = (
-    f"grant usage on schema realtime to {ROLE};",
-    f"grant select on realtime.messages to {ROLE};",
-)
+# How Realtime says that it cannot verify a token: when the connection is made, and at a join.
+_OF_THE_KEY = ("401", "JWT", "Jwt")
 
 
 @dataclass
@@ -134,9 +131,18 @@ async def _probe(trip: RoundTrip, ear: _Ear, rpc: Rpc) -> None:
             await rpc.call("delete_tma_probe", {"p_id": probe})
 
 
-def realtime_finding(trip: RoundTrip, fixes: Fixes) -> Finding:
+@dataclass(frozen=True, slots=True)
+class Remedies:
+    """What mends what a round trip finds, besides what every project has in common."""
+
+    fixes: Fixes
+    broadcast: Fix  # where it is refused
+    key: Fix | None  # where Realtime refuses what PostgREST takes; None: no signing key is in play
+
+
+def realtime_finding(trip: RoundTrip, remedies: Remedies) -> Finding:
     """Say what a round trip means: one bell is enough to work, two were asked for."""
-    fix = _fix(trip, fixes)
+    fix = _fix(trip, remedies)
     if trip.lost:
         return failed(NAME, f"no subscription: {trip.lost}", fix)
     if trip.no_probe:
@@ -152,12 +158,14 @@ def realtime_finding(trip: RoundTrip, fixes: Fixes) -> Finding:
     return warning(NAME, f"{times}, but {troubles}", fix)
 
 
-def _fix(trip: RoundTrip, fixes: Fixes) -> Fix:
+def _fix(trip: RoundTrip, remedies: Remedies) -> Fix:
+    if trip.lost and remedies.key and any(word in trip.lost for word in _OF_THE_KEY):
+        return remedies.key
     if Bell.CHANGES in trip.refused:
         return PUBLISH
     if Bell.BROADCAST in trip.refused:
-        return sql(*_GRANTS)
-    return fixes.realtime()
+        return remedies.broadcast
+    return remedies.fixes.realtime()
 
 
 def _sorted(heard: dict[Bell, float]) -> Iterator[tuple[Bell, float]]:

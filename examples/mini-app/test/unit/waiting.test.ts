@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { pause, waits, within } from '../src/waiting.ts'
+import { pause, waits, within } from '../../src/waiting.ts'
 
 test('waits grow to their cap and end', () => {
   assert.deepEqual([...waits({ first: 1, cap: 5, count: 5 })], [1, 2, 4, 5, 5])

@@ -1,5 +1,6 @@
 """Real parts for the tests: databases, the stack that a run shares, processes of ours."""
 
+import gc
 import inspect
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -15,11 +16,26 @@ from realtime_bridge.database import migrations_directory
 from tests.integration.kit import Process, World
 from tma_sandbox import migrations
 from tma_sandbox.postgres import Postgres
+from tma_sandbox.process import free_port
 from tma_sandbox.realtime import Delays
 from tma_sandbox.stack import LocalStack
 
+# A process that a test leaves running fails the run.
+pytest_plugins = ("tests.leftovers",)
+
 MIGRATED = "template_migrated"
 _numbers = count(1)
+
+
+# What is imported stays: looking through it again and again costs a tenth of the run.
+gc.disable()
+
+
+def pytest_collection_finish() -> None:
+    """From here on garbage is collected, among what the tests make."""
+    gc.collect()
+    gc.freeze()
+    gc.enable()
 
 
 # What the README says is skipped where, by how the reason begins.
@@ -47,6 +63,12 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     if os.environ.get("CI") and unexpected:
         reporter.write_line(f"\nskipped in CI, which counts as failed: {unexpected}", red=True)
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+@pytest.fixture
+def unused_tcp_port() -> int:
+    """A port for a server of ours: pytest-asyncio's may be gone when it starts."""
+    return free_port()
 
 
 @pytest.fixture(scope="session")

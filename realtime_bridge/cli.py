@@ -134,7 +134,9 @@ def tail(env_file: Path | None, since: str, *, as_json: bool, no_follow: bool) -
 @_env_file
 @click.argument("ids", nargs=-1, type=int, metavar="[ID]...")
 @click.option(
-    "--failure", type=click.Choice(list(Failure)), help="Rows that failed for this reason."
+    "--failure",
+    type=click.Choice([one.value for one in Failure]),
+    help="Rows that failed for this reason.",
 )
 @click.option("--since", metavar="WHEN", help="Rows that failed from then on: 2h (ago), or a time.")
 @click.option("--until", metavar="WHEN", help="Rows that failed before then.")

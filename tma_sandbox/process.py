@@ -1,12 +1,15 @@
 """A child process that does not outlive us, even if we are killed."""
 
 import os
+import random
 import signal
 import socket
 import subprocess
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+
+from tma_sandbox.errors import StackError
 
 # Reads the program's pid, then waits. A second line means that the program was stopped cleanly.
 # End of file means that we are gone, even by kill -9: then it interrupts the program and removes
@@ -25,15 +28,25 @@ read -r done || {
 """
 
 
+# Linux takes ports for outgoing connections from 32768 on, other systems from 49152.
+_OUR_PORTS = range(20_000, 32_768)
+
+
 def _environment() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if not name.startswith("PG")}
 
 
 def free_port() -> int:
-    """A TCP port on 127.0.0.1 that is free now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A TCP port on 127.0.0.1 that is free now.
+
+    It is not one that the system uses for outgoing connections, so a server that is stopped finds
+    its port free when it comes back.
+    """
+    for port in random.sample(_OUR_PORTS, len(_OUR_PORTS)):
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+    raise StackError("no TCP port is free on 127.0.0.1")
 
 
 def _start_guard(owned: Path | None) -> subprocess.Popen[bytes]:

@@ -13,6 +13,7 @@ import sys
 from pathlib import Path
 
 from tests.integration.kit import until
+from tests.run_mark import mark
 
 ROOT = Path(__file__).parents[2]
 
@@ -64,7 +65,7 @@ class Nursery:
             "-m",
             __name__,
             cwd=ROOT,
-            env={name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ},
+            env={k: os.environ[k] for k in ("PATH", "HOME", "LANG") if k in os.environ} | mark(),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
         )

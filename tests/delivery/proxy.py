@@ -8,6 +8,8 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from enum import Enum
 
+from tma_sandbox.process import free_port
+
 
 class Trouble(Enum):
     """What happens to a request."""
@@ -67,7 +69,7 @@ class Proxy:
         latency: float = 0.0,
     ) -> None:
         """`target`: a port of this machine. `latency`: seconds that every answer is on its way."""
-        self.port = 0
+        self.port = free_port()
         self.asked: Counter[str] = Counter()
         self.harmed: set[int] = set()
         self._target = target
@@ -144,7 +146,6 @@ class Proxy:
         self._server = await asyncio.start_server(
             self._connected, "127.0.0.1", self.port, limit=2**20
         )
-        self.port = self._server.sockets[0].getsockname()[1]
 
     async def _deafen(self):
         if self._server is not None:

@@ -11,6 +11,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from tests.integration.kit import Process, until
+from tests.run_mark import mark
 
 KEYS = 10
 RATE = 20  # events a second
@@ -186,7 +187,7 @@ async def test_a_terminal_that_is_closed_ends_a_bridge_that_was_started_in_it(wo
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
             start_new_session=True,
-            env={**inherited, **world.environment(), "PYTHONUNBUFFERED": "1"},
+            env={**inherited, **mark(), **world.environment(), "PYTHONUNBUFFERED": "1"},
         )
     )
     os.close(terminal)

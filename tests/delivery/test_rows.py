@@ -76,7 +76,7 @@ async def test_at_most_once_reports_what_is_unclear(world, telegram):
 
     assert failures(rows) == [("failed", "uncertain")] * len(UNCLEAR)
     assert all(row["error"] for row in rows)
-    assert [m["chat_id"] - 1 for m in await world.sent()] == ACCEPTED
+    assert sorted(m["chat_id"] - 1 for m in await world.sent()) == ACCEPTED
     assert telegram.count("/sendMessage") == len(UNCLEAR)
 
 
@@ -140,7 +140,8 @@ async def test_a_pause_is_obeyed_and_costs_no_attempt(world, telegram, mode):
     told_at = rows[0]["created_at"].timestamp()
     assert failures(rows) == [("delivered", None)] * 4
     assert [row["retries"] for row in rows] == [0] * 4
-    assert [message["chat_id"] for message in sent] == [2, 3, 1, 1]
+    chats = [message["chat_id"] for message in sent]
+    assert (set(chats[:2]), chats[2:]) == ({2, 3}, [1, 1])  # no order among chats is promised
     assert sent[1]["received_at"] - told_at < 2
     assert sent[2]["received_at"] - told_at >= 2
     assert telegram.count("/sendMessage") == 5

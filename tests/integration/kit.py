@@ -12,6 +12,7 @@ from psycopg.rows import dict_row
 
 from realtime_bridge import Bridge
 from realtime_bridge.settings import parse
+from tests.run_mark import mark
 
 PATIENCE = 20.0
 
@@ -119,6 +120,8 @@ class World:
     @asynccontextmanager
     async def running_bridge(self, **changes):
         """A bridge in this process that is up: it claims, and its doorbell is answered."""
+        import aiogram  # noqa: F401 - takes seconds, which are not what is waited for below
+
         bridge = self.bridge(**changes)
         await bridge.start()
         try:
@@ -153,6 +156,7 @@ class Process:
             cwd=cwd,
             env={
                 **{k: os.environ[k] for k in ("PATH", "HOME", "LANG") if k in os.environ},
+                **mark(),
                 "PYTHONUNBUFFERED": "1",
                 **(env or {}),
             },

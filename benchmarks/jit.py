@@ -1,4 +1,4 @@
-"""Part 8: what a claim and an event cost where Postgres compiles what it takes for dear (JIT)."""
+"""Part 8: what a claim and an event cost where Postgres compiles expensive queries (JIT)."""
 
 import asyncio
 import json
@@ -25,7 +25,7 @@ Samples = dict[str, list[float]]
 
 
 async def run(samples: int = 500, events: int = 50, rounds: int = 3) -> dict[str, Any]:
-    """Claim one row, and send events, with and without JIT in turns."""
+    """Claim one row and send events, with and without JIT in turns."""
     async with Stage() as stage, Queues(stage) as queues:
         version = await queues.events.value("select version() where pg_jit_available()")
         if version is None:
@@ -74,7 +74,7 @@ def _claim(connection: psycopg.Connection[Any]) -> float:
 
 
 async def _events(stage: Stage, queues: Queues, jit: str, chats: range) -> list[float]:
-    """Milliseconds from each commit to its request, with PostgREST's connections opened anew."""
+    """Milliseconds from each commit to its request, on new connections of PostgREST."""
     admin = stage.postgres.dsn(user=ADMIN)
     async with await psycopg.AsyncConnection.connect(admin, autocommit=True) as connection:
         await connection.execute(f"alter database postgres set jit = {jit}".encode())
@@ -95,7 +95,7 @@ async def _events(stage: Stage, queues: Queues, jit: str, chats: range) -> list[
 
 
 def report(result: dict[str, Any]) -> str:
-    """The tables, and what must hold."""
+    """The tables and the verdicts."""
     lines = [str(result["version"]), ""]
     for what, took in (("claim of one row", result["claims"]), ("event", result["events"])):
         rows = [

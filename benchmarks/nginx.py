@@ -1,4 +1,4 @@
-"""nginx as Supabase's gateway, and as a Bot API that answers faster than anybody asks."""
+"""nginx as Supabase's gateway, and as a Bot API that is never the bottleneck."""
 
 import asyncio
 import json
@@ -120,7 +120,7 @@ class Nginx:
         return self._program.pid
 
     async def ready(self) -> None:
-        """Return when it serves; raises RuntimeError when it does not within five seconds."""
+        """Wait until it serves. Raises RuntimeError after five seconds."""
         deadline = time.monotonic() + 5
         async with aiohttp.ClientSession() as session:
             while self._program.running and time.monotonic() < deadline:
@@ -140,7 +140,7 @@ class Nginx:
         return [at for at, _ in _read(self._home / "sink.log") if at >= since]
 
     def stop(self) -> None:
-        """End it."""
+        """Stop it."""
         self._program.stop()
         shutil.rmtree(self._home, ignore_errors=True)
 

@@ -100,7 +100,7 @@ async def test_message_ids_grow_per_bot(url, bot, http):
     ("chat_id", "kind"), [(CHAT, "private"), (-100500, "supergroup"), (-42, "group")]
 )
 async def test_the_kind_of_chat_follows_from_its_id(bot, chat_id, kind):
-    """aiogram can parse the Message of every kind of chat."""
+    """The Message of every kind of chat can be parsed by aiogram."""
     message = await bot.send_message(chat_id, "a")
 
     assert (message.chat.id, message.chat.type) == (chat_id, kind)

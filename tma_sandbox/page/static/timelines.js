@@ -1,4 +1,4 @@
-// The table of rows: a line with a stop for each state, drawn anew where something changed.
+// The table of rows: a line with a stop for each state, redrawn when the row has changed.
 
 import { node } from './chat.js'
 
@@ -54,10 +54,10 @@ function stop(text) {
   return cell
 }
 
-/** What the last column says of a row that is not delivered. */
+/** The text of the last column for a row that is not delivered. */
 function remark({ status, failure, attempt }) {
   if (status === 'failed') return failure
-  if (status === 'pending' && attempt) return 'waits to retry'
+  if (status === 'pending' && attempt) return 'waiting to retry'
   return ''
 }
 

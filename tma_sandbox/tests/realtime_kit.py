@@ -190,3 +190,11 @@ async def looked_at(running: Running) -> None:
     feed = running.realtime._changes
     enough = feed.polls + 2  # one may be under way that began before
     await eventually(lambda: feed.polls >= enough)
+
+
+def message(topic, event, payload, ref):
+    return {"topic": topic, "event": event, "payload": payload, "ref": ref, "join_ref": "1"}
+
+
+def leave(topic, ref, join_ref="1"):
+    return message(f"realtime:{topic}", "phx_leave", {}, ref) | {"join_ref": join_ref}

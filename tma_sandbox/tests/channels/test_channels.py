@@ -1,50 +1,23 @@
-"""Joins, leaves, tokens and private channels beyond the recordings."""
+"""Joins, leaves and connections beyond the recordings, in both wire formats."""
 
 import asyncio
 import json
 import time
 
 import aiohttp
-import jwt
-import psycopg
 import pytest
 from realtime_kit import (
-    TMA_EVENTS,
     connected,
     eventually,
     execute,
-    looked_at,
+    leave,
+    message,
     on_tma_events,
     serving,
     token,
 )
 
 from tma_sandbox.realtime import Delays
-from tma_sandbox.realtime.tokens import TokenError, verify
-
-READER = """
-    create policy reader on realtime.messages for select to authenticated
-        using (realtime.topic() = auth.jwt() ->> 'room')
-"""
-
-
-@pytest.fixture(scope="module")
-def dsn(postgres):
-    """One database for all tests: the recordings' table, and topics that a claim opens."""
-    dsn = postgres.create_database("realtime_channels")
-    with psycopg.connect(dsn) as conn:
-        conn.execute(TMA_EVENTS)
-        conn.execute(READER)
-    yield dsn
-    postgres.drop_database("realtime_channels")
-
-
-@pytest.fixture
-async def running(postgres, dsn):
-    """A server over this database."""
-    async with serving(postgres, dsn) as server:
-        yield server
-
 
 # Topics
 
@@ -55,7 +28,7 @@ async def test_a_second_join_ends_the_first_after_its_own_reply(running):
         await client.join(ref="1")
         await client.join(ref="2")
         close = await client.receive()
-        await client.send(_leave("tma", ref="3", join_ref="1"))
+        await client.send(leave("tma", ref="3", join_ref="1"))
         await client.heartbeat()
 
     assert (close["event"], close["ref"]) == ("phx_close", "1")
@@ -65,7 +38,7 @@ async def test_a_second_join_ends_the_first_after_its_own_reply(running):
 async def test_leaving_is_answered_even_where_nobody_joined(running):
     """Leaving a topic that is not joined succeeds."""
     async with connected(running) as client:
-        await client.send(_leave("nowhere", ref="7"))
+        await client.send(leave("nowhere", ref="7"))
         reply = await client.next("phx_reply")
 
     assert (reply["ref"], reply["payload"]) == ("7", {"status": "ok", "response": {}})
@@ -74,8 +47,8 @@ async def test_leaving_is_answered_even_where_nobody_joined(running):
 async def test_talking_to_a_topic_that_is_not_joined_is_an_error(running):
     """So is joining a topic without the prefix `realtime:`."""
     async with connected(running) as client:
-        await client.send(_message("realtime:tma", "access_token", {"access_token": token()}, "1"))
-        await client.send(_message("room:1", "phx_join", {}, "2"))
+        await client.send(message("realtime:tma", "access_token", {"access_token": token()}, "1"))
+        await client.send(message("room:1", "phx_join", {}, "2"))
         replies = [await client.next("phx_reply") for _ in range(2)]
 
     assert [reply["payload"] for reply in replies] == [
@@ -95,9 +68,9 @@ async def test_unknown_events_are_ignored(running):
     """Events of newer clients get no reply and do no harm."""
     async with connected(running) as client:
         await client.join()
-        await client.send(_message("realtime:tma", "dance", {"a": 1}, "2"))
-        await client.send(_message("realtime:tma", "access_token", {"access_token": None}, "3"))
-        await client.send(_message("realtime:tma", "broadcast", "not an object", "4"))
+        await client.send(message("realtime:tma", "dance", {"a": 1}, "2"))
+        await client.send(message("realtime:tma", "access_token", {"access_token": None}, "3"))
+        await client.send(message("realtime:tma", "broadcast", "not an object", "4"))
         await client.heartbeat()
 
     assert len(client.raw) == 2  # the join's reply and the heartbeat's
@@ -108,7 +81,7 @@ async def test_presence_is_accepted(running):
     async with connected(running) as client:
         await client.join(presence={"enabled": True})
         state = await client.next("presence_state")
-        await client.send(_message("realtime:tma", "presence", {"event": "track"}, "2"))
+        await client.send(message("realtime:tma", "presence", {"event": "track"}, "2"))
         reply = await client.next("phx_reply")
 
     assert state["payload"] == {}
@@ -127,7 +100,7 @@ async def test_presence_is_accepted(running):
 async def test_a_join_with_wrong_types_counts_as_a_plain_join(running, config):
     """A parameter of the wrong type counts as absent."""
     async with connected(running) as client:
-        await client.send(_message("realtime:tma", "phx_join", {"config": config}, "1"))
+        await client.send(message("realtime:tma", "phx_join", {"config": config}, "1"))
         reply = await client.next("phx_reply")
 
     assert reply["payload"] == {"status": "ok", "response": {"postgres_changes": []}}
@@ -224,7 +197,7 @@ async def test_a_stopped_server_says_good_bye(postgres, dsn):
         connected(running) as client,
         connected(running) as waiting,
     ):
-        await waiting.send(_message("realtime:", "phx_join", {}, "1"))
+        await waiting.send(message("realtime:", "phx_join", {}, "1"))
         await client.heartbeat()
         began = time.monotonic()
         stopping = asyncio.create_task(running.realtime.stop())
@@ -253,147 +226,6 @@ async def test_a_stopped_server_can_start_again(running, dsn):
         )
         await client.next("postgres_changes")
         await client.next("broadcast")
-
-
-# Tokens
-
-
-async def test_a_refreshed_token_is_served_under_its_own_name(running, dsn):
-    """After a refresh row level security is checked for the new token's role."""
-    async with connected(running) as client:
-        await client.join(postgres_changes=[on_tma_events()], access_token=token("anon"))
-        await client.next("system")
-        insert = "insert into tma_events (telegram_id, event_type) values ({}, 'x')"
-        await execute(dsn, insert.format(1))
-        await looked_at(running)
-        await client.send(_message("realtime:tma", "access_token", {"access_token": token()}, "2"))
-        await client.next("system")
-        await execute(dsn, insert.format(2))
-        change = await client.next("postgres_changes")
-
-    assert change["payload"]["data"]["record"]["telegram_id"] == 2
-
-
-async def test_a_channel_outlives_its_first_token_when_refreshed(running):
-    """Only the expiry of the latest token counts."""
-    short = token(expires_in=3)
-    async with connected(running) as client:
-        await client.join("refreshed", ref="1", access_token=short)
-        fresh = {"access_token": token()}
-        await client.send(_message("realtime:refreshed", "access_token", fresh, "2"))
-        await client.join("kept", ref="3", access_token=short)
-        close = await client.next("phx_close")
-        await client.heartbeat()
-
-    assert close["topic"] == "realtime:kept"
-    assert client.unread("phx_close") == []
-
-
-async def test_a_bad_refresh_shuts_the_channel(running):
-    """An invalid token closes the channel at once; the socket stays open."""
-    async with connected(running) as client:
-        await client.join()
-        await client.send(_message("realtime:tma", "access_token", {"access_token": "x.y.z"}, "2"))
-        system, close = await client.next("system"), await client.next("phx_close")
-        await client.heartbeat()
-
-    assert system["payload"]["message"] == "The token provided is not a valid JWT"
-    assert close["ref"] == "1"
-
-
-@pytest.mark.parametrize(
-    ("claims", "code"),
-    [
-        ({"role": "anon"}, "InvalidJWTToken"),
-        ({"exp": 2000}, "InvalidJWTToken"),
-        ({"role": 7, "exp": 2000}, "InvalidJWTToken"),
-        ({"role": "anon", "exp": 1000}, "InvalidJWTToken"),
-    ],
-    ids=["no end", "no role", "odd role", "over"],
-)
-def test_a_token_must_have_a_role_and_an_end_to_come(claims, code):
-    """Missing claims and a past expiry are refused."""
-    secret = "s" * 32
-
-    with pytest.raises(TokenError) as refusal:
-        verify(jwt.encode(claims, secret), secret, now=1000.9)
-
-    assert refusal.value.code == code
-
-
-def test_a_token_without_a_signature_is_refused():
-    """`alg: none` is refused."""
-    unsigned = jwt.encode({"role": "service_role", "exp": 2000}, None, algorithm="none")
-
-    with pytest.raises(TokenError) as refusal:
-        verify(unsigned, "s" * 32, now=1000)
-
-    assert refusal.value.code == "JwtSignerError"
-
-
-# Private channels
-
-
-async def test_a_policy_opens_a_private_channel(running):
-    """A client may join if a policy on realtime.messages lets it read the topic."""
-    async with connected(running) as client:
-        joins = {
-            room: await client.join(
-                room, ref=room, private=True, access_token=token("authenticated", room="mine")
-            )
-            for room in ("mine", "yours")
-        }
-
-    assert joins["mine"]["status"] == "ok"
-    assert joins["yours"]["response"] == {
-        "reason": "Unauthorized: You do not have permissions to read from this Channel topic: yours"
-    }
-
-
-async def test_a_refresh_that_loses_the_permission_shuts_the_channel(running):
-    """A private channel is checked again with every new token."""
-    async with connected(running) as client:
-        mine, yours = (token("authenticated", room=room) for room in ("mine", "yours"))
-        await client.join("mine", private=True, access_token=mine)
-        await client.send(_message("realtime:mine", "access_token", {"access_token": yours}, "2"))
-        system = await client.next("system")
-        await client.next("phx_close")
-
-    assert system["payload"]["message"] == (
-        "You do not have permissions to read from this Channel topic: mine"
-    )
-
-
-async def test_a_role_that_does_not_exist_reads_nothing(running):
-    """It is refused like one without permission."""
-    async with connected(running) as client:
-        reply = await client.join("mine", private=True, access_token=token("nosuchrole"))
-
-    assert reply["response"]["reason"].startswith("Unauthorized: ")
-
-
-async def test_who_may_read_presence_only_hears_no_broadcasts(running, dsn):
-    """Policies can distinguish kinds of messages."""
-    await execute(
-        dsn,
-        "create policy presence_only on realtime.messages for select to anon"
-        " using (extension = 'presence')",
-    )
-    anon = {"access_token": token("anon"), "private": True}
-
-    async with connected(running) as client:
-        refused = await client.join("room", **anon)
-        joined = await client.join("room", ref="2", presence={"enabled": True}, **anon)
-        await client.next("presence_state")
-        async with connected(running) as sender:
-            config = {"private": True, "broadcast": {"ack": True}}
-            await sender.join("room", **config)
-            await sender.send(_message("realtime:room", "broadcast", {"event": "x"}, "2"))
-            await sender.next("phx_reply")
-        await client.heartbeat()
-
-    assert (refused["status"], joined["status"]) == ("error", "ok")
-    assert client.unread("broadcast") == []
 
 
 # Protocol 2.0.0
@@ -437,11 +269,3 @@ async def test_a_closed_socket_is_forgotten(running):
         assert running.realtime.subscribers == 1
 
     await eventually(lambda: running.realtime.subscribers == 0)
-
-
-def _message(topic, event, payload, ref):
-    return {"topic": topic, "event": event, "payload": payload, "ref": ref, "join_ref": "1"}
-
-
-def _leave(topic, ref, join_ref="1"):
-    return _message(f"realtime:{topic}", "phx_leave", {}, ref) | {"join_ref": join_ref}

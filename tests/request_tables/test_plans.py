@@ -12,7 +12,7 @@ from realtime_bridge.request_tables.handler import NO_ANSWER, RequestHandler
 from realtime_bridge.request_tables.plans import Plan, PlanError, Step, plan_table
 from realtime_bridge.request_tables.request import Completed, FailedRequest, NewEvent
 from realtime_bridge.request_tables.request_queue import settlement
-from tests.planning.kit import NOON, plan, request, step
+from tests.request_tables.builders import NOON, plan, request, step
 
 NINE = time(9)
 

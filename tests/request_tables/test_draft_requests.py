@@ -12,7 +12,7 @@ from postgrest.exceptions import APIError
 from realtime_bridge.database import migrations_directory
 from realtime_bridge.request_tables.table import RequestTable
 from tests.integration.kit import until
-from tests.planning.kit import answered, ask, bridge_with, told
+from tests.request_tables.harness import bridge_with, insert_request, sent_texts, settled_requests
 from tma_sandbox import migrations
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -82,9 +82,9 @@ async def test_the_recipe_works_from_the_insert_to_the_message(project, mini_app
     )
 
     await mini_app.table(TABLE).insert(wish).execute()
-    await answered(project, table=TABLE)
+    await settled_requests(project, table=TABLE)
     (row,) = (await mini_app.table(TABLE).select("*").execute()).data
-    texts = await told(project, 1)
+    texts = await sent_texts(project, 1)
 
     assert (row["status"], row["telegram_id"]) == ("completed", USER)
     assert row["result"] == {"draft": "\n".join(lines)}
@@ -94,10 +94,10 @@ async def test_the_recipe_works_from_the_insert_to_the_message(project, mini_app
 
 async def test_a_failure_tells_the_user_what_to_do(project, mini_app, bridge):
     """In the words of the handler, on the row and in the chat; plans go on beside it."""
-    await ask(project, table=TABLE, step_id="demo")
-    await ask(project)
-    (row,) = await answered(project, table=TABLE)
-    await answered(project)
+    await insert_request(project, table=TABLE, step_id="demo")
+    await insert_request(project)
+    (row,) = await settled_requests(project, table=TABLE)
+    await settled_requests(project)
 
     async def told_both():
         texts = await project.texts()
@@ -130,17 +130,17 @@ async def test_a_table_that_is_lost_stops_its_lane_alone(project):
             attempt=1,
             claimed_at=datetime.now(UTC) - timedelta(hours=1),
         )
-        assert await told(project, 1)
+        assert await sent_texts(project, 1)
         await project.sql(f"alter table lost_requests rename to {TABLE}")
-        await ask(project, table=TABLE, step_id="demo")
-        (row,) = await answered(project, table=TABLE)
+        await insert_request(project, table=TABLE, step_id="demo")
+        (row,) = await settled_requests(project, table=TABLE)
 
     assert row["result"] == "Dear ..."
 
 
 async def test_users_have_their_own_rows_and_columns_only(project, mini_app):
     """As on every request table."""
-    stranger = await ask(project, USER + 1, table=TABLE, step_id="demo")
+    stranger = await insert_request(project, USER + 1, table=TABLE, step_id="demo")
 
     visible = (await mini_app.table(TABLE).select("id").execute()).data
     for row in (

@@ -16,7 +16,8 @@ from realtime_bridge.outcomes import Cause, Retry
 from realtime_bridge.request_tables.handler import BROKE, RequestHandler
 from realtime_bridge.request_tables.loader import load_request_tables
 from realtime_bridge.settings import ConfigurationError, parse
-from tests.planning.kit import answered, ask, bridge_with, request, told
+from tests.request_tables.builders import request
+from tests.request_tables.harness import bridge_with, insert_request, sent_texts, settled_requests
 from tests.unit.test_settings import GOOD
 
 FILE = Path(__file__).parents[2] / "examples" / "openai_planner.py"
@@ -174,9 +175,9 @@ async def test_a_missing_key_ends_the_start(tmp_path, monkeypatch):
 async def test_a_request_of_a_mini_app_is_planned_by_the_model(world, model):
     """On the real parts."""
     async with bridge_with(world, model.planner()):
-        await ask(world, payload={"lead_name": "Ann"})
-        (row,) = await answered(world)
-        texts = await told(world, 1)
+        await insert_request(world, payload={"lead_name": "Ann"})
+        (row,) = await settled_requests(world)
+        texts = await sent_texts(world, 1)
 
     assert row["result"]["summary"] == "Win Ann."
     assert texts[0] == "Plan for Ann is ready: 3 steps, first due today.\nWin Ann."

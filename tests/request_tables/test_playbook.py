@@ -5,7 +5,7 @@ from datetime import date
 import pytest
 
 from realtime_bridge.request_tables.playbook import PACKAGED, BadPlaybook, Playbook
-from tests.planning.kit import request
+from tests.request_tables.builders import request
 
 TWO = """
     summary = "For {lead_name}."

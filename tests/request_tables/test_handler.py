@@ -18,7 +18,7 @@ from realtime_bridge.request_tables.handler import (
 )
 from realtime_bridge.request_tables.request import Completed, FailedRequest, NewEvent
 from realtime_bridge.request_tables.table import Later, RequestTable, Unanswerable
-from tests.planning.kit import request
+from tests.request_tables.builders import request
 from tests.unit.virtual_time import in_virtual_time
 
 GAVE_UP = "it was tried 3 times without success"

@@ -152,7 +152,7 @@ async def babbles(_):
         (hangs, "it took too long"),
         (breaks, "something went wrong"),
         (declines, "Ann has asked not to be called."),
-        (babbles, "no answer came that could be used"),
+        (babbles, "there was no usable answer"),
     ],
 )
 async def test_a_planner_that_fails_ends_the_request_with_a_reason(world, planner, reason):

@@ -12,7 +12,7 @@ from realtime_bridge.outcomes import Cause, Retry
 from realtime_bridge.request_tables.handler import (
     BROKE,
     LONGEST_WAIT,
-    NO_ANSWER,
+    NO_RESULT,
     TOOK_TOO_LONG,
     RequestHandler,
 )
@@ -75,7 +75,7 @@ async def test_an_answer_may_bring_events():
 )
 async def test_what_is_no_json_value_is_no_answer(function):
     """Nonsense ends the request, instead of an error of the database later."""
-    assert await answered(function) == FailedRequest(NO_ANSWER)
+    assert await answered(function) == FailedRequest(NO_RESULT)
 
 
 @pytest.mark.parametrize(

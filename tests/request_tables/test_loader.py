@@ -5,7 +5,7 @@ import sys
 import pytest
 
 from realtime_bridge import Bridge
-from realtime_bridge.request_tables.loader import load_object, load_request_tables
+from realtime_bridge.request_tables.loader import import_object, load_request_tables
 from realtime_bridge.request_tables.table import RequestTable
 from realtime_bridge.settings import ConfigurationError, parse
 from tests.unit.test_settings import GOOD
@@ -56,7 +56,7 @@ def problem(**values):
 
 def test_a_module_beside_the_env_file_is_found(folder):
     """A console script does not search the working directory by itself."""
-    assert load_object("PLANNER", "own:inner.make_plan").__name__ == "make_plan"
+    assert import_object("PLANNER", "own:inner.make_plan").__name__ == "make_plan"
 
 
 @pytest.mark.parametrize(
@@ -72,8 +72,8 @@ def test_a_module_beside_the_env_file_is_found(folder):
             "needs:x",
             "importing it failed: ModuleNotFoundError: No module named 'own_missing' (needs.py",
         ),
-        ("own:number", "making it failed: TypeError: a planner is a function"),
-        ("own:Needy", "making it failed: TypeError: "),
+        ("own:number", "calling it failed: TypeError: a planner is a function"),
+        ("own:Needy", "calling it failed: TypeError: "),
     ],
 )
 def test_a_planner_that_cannot_be_had_is_a_configuration_error(folder, name, why):
@@ -134,9 +134,9 @@ def test_more_tables_are_named_or_given(folder):
 @pytest.mark.parametrize(
     ("name", "why"),
     [
-        ("own:number", "REQUEST_TABLES=own:number cannot be used: it is no RequestTable"),
-        ("own:plans", "plan_requests is answered twice"),
-        ("own:drafts, own:drafts", "draft_requests is answered twice"),
+        ("own:number", "REQUEST_TABLES=own:number cannot be used: it is not a RequestTable"),
+        ("own:plans", "plan_requests is configured twice"),
+        ("own:drafts, own:drafts", "draft_requests is configured twice"),
     ],
 )
 def test_a_table_that_cannot_be_answered_is_a_configuration_error(folder, name, why):

@@ -6,12 +6,12 @@ from datetime import UTC, date, datetime, time, timedelta
 import pytest
 
 from realtime_bridge.base.stopwatch import Stopwatch
-from realtime_bridge.request_tables import plans as planning
-from realtime_bridge.request_tables import request as requests_module
-from realtime_bridge.request_tables.handler import NO_ANSWER, RequestHandler
+from realtime_bridge.request_tables import plans as plans_module
+from realtime_bridge.request_tables import request as request_module
+from realtime_bridge.request_tables.handler import NO_RESULT, RequestHandler
 from realtime_bridge.request_tables.plans import Plan, PlanError, Step, plan_table
 from realtime_bridge.request_tables.request import Completed, FailedRequest, NewEvent
-from realtime_bridge.request_tables.request_queue import settlement
+from realtime_bridge.request_tables.request_queue import encode_outcome
 from tests.request_tables.builders import NOON, plan, request, step
 
 NINE = time(9)
@@ -126,7 +126,7 @@ async def test_older_reminders_are_withdrawn_with_the_new_plan():
     """In the same settlement that writes the plan."""
     outcome = await planned(plan())
 
-    assert settlement(request(), outcome)["withdraw"] == "step_due"
+    assert encode_outcome(request(), outcome)["withdraw"] == "step_due"
 
 
 @pytest.mark.parametrize(
@@ -155,7 +155,7 @@ async def test_older_reminders_are_withdrawn_with_the_new_plan():
 async def test_nonsense_is_no_plan(made):
     """It ends the request with a sentence, and the chat is told."""
     assert await planned(made) == FailedRequest(
-        NO_ANSWER, (NewEvent("plan_failed", {"reason": NO_ANSWER}),)
+        NO_RESULT, (NewEvent("plan_failed", {"reason": NO_RESULT}),)
     )
 
 
@@ -244,7 +244,7 @@ def test_columns_of_your_own_come_along():
     }
 
 
-@pytest.mark.parametrize("module", [planning, requests_module])
+@pytest.mark.parametrize("module", [plans_module, request_module])
 def test_the_examples_in_docstrings_hold(module):
     """A docstring that shows a result shows the true one."""
     result = doctest.testmod(module)

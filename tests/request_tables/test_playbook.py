@@ -4,7 +4,7 @@ from datetime import date
 
 import pytest
 
-from realtime_bridge.request_tables.playbook import PACKAGED, BadPlaybook, Playbook
+from realtime_bridge.request_tables.playbook import PACKAGED, Playbook, PlaybookError
 from tests.request_tables.builders import request
 
 TWO = """
@@ -62,7 +62,7 @@ async def test_a_name_is_no_template():
 @pytest.mark.parametrize("status", ["", "won", "lost"])
 async def test_the_packaged_one_works(status):
     """It needs no file, and names the lead."""
-    plan = await Playbook.read().generate_plan(request(payload={"lead_status": status}))
+    plan = await Playbook.load().generate_plan(request(payload={"lead_status": status}))
 
     assert len(plan.steps) >= 2
     assert "Ann" in plan.summary
@@ -87,7 +87,7 @@ async def test_the_packaged_one_works(status):
 )
 def test_a_mistake_is_named_with_its_place(text, place):
     """When the bridge starts."""
-    with pytest.raises(BadPlaybook, match=place) as error:
+    with pytest.raises(PlaybookError, match=place) as error:
         Playbook(text, "plans.toml")
 
     assert "plans.toml" in str(error.value)
@@ -99,8 +99,8 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path):
     binary.write_bytes(b"\xff\xfe")
 
     for path in (binary, tmp_path):
-        with pytest.raises(BadPlaybook, match=str(path)):
-            Playbook.read(path)
+        with pytest.raises(PlaybookError, match=str(path)):
+            Playbook.load(path)
 
 
 def test_the_packaged_file_is_in_the_package():

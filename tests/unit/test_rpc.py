@@ -12,26 +12,26 @@ from pydantic import TypeAdapter
 from realtime_bridge.credentials.redaction import Redactor
 from realtime_bridge.credentials.tokens import Key
 from realtime_bridge.database import rpc as calls
-from realtime_bridge.database.rpc import Refused, Rpc, Unavailable, answer, shaped
+from realtime_bridge.database.rpc import Refused, Rpc, Unavailable, decode_response, shaped
 
 
 def test_an_answer_is_its_json():
     """200 with a body, 204 without one."""
-    assert answer("f", 200, '[{"id": 1}]') == [{"id": 1}]
-    assert answer("f", 204, "") is None
+    assert decode_response("f", 200, '[{"id": 1}]') == [{"id": 1}]
+    assert decode_response("f", 204, "") is None
 
 
 @pytest.mark.parametrize("status", [429, 500, 502, 503, 504])
 def test_what_may_pass_is_unavailable(status):
     """Gateways answer with HTML pages; that is no reason to give up."""
     with pytest.raises(Unavailable, match=f"HTTP {status}"):
-        answer("f", status, "<html>Bad gateway</html>")
+        decode_response("f", status, "<html>Bad gateway</html>")
 
 
 def test_a_truncated_body_is_unavailable():
     """Half an answer says nothing."""
     with pytest.raises(Unavailable):
-        answer("f", 200, '[{"id"')
+        decode_response("f", 200, '[{"id"')
 
 
 @pytest.mark.parametrize(
@@ -46,12 +46,12 @@ def test_a_truncated_body_is_unavailable():
         (400, {"code": "22023", "message": "cannot settle", "hint": {}}, ""),
     ],
 )
-def test_what_a_person_must_mend_says_how(status, body, fix):
+def test_what_a_person_must_fix_says_how(status, body, fix):
     """A refusal carries its fix."""
     text = body if isinstance(body, str) else json.dumps(body)
 
     with pytest.raises(Refused) as refused:
-        answer("f", status, text)
+        decode_response("f", status, text)
 
     assert fix in refused.value.fix
 
@@ -64,7 +64,7 @@ SECRET = "sb_secret_Zq3vX8kLm2PwRt"
 def test_a_body_that_no_function_wrote_is_no_answer(body):
     """Asking again may find the database."""
     with pytest.raises(Unavailable):
-        answer("f", 200, body)
+        decode_response("f", 200, body)
 
 
 @pytest.mark.parametrize(
@@ -81,7 +81,7 @@ def test_a_body_that_no_function_wrote_is_no_answer(body):
 def test_a_refusal_in_any_shape_is_one(status, body):
     """What it says may be nonsense; that it says no is clear."""
     with pytest.raises((Unavailable, Refused)) as raised:
-        answer("f", status, body)
+        decode_response("f", status, body)
 
     assert len(str(raised.value)) < 600
 
@@ -89,7 +89,7 @@ def test_a_refusal_in_any_shape_is_one(status, body):
 @pytest.mark.parametrize("value", [None, 7, "x", [1], {"a": None}, {"a": float("nan")}])
 def test_another_shape_than_promised_is_no_answer(value):
     """Its values are not told: they may be a user's."""
-    with pytest.raises(Unavailable, match=r"^f answered something that the bridge cannot use$"):
+    with pytest.raises(Unavailable, match=r"^f returned something that the bridge cannot use$"):
         shaped(TypeAdapter(dict[str, int]), "f", value)
 
 
@@ -99,7 +99,7 @@ def test_a_secret_is_hidden_before_a_message_is_cut(at):
     text = "x" * (200 - at) + SECRET
 
     with pytest.raises(Refused) as refused:
-        answer("f", 400, json.dumps({"message": text}), Redactor([SECRET]))
+        decode_response("f", 400, json.dumps({"message": text}), Redactor([SECRET]))
 
     assert "Zq3" not in str(refused.value)
 
@@ -135,7 +135,7 @@ async def test_a_body_that_is_not_utf_8_is_no_answer():
 @pytest.mark.parametrize("status", [200, 500])
 async def test_a_body_that_never_ends_is_left(status, monkeypatch):
     """Memory is not theirs to fill."""
-    monkeypatch.setattr(calls, "ANSWER_LIMIT", 2**20)
+    monkeypatch.setattr(calls, "BODY_LIMIT", 2**20)
 
     async def reply(request):
         response = web.StreamResponse(status=status)
@@ -253,5 +253,5 @@ async def test_a_call_is_never_made_a_third_time(found):
         with pytest.raises(Refused) as refused:
             await rpc.call("f")
 
-    assert refused.value.of_the_key
+    assert refused.value.bad_key
     assert len(server.asked) == 1 + found

@@ -84,11 +84,11 @@ async def _explain(
     error: Unavailable | Refused, settings: Settings, rpc: Rpc, fixes: Fixes
 ) -> list[Finding]:
     partly = False
-    if isinstance(error, Refused) and error.of_the_function:
+    if isinstance(error, Refused) and error.missing_function:
         with suppress(Unavailable, Refused):
             await rpc.call("tma_event_stats")
             partly = True
-    refused = isinstance(error, Refused) and error.of_the_key
+    refused = isinstance(error, Refused) and error.bad_key
     return database.refusal_findings(
         error,
         url=settings.supabase_url,

@@ -172,7 +172,7 @@ class Bridge:
     @asynccontextmanager
     async def _watch_keys(self) -> AsyncIterator[None]:
         """Look for new keys while the context lasts."""
-        self._keys.tell()
+        self._keys.log_current()
         # Not in the TaskGroup: keys are watched before there are services to run.
         watching = asyncio.create_task(self._keys.run(), name="keys")
         try:

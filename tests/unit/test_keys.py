@@ -132,7 +132,7 @@ async def test_a_new_key_in_the_file_is_taken(keys, file, write):
     ("content", "says"),
     [
         ("", "is empty"),
-        (TWO[:-5], "not whole"),
+        (TWO[:-5], "truncated"),
         (TWO[:60], "neither a JWT nor"),
         (key("anon", role="anon"), "anon key"),
         ("sb_publishable_abc", "publishable"),
@@ -382,7 +382,7 @@ async def test_the_log_says_how_another_key_is_given(file, supabase, tmp_path):
 
     for says, settings in homes.items():
         with capture_logs() as lines:
-            Keys(settings, supabase).tell()
+            Keys(settings, supabase).log_current()
         (line,) = lines
         assert line["event"] == "key_in_use"
         assert says in line["another"]

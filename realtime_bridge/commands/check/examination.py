@@ -106,7 +106,9 @@ def _look(answer: _Answer, settings: Settings, fixes: Fixes) -> list[Finding]:
         *database.report_findings(
             answer.report,
             fixes=fixes,
-            held=database.HeldKey(settings.key, left, settings.home("SUPABASE_KEY").renewal),
+            held=database.HeldKey(
+                settings.key, left, settings.location("SUPABASE_KEY").how_to_change
+            ),
             changes=settings.doorbell != "broadcast",
         ),
     ]

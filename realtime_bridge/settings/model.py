@@ -65,8 +65,9 @@ class Settings(BaseModel):
     supabase_key: Annotated[SecretStr, AfterValidator(valid.service_key)] = Field(
         alias="SUPABASE_KEY",
         description="A key that may call the bridge's functions: a tma_bridge JWT (least "
-        "privilege), an sb_secret_ key, or the service_role key; never the anon key. A running bridge picks "
-        "up a new one when the file that SUPABASE_KEY_FILE names changes, and from .env on SIGHUP.",
+        "privilege), an sb_secret_ key, or the service_role key; never the anon key. A running "
+        "bridge picks up a new one when the file that SUPABASE_KEY_FILE names changes, and from "
+        ".env on SIGHUP.",
     )
     supabase_anon_key: Annotated[str, AfterValidator(valid.public_key)] | None = Field(
         None,

@@ -36,7 +36,7 @@ def in_seconds(seconds):
 
 
 async def test_a_plan_is_on_the_row_within_half_a_second_and_the_planners_time(world, mini_app):
-    """The user reads it there with the public key; the chat is told, reminders wait."""
+    """The user reads it with the public key; a message tells the chat; reminders wait."""
 
     async def planner(request):
         await asyncio.sleep(0.2)
@@ -65,7 +65,7 @@ async def test_a_plan_is_on_the_row_within_half_a_second_and_the_planners_time(w
 
 
 async def test_without_a_planner_of_your_own_the_playbook_plans(world):
-    """By the status of the lead that the database knows."""
+    """It chooses by the lead's status in the database."""
     await world.sql("create table leads (id bigint primary key, prospect_name text, status text)")
     try:
         await world.sql("insert into leads values (7, 'Bo', 'won')")
@@ -81,7 +81,7 @@ async def test_without_a_planner_of_your_own_the_playbook_plans(world):
 
 
 async def test_reminders_come_at_their_time(world):
-    """At once what was due before, after the plan; on time what is due in seconds."""
+    """Overdue ones at once, after the plan; one that is due in seconds, on time."""
 
     def planner(_):
         return plan(
@@ -106,7 +106,7 @@ async def test_reminders_come_at_their_time(world):
 
 
 async def test_a_new_plan_takes_the_place_of_the_old_one(world, mini_app):
-    """What was sent is not sent again; what waited is withdrawn; what is done needs no reminder."""
+    """Sent reminders are not repeated, waiting ones are withdrawn; a completed step gets none."""
     past, later = in_days(-1), in_days(5)
     first = plan(step(1, due=past), step(2, due=later), step(3, due=in_days(6)))
     second = plan(step(1, due=past), step(2, due=later), step(4, due=in_days(7)))
@@ -156,7 +156,7 @@ async def babbles(_):
     ],
 )
 async def test_a_planner_that_fails_ends_the_request_with_a_reason(world, planner, reason):
-    """The row and the chat say the same sentence; nobody waits."""
+    """The row and the chat have the same sentence; nobody is left waiting."""
     async with bridge_with(world, planner, PLANNER_TIMEOUT="0.5"):
         await insert_request(world, payload=NAMED)
         (row,) = await settled_requests(world)
@@ -167,7 +167,7 @@ async def test_a_planner_that_fails_ends_the_request_with_a_reason(world, planne
 
 
 async def test_a_slow_planner_does_not_delay_confirmations(world):
-    """Fifty requests are in hand or wait, and events go out as if there were none."""
+    """With fifty requests in hand or waiting, events are sent as usual."""
     release, in_work = asyncio.Event(), 0
 
     async def slow(_):
@@ -227,7 +227,7 @@ async def test_a_planner_that_blocks_its_thread_does_not_delay_confirmations(wor
 
 
 async def test_two_bridges_plan_each_request_once(world):
-    """Whoever claims it answers it."""
+    """Only the bridge that claimed a request answers it."""
     planned = []
 
     async def planner(request):
@@ -248,7 +248,7 @@ async def test_two_bridges_plan_each_request_once(world):
 
 
 async def test_a_bridge_that_slept_past_its_lease_cannot_answer_any_more(world):
-    """Another one has answered meanwhile: there is one result, and one message."""
+    """Another attempt has answered meanwhile: there is one result, and one message."""
     release, calls = asyncio.Event(), []
 
     async def planner(request):
@@ -277,7 +277,7 @@ async def test_a_bridge_that_slept_past_its_lease_cannot_answer_any_more(world):
 
 
 async def test_a_stop_hands_unfinished_requests_back(world):
-    """The next bridge plans them at once; no attempt is used up."""
+    """The next bridge can plan them at once; no attempt is used up."""
     in_hand = asyncio.Event()
 
     async def planner(request):
@@ -302,7 +302,7 @@ async def make_plan(request):
 
 
 async def test_what_a_killed_bridge_had_in_hand_is_planned_by_another(world, start, tmp_path):
-    """Kill -9 in the middle of a plan; when the lease is over it is made again, once."""
+    """After kill -9 in the middle of a plan, it is made again once the lease is over."""
     (tmp_path / "deadly.py").write_text(DEADLY)
     bridge = await start("run", env=world.environment(PLANNER="deadly:make_plan"))
     await bridge.says("started")
@@ -326,7 +326,7 @@ async def test_what_a_killed_bridge_had_in_hand_is_planned_by_another(world, sta
 
 
 async def test_a_request_that_kills_every_bridge_ends_failed(world):
-    """After so many attempts nobody tries again, and the user is told."""
+    """After MAX_ATTEMPTS nobody tries again, and the user reads why."""
     asked = []
     await insert_request(world, payload=NAMED, attempt=5, retries=5)
 
@@ -350,7 +350,7 @@ async def test_a_planner_that_cannot_be_imported_ends_the_start(world, start):
 
 
 async def test_with_the_planner_off_requests_are_left_to_others(world):
-    """Events go on as ever."""
+    """Events go on as usual."""
     async with bridge_with(world, PLANNER="off"):
         await insert_request(world)
         await world.insert(1, payload={"new_status": "Won"})

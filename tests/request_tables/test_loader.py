@@ -84,7 +84,7 @@ def test_a_planner_that_cannot_be_had_is_a_configuration_error(folder, name, why
 
 
 async def test_the_bridge_does_not_start_with_it(folder):
-    """It says so before it talks to anybody: the addresses lead nowhere."""
+    """It fails before it calls any server: these addresses lead nowhere."""
     bridge = Bridge(parse({**GOOD, "PLANNER": "nowhere:x", "HTTP_PORT": "0"}))
 
     with pytest.raises(ConfigurationError, match="nowhere"):
@@ -92,14 +92,14 @@ async def test_the_bridge_does_not_start_with_it(folder):
 
 
 def test_without_a_planner_the_playbook_plans():
-    """It works at once."""
+    """Plans work without configuration."""
     (plans,) = tables()
 
     assert (plans.name, plans.failed_event) == ("plan_requests", "plan_failed")
 
 
 def test_a_playbook_with_a_mistake_is_a_configuration_error(folder):
-    """With the place of the mistake."""
+    """It names the place of the mistake."""
     (folder / "plans.toml").write_text("[[steps]]\nday = 1")
 
     text = problem(PLAYBOOK=str(folder / "plans.toml"))
@@ -109,12 +109,12 @@ def test_a_playbook_with_a_mistake_is_a_configuration_error(folder):
 
 
 def test_plans_can_be_left_to_others():
-    """Nothing then claims from plan_requests."""
+    """Then nothing claims from plan_requests."""
     assert tables(PLANNER="off") == []
 
 
 def test_limits_of_the_planner_are_settings():
-    """The lease of a request is its time limit and a little more."""
+    """The lease of a request is a little longer than its time limit."""
     (plans,) = tables(PLANNER_TIMEOUT="7", PLANNER_CONCURRENCY="3")
 
     assert (plans.timeout, plans.concurrency, plans.lease) == (7, 3, 22)
@@ -140,5 +140,5 @@ def test_more_tables_are_named_or_given(folder):
     ],
 )
 def test_a_table_that_cannot_be_answered_is_a_configuration_error(folder, name, why):
-    """Two lanes of one table would each think it theirs."""
+    """Two lanes for one table would compete for its rows."""
     assert problem(REQUEST_TABLES=name).startswith(why)

@@ -148,7 +148,7 @@ class RequestQueue:
         return await self._call("settle_tma_requests", p_outcomes=[entry])
 
     async def _fail_invalid(self, token: Token, why: str) -> None:
-        """Fail a row that cannot be parsed, or it would be claimed again for ever.
+        """Fail a row that cannot be parsed, or it would be claimed again forever.
 
         Never raises, because other rows were claimed with it: if the call fails, the row comes
         back after its lease.

@@ -45,7 +45,7 @@ def _claims(stage: Stage, rows: int, samples: int) -> dict[str, Samples]:
         crowded.execute(_CROWD, (rows,))
         # The first claim takes the chat's first row, which then holds back the others for good.
         crowded.execute("select from claim_tma_events(1)")
-        names = (f"beside one chat of {rows:,} rows", "without it")
+        names = (f"with one chat of {rows:,} rows", "without it")
         for name in names:
             found[name] = defaultdict(list)
         for number in range(samples):
@@ -93,7 +93,7 @@ def report(result: dict[str, Any]) -> str:
             "",
             *(
                 verdict(
-                    f"{one} beside one chat of {result['rows']:,} rows",
+                    f"{one} with one chat of {result['rows']:,} rows, relative to none",
                     median(crowded[one]) / median(quiet[one]),
                     1.5,
                     least=False,

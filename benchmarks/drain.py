@@ -161,7 +161,7 @@ def report(kept: dict[str, Any]) -> str:
         lines.append(f"CPU of the bridge alone: {1000 / spent:,.0f} rows per second of a core")
         limits = {PGQUEUER_100: 1.3, PGQUEUER: 2, PROCRASTINATE: 5, PROCRASTINATE_64: 5}
         lines += [
-            verdict(f"the bridge beside {name}", rate[BRIDGE] / rate[name], limit)
+            verdict(f"the bridge relative to {name}", rate[BRIDGE] / rate[name], limit)
             for name, limit in limits.items()
             if name in rate
         ]

@@ -1,4 +1,4 @@
-"""Part 9: how late the changes bell rings beside a drain, by which tables Realtime is to report."""
+"""Part 9: how late the changes bell rings during a drain, by which tables Realtime reports."""
 
 import asyncio
 import time
@@ -68,7 +68,7 @@ def report(result: dict[str, Any]) -> str:
     (head,) = SECTIONS["feed"].tables
     return "\n".join(
         [
-            f"One row a second beside a drain of {result['rows']:,}, changes bell alone:",
+            f"One row a second during a drain of {result['rows']:,}, changes bell alone:",
             "",
             table(head, rows),
         ]

@@ -106,7 +106,7 @@ def report(result: dict[str, Any]) -> str:
         lines += [
             table(head, rows),
             "",
-            verdict(f"p50 of {head[0]} with jit on beside jit off", ratio, 1.5, least=False),
+            verdict(f"p50 of {head[0]} with JIT, relative to none", ratio, 1.5, least=False),
             "",
         ]
     return "\n".join(lines)

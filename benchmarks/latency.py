@@ -206,6 +206,6 @@ def report(result: dict[str, Any]) -> str:
         if theirs:
             for share, limit in ((0.5, 1.5), (0.99, 2.0)):
                 ratio = percentile(ours, share) / percentile(theirs, share)
-                what = f"p{share * 100:.0f} beside PgQueuer, one insert every {every}"
+                what = f"p{share * 100:.0f} relative to PgQueuer, one insert every {every}"
                 lines.append(verdict(what, ratio, limit, least=False))
     return "\n".join(lines)

@@ -15,18 +15,18 @@ from benchmarks.sections import PARTS
 
 
 def main() -> None:
-    """Run the parts that are named; all of them by default."""
+    """Run the named parts; all of them by default."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("parts", nargs="*", metavar="PART", help=", ".join(PARTS))
     parser.add_argument(
-        "--quick", action="store_true", help="small sizes and one round: does it work?"
+        "--quick", action="store_true", help="small sizes and one round, to see whether it works"
     )
-    parser.add_argument("--rounds", type=int, help="how often each contender has its turn")
+    parser.add_argument("--rounds", type=int, help="how many rounds each contender gets")
     options = parser.parse_args()
     for name in options.parts or PARTS:
         if name not in PARTS:
             parser.error(f"there is no part {name}; there are {', '.join(PARTS)}")
-    # As on Ctrl-C, so that everything that was started is stopped.
+    # As with Ctrl-C, so everything that was started is stopped.
     for sig in (signal.SIGTERM, signal.SIGINT):
         signal.signal(sig, signal.default_int_handler)
     print(machine.describe(), flush=True)

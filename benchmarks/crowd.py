@@ -1,4 +1,4 @@
-"""Part 7: what one chat with very many rows costs the others, and what a bulk insert costs."""
+"""Part 7: how much one chat with very many rows slows the others, and what a bulk insert costs."""
 
 import asyncio
 import time
@@ -26,7 +26,7 @@ _CROWD = """
 async def run(
     rows: int = 150_000, samples: int = 300, bulk: int = 10_000, inserts: int = 20
 ) -> dict[str, Any]:
-    """Measure a table with such a chat beside one without, then refused bulk inserts."""
+    """Compare tables with and without such a chat, then measure refused bulk inserts."""
     async with Stage() as stage:
         claims = await asyncio.to_thread(_claims, stage, rows, samples)
         bulks = await _bulks(stage, bulk, inserts)
@@ -43,7 +43,7 @@ def _claims(stage: Stage, rows: int, samples: int) -> dict[str, Samples]:
         psycopg.connect(dsns[1], autocommit=True) as quiet,
     ):
         crowded.execute(_CROWD, (rows,))
-        # The first claim takes the chat's first row, which then holds back the others for good.
+        # The first claim takes the chat's first row, which then blocks the others for good.
         crowded.execute("select from claim_tma_events(1)")
         names = (f"with one chat of {rows:,} rows", "without it")
         for name in names:
@@ -55,7 +55,7 @@ def _claims(stage: Stage, rows: int, samples: int) -> dict[str, Samples]:
 
 
 async def _bulks(stage: Stage, rows: int, times: int) -> list[float]:
-    """Milliseconds until a user's insert of so many rows was refused, over PostgREST."""
+    """Milliseconds until PostgREST refuses a user's insert of this many rows."""
     body = [{"event_type": "status_changed", "payload": {"new_status": "x"}}] * rows
     with psycopg.connect(stage.postgres.dsn(), autocommit=True) as database:
         register_bot(database, stage.keys.bot_token)
@@ -75,7 +75,7 @@ async def _bulks(stage: Stage, rows: int, times: int) -> list[float]:
 
 
 def report(result: dict[str, Any]) -> str:
-    """The tables, and what must hold."""
+    """The tables and the verdicts."""
     found: dict[str, Samples] = result["milliseconds"]
     crowded, quiet = found.values()
     (head,) = SECTIONS["crowd"].tables

@@ -1,4 +1,4 @@
-"""Part 1: 5,000 rows wait. How fast each contender sends them, and at what cost."""
+"""Part 1: how fast each contender sends 5,000 waiting rows, and at what cost."""
 
 import os
 from collections import defaultdict
@@ -22,7 +22,7 @@ PROCRASTINATE_64 = "Procrastinate, 64 jobs"
 
 @dataclass(frozen=True)
 class Contender:
-    """A worker, what it is told, and where its rows are. `share`: of the rows, for slow ones."""
+    """A worker, its settings, and its queue. `share`: the part of the rows that a slow one gets."""
 
     name: str
     worker: str
@@ -72,9 +72,9 @@ class Result:
 
 
 async def drain(stage: Stage, queue: Queue, contender: Contender, rows: int) -> Result:
-    """Let one contender send `rows` rows to as many chats.
+    """Let one contender send `rows` rows, each to its own chat.
 
-    The rate is that of the arrivals at the sink, from the first to the last.
+    The rate is measured at the sink, from the first arrival to the last.
     """
     load = os.getloadavg()[0]
     await queue.clear()

@@ -16,7 +16,7 @@ LIFTED = {"LIFTED": "1", "CONCURRENCY": "128"}
 
 
 async def run(rounds: int = 2, rows: int = 5000, burst: int = 10_000) -> dict[str, Any]:
-    """Drain with 1, 2 and 4 replicas; then insert a burst with each kind of bell."""
+    """Drain with 1, 2 and 4 replicas, then insert a burst with each kind of bell."""
     drains: dict[int, list[dict[str, Any]]] = defaultdict(list)
     bursts: dict[str, list[dict[str, Any]]] = defaultdict(list)
     async with Stage() as stage, Queues(stage) as queues:
@@ -33,7 +33,7 @@ async def run(rounds: int = 2, rows: int = 5000, burst: int = 10_000) -> dict[st
 
 
 async def _drain(stage: Stage, queues: Queues, replicas: int, rows: int) -> dict[str, Any]:
-    """Start the replicas idle, then insert all rows at once: ten for each chat."""
+    """Start idle replicas, then insert all rows at once, ten for each chat."""
     await queues.events.clear()
     await stage.arrivals()
     async with AsyncExitStack() as stack:
@@ -49,12 +49,12 @@ async def _drain(stage: Stage, queues: Queues, replicas: int, rows: int) -> dict
 
 
 async def _burst(stage: Stage, queues: Queues, bell: str, rows: int) -> dict[str, Any]:
-    """Insert many rows in one statement, of as many chats; when the first and last came."""
+    """Insert rows of as many chats in one statement; return when the first and last arrived."""
     await queues.events.clear()
     await stage.arrivals()
     async with AsyncExitStack() as stack:
         (child,) = await _start(stage, stack, 1, {"DOORBELL": bell})
-        await asyncio.sleep(4)  # past the sweep that was planned before the bell was ready
+        await asyncio.sleep(4)  # past the sweep that was scheduled before the bell was ready
         await queues.events.load(rows, chats=rows)
         begin = time.time()
         arrived = await _all_arrived(stage, queues, rows)
@@ -95,7 +95,7 @@ async def _all_arrived(stage: Stage, queues: Queues, rows: int) -> list[tuple[fl
 
 
 def _out_of_order(arrived: list[tuple[float, int, int]]) -> int:
-    """How many messages came after one of their chat with a higher number."""
+    """Count messages that arrived after a later one of their chat."""
     highest: dict[int, int] = {}
     wrong = 0
     for _, chat, number in sorted(arrived):

@@ -24,7 +24,7 @@ _LAG = """
 
 
 async def run(rows: int = 10_000, seconds: int = 60) -> dict[str, Any]:
-    """Drain `rows` with DOORBELL=changes, and insert one more row each second meanwhile."""
+    """Drain `rows` with DOORBELL=changes, and insert one more row each second."""
     found = {}
     for name, publish in WAYS.items():
         async with Stage() as stage, Queues(stage) as queues:
@@ -40,7 +40,7 @@ async def run(rows: int = 10_000, seconds: int = 60) -> dict[str, Any]:
 async def _beside_a_drain(
     stage: Stage, queues: Queues, rows: int, seconds: int
 ) -> dict[str, list[float]]:
-    """By second: how late each single row was, and how far Realtime's slot was behind."""
+    """How late each single row was, and how far Realtime's slot lagged, second by second."""
     for _ in range(rows // STATEMENT):
         await queues.events.load(STATEMENT, STATEMENT)
     inserted, lags = {}, []

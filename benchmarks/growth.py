@@ -1,4 +1,4 @@
-"""Part 4: what claim, settle and stats cost as history grows, and after a lot of churn."""
+"""Part 4: what claim, settle and stats cost as history grows, and after much churn."""
 
 import asyncio
 import json
@@ -47,7 +47,7 @@ async def run(
     churn: int = 200_000,
     purge: int = 1_000_000,
 ) -> dict[str, Any]:
-    """Grow one table and measure at each size. In a thread: nothing else goes on."""
+    """Grow one table and measure at each size. Runs in a thread: nothing else is going on."""
     return await asyncio.to_thread(_run, sizes, samples, churn, purge)
 
 
@@ -91,7 +91,7 @@ def _grow(connection: Connection, have: int, size: int) -> None:
 
 
 def _beside(one: Connection, other: Connection, samples: int) -> tuple[Samples, Samples]:
-    """Measure two tables in turn."""
+    """Measure two tables in turns."""
     first: Samples = defaultdict(list)
     second: Samples = defaultdict(list)
     for number in range(samples):
@@ -101,7 +101,7 @@ def _beside(one: Connection, other: Connection, samples: int) -> tuple[Samples, 
 
 
 def cycle(connection: Connection, chat: int, into: Samples) -> None:
-    """Insert, claim, start, settle CLAIM rows; and ask for stats."""
+    """Insert, claim, start and settle CLAIM rows, and call the stats function."""
     connection.execute(PENDING, (chat, CLAIM))
     rows = _timed(
         connection, into, "claim", "select id, attempt from claim_tma_events(%s)", (CLAIM,)
@@ -128,7 +128,7 @@ def _timed(
 
 
 def _churn(connection: Connection, rows: int) -> float:
-    """Send so many rows through their lives, 100 at a time. Seconds."""
+    """Insert, claim, start and settle this many rows, 100 at a time; return the seconds."""
     begin = time.monotonic()
     for number in range(rows // 100):
         connection.execute(PENDING, (2 * 10**9 + number * 100, 100))
@@ -143,7 +143,7 @@ def _churn(connection: Connection, rows: int) -> float:
 
 
 def _purge(connection: Connection, dsn: str, rows: int, samples: int) -> dict[str, Any]:
-    """Purge `rows` rows as fast as it goes while claims go on; before, for comparison, none."""
+    """Claim while `rows` rows are purged at full speed, and before that without a purge."""
     before: Samples = defaultdict(list)
     during: Samples = defaultdict(list)
     for number in range(samples):
@@ -164,7 +164,7 @@ def _purge(connection: Connection, dsn: str, rows: int, samples: int) -> dict[st
 
 
 class _Purger:
-    """Purges in batches of 1,000 over a connection of its own, in a thread."""
+    """Purges in batches of 1,000, in a thread with its own connection."""
 
     def __init__(self, dsn: str, rows: int) -> None:
         self._dsn, self._rows = dsn, rows
@@ -191,7 +191,7 @@ def _say(name: str, samples: Samples) -> None:
 
 
 def report(result: dict[str, Any]) -> str:
-    """The tables, and what must hold."""
+    """The tables and the verdicts."""
     found: dict[str, Samples] = result["milliseconds"]
     (head,) = SECTIONS["growth"].tables
     calls = head[1:]

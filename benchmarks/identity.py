@@ -1,4 +1,4 @@
-"""Part 6: what it costs an insert to prove who makes it."""
+"""Part 6: what it costs to verify who makes an insert."""
 
 import json
 import time
@@ -21,7 +21,7 @@ PROVEN = "Mini App, proven by initData"
 
 
 async def run(samples: int = 1000) -> dict[str, Any]:
-    """Insert over PostgREST in both ways in turn, and ask the function alone in SQL."""
+    """Insert over PostgREST both ways in turns, and call the function alone in SQL."""
     took: dict[str, list[float]] = defaultdict(list)
     async with Stage() as stage:
         init_data = signed(stage.keys.bot_token)
@@ -29,7 +29,7 @@ async def run(samples: int = 1000) -> dict[str, Any]:
         proven = {**headers_of(stage.keys.api_key("anon")), "x-telegram-init-data": init_data}
         with psycopg.connect(stage.postgres.dsn(), autocommit=True) as database:
             register_bot(database, stage.keys.bot_token)
-            # A user may have a hundred rows waiting; here nobody sends them.
+            # By default a user may have a hundred rows waiting; here nobody sends them.
             database.execute("update bridge.settings set max_pending_per_user = 1000000")
             async with aiohttp.ClientSession() as session:
                 for number in range(samples):
@@ -64,7 +64,7 @@ def signed(bot_token: str) -> str:
 
 
 def register_bot(database: psycopg.Connection[Any], bot_token: str) -> None:
-    """Let the bot's users write."""
+    """Register the bot, so its users may write."""
     bot_id = int(bot_token.partition(":")[0])
     database.execute("select register_tma_bot(%s, %s)", (bot_id, tokens.web_app_key(bot_token)))
 
@@ -83,7 +83,7 @@ async def _insert(
 
 
 def _alone(database: psycopg.Connection[Any], init_data: str, samples: int) -> list[float]:
-    """Milliseconds of one call, by the server's own clock over a hundred."""
+    """Milliseconds per call, from a hundred calls by the server's clock."""
     headers = json.dumps({"x-telegram-init-data": init_data})
     database.execute("select set_config('request.headers', %s, false)", (headers,))
     proven = database.execute("select tma_user_id()").fetchone()
@@ -92,7 +92,7 @@ def _alone(database: psycopg.Connection[Any], init_data: str, samples: int) -> l
     took = []
     for _ in range(max(samples // 20, 3)):
         begin = time.perf_counter()
-        # offset 0 and the sum keep the planner from calling it once.
+        # offset 0 and the sum make the planner call it for each row.
         database.execute(
             "select sum(bridge.user_id() + n) from generate_series(1, 100) n"
         ).fetchone()

@@ -1,4 +1,4 @@
-"""Part 3: what the bridge costs while nothing happens, and how soon it is ready."""
+"""Part 3: what the bridge costs when idle, and how soon it is ready."""
 
 import asyncio
 import json
@@ -15,7 +15,7 @@ from benchmarks.sections import SECTIONS
 from benchmarks.stage import Child, Stage, until
 from tma_sandbox.process import free_port
 
-# Says what it holds when aiogram is imported, and nothing else.
+# Prints its memory after importing aiogram, and nothing else.
 _IMPORT = """
 import time; begin = time.time()
 import aiogram
@@ -28,7 +28,7 @@ QUICK: dict[str, Any] = {"rounds": 1, "seconds": 10.0}
 
 
 async def run(rounds: int = 3, seconds: float = 600.0) -> dict[str, Any]:
-    """Start both `rounds` times in turn, then watch one bridge do nothing for `seconds`."""
+    """Start both `rounds` times in turns, then watch an idle bridge for `seconds`."""
     imports: list[dict[str, float]] = []
     starts: list[dict[str, float]] = []
     async with Stage() as stage:
@@ -48,7 +48,7 @@ def _import() -> dict[str, float]:
 
 
 async def _start(stage: Stage) -> dict[str, float]:
-    """Seconds from the process's start until /readyz says 200, and until a bell rings."""
+    """Seconds from the start until /readyz answers 200, and until a bell rings."""
     port = free_port()
     begin = time.monotonic()
     async with stage.worker("plain_bridge", HTTP_PORT=str(port), PLANNER="") as child:
@@ -76,7 +76,7 @@ async def _ready(port: int) -> None:
 
 
 async def _idle(stage: Stage, seconds: float) -> dict[str, float]:
-    """Cost per minute with a healthy doorbell, both lanes, and settings as they come."""
+    """Cost per minute with a healthy doorbell, both lanes and default settings."""
     async with stage.worker("plain_bridge", PLANNER="") as child:
         await child.says("doorbell_ready")
         await _settled(child)
@@ -93,14 +93,14 @@ async def _idle(stage: Stage, seconds: float) -> dict[str, float]:
 
 
 async def _settled(child: Child) -> None:
-    """Let the start be over: both bells, the first sweeps."""
+    """Wait until the start is over: both bells, and the first sweeps."""
     await asyncio.sleep(5)
     if "error" in child.output():
         raise RuntimeError(child.output())
 
 
 def report(result: dict[str, Any]) -> str:
-    """The tables, and what must hold."""
+    """The tables and the verdicts."""
     imports, starts, idle = result["imports"], result["starts"], result["idle"]
     bridge_s = [one["seconds"] for one in starts]
     import_s = [one["seconds"] for one in imports]

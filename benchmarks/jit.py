@@ -1,4 +1,4 @@
-"""Part 8: what a claim and an event cost where Postgres compiles what it takes for dear (JIT)."""
+"""Part 8: what a claim and an event cost where Postgres compiles expensive queries (JIT)."""
 
 import asyncio
 import json
@@ -26,13 +26,13 @@ Samples = dict[str, list[float]]
 
 
 async def run(samples: int = 500, events: int = 50, rounds: int = 3) -> dict[str, Any]:
-    """Claim one row, and send events, with and without JIT in turns."""
+    """Claim one row and send events, with and without JIT in turns."""
     async with Stage() as stage, Queues(stage) as queues:
         version = await queues.events.value("select version() where pg_jit_available()")
         if version is None:
             text = (
                 "This PostgreSQL cannot compile queries; name one that can (Debian's): "
-                "REALTIME_BRIDGE_PG_BIN=/usr/lib/postgresql/15/bin"
+                "TMA_SANDBOX_PG_BIN=/usr/lib/postgresql/15/bin"
             )
             return {"skipped": text}
         claims = await asyncio.to_thread(_claims, stage, samples)
@@ -72,7 +72,7 @@ def _claim(connection: psycopg.Connection[Any]) -> float:
 
 
 async def _events(stage: Stage, queues: Queues, jit: str, chats: range) -> list[float]:
-    """Milliseconds from each commit to its request, with PostgREST's connections opened anew."""
+    """Milliseconds from each commit to its request, on new connections of PostgREST."""
     admin = stage.postgres.dsn(user=ADMIN)
     async with await psycopg.AsyncConnection.connect(admin, autocommit=True) as connection:
         await connection.execute(f"alter database postgres set jit = {jit}".encode())
@@ -93,7 +93,7 @@ async def _events(stage: Stage, queues: Queues, jit: str, chats: range) -> list[
 
 
 def report(result: dict[str, Any]) -> str:
-    """The tables, and what must hold."""
+    """The tables and the verdicts."""
     lines = [str(result["version"]), ""]
     for head, took in zip(
         SECTIONS["jit"].tables, (result["claims"], result["events"]), strict=True

@@ -19,7 +19,7 @@ WARM_UP = 20
 
 @dataclass(frozen=True)
 class Contender:
-    """A worker and its pace. `slow`: seconds are its scale, so a few rows tell all."""
+    """A worker and its settings. `slow`: it takes seconds, so a few rows are enough."""
 
     name: str
     worker: str
@@ -41,7 +41,7 @@ CONTENDERS = [
 
 @dataclass(frozen=True)
 class Pace:
-    """One insert every so many seconds, so many times; slow contenders get fewer."""
+    """The seconds between inserts, and their number; slow contenders get fewer."""
 
     every: float
     rows: int
@@ -88,7 +88,7 @@ Measured = dict[str, tuple[list[float], dict[str, list[float]]]]
 async def _measure(
     stage: Stage, queues: Queues, contender: Contender, paces: tuple[Pace, ...]
 ) -> Measured:
-    """By pace: milliseconds of every row, and of every stage of every row."""
+    """For each pace, the milliseconds of every row and of its stages."""
     queue: Queue = getattr(queues, contender.queue)
     await queue.clear()
     await stage.arrivals()
@@ -120,7 +120,7 @@ async def _measure(
 async def _warm_up(
     stage: Stage, queue: Queue, contender: Contender, child: Child, chat: int
 ) -> int:
-    """Let it start and answer some rows; the next free chat."""
+    """Let it start and send some rows; return the next free chat."""
     await child.says("started" if contender.worker == "bridge" else "ready")
     if contender.worker == "bridge" and not contender.deaf:
         await child.says("doorbell_ready")
@@ -139,11 +139,11 @@ async def _warm_up(
 
 
 async def _insert(queue: Queue, chat: int, rows: int, every: float) -> dict[int, float]:
-    """Insert at an even pace; when each commit was known to the one who inserted."""
+    """Insert at a steady pace; return when each commit was confirmed."""
     committed = {}
     begin = time.monotonic()
     for number in range(rows):
-        # Not in step with anything that polls.
+        # Not in step with any poller.
         due = begin + number * every + (number * 0.618034 % 1.0) * every / 2
         await asyncio.sleep(max(due - time.monotonic(), 0))
         await queue.add(chat + number, 0)
@@ -152,7 +152,7 @@ async def _insert(queue: Queue, chat: int, rows: int, every: float) -> dict[int,
 
 
 async def arrivals_of(stage: Stage, chats: set[int]) -> dict[int, float]:
-    """When the first request for each of these chats came, as soon as all have."""
+    """Wait for the first request of each of these chats; return when each arrived."""
     first: dict[int, float] = {}
 
     async def complete() -> bool:
@@ -167,7 +167,7 @@ async def arrivals_of(stage: Stage, chats: set[int]) -> dict[int, float]:
 def _split(
     committed: dict[int, float], arrived: dict[int, float], marks: dict[str, Any]
 ) -> dict[str, list[float]]:
-    """Milliseconds by stage: until the bell, the claim's answer, the fence's, the request."""
+    """Milliseconds of the stages: until the bell, the claim, the fence, and the request."""
     split: dict[str, list[float]] = defaultdict(list)
     for chat, at in committed.items():
         mark = marks.get(str(chat))

@@ -1,4 +1,4 @@
-"""Where the last full run of each part is kept."""
+"""The saved results of the last full run of each part."""
 
 import json
 from pathlib import Path

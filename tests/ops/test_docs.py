@@ -18,6 +18,7 @@ REPOSITORY = Path(__file__).parents[2]
 PAGES = [
     *(REPOSITORY / f"{name}.md" for name in ("README", "CONTRIBUTING", "CHANGELOG", "SECURITY")),
     *sorted((REPOSITORY / "docs").glob("*.md")),
+    REPOSITORY / "tma_sandbox" / "README.md",
 ]
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 CONSOLE = re.compile(r"```console\n(.*?)```", re.DOTALL)
@@ -26,7 +27,11 @@ COMMAND = re.compile(r"(?:`|\$ |\(|&& )realtime-bridge ((?:[a-z]|--?[a-z])[^`\n|
 NAMED = re.compile(r"`([A-Z][A-Z_]{5,})(?:=[^`]*)?`")
 FILES = {"NAME_FILE", "BOT_TOKEN_FILE", "SUPABASE_KEY_FILE"}
 STACK_NAMES = {"SUPABASE_SECRET_KEY", "SUPABASE_PUBLISHABLE_KEY"}  # what `local` writes besides
-OTHER_NAMES = {"SUPABASE_JWT_SECRET", "DATABASE_URL", "SIGTERM", *STACK_NAMES, *FILES}
+OTHER_NAMES = {
+    *("SUPABASE_JWT_SECRET", "DATABASE_URL", "SIGTERM", "TMA_SANDBOX_PG_BIN"),
+    *STACK_NAMES,
+    *FILES,
+}
 
 
 def text_of(page):

@@ -1,4 +1,4 @@
-"""Telegram's limits on sending, as far as they are published."""
+"""Telegram's published limits on sending."""
 
 import math
 from collections.abc import Callable
@@ -9,7 +9,7 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class Rates:
-    """How much may be sent; the defaults are those of Telegram's FAQ for bots."""
+    """How much a bot may send; the defaults are from Telegram's FAQ for bots."""
 
     bot_per_second: float = 30
     chat_per_second: float = 1
@@ -18,7 +18,7 @@ class Rates:
 
     @classmethod
     def read(cls, values: dict[str, Any]) -> "Rates":
-        """From JSON; what is not named keeps its default. Raises ValueError for nonsense."""
+        """Parse JSON; missing values keep their defaults. Raises ValueError."""
         known = {field.name for field in fields(cls)}
         for name, value in values.items():
             if name not in known:
@@ -28,8 +28,8 @@ class Rates:
         return cls(**values)
 
 
-class Bucket:
-    """Tokens that come back at `rate` per second, up to `size` of them."""
+class TokenBucket:
+    """A token bucket: `rate` tokens per second, at most `size` of them."""
 
     __slots__ = ("_at", "_rate", "_size", "_tokens")
 
@@ -40,36 +40,36 @@ class Bucket:
         self._at = now
 
     def wait(self, now: float) -> float:
-        """Seconds until there is a token; 0 when there is one."""
+        """Seconds until there is a token; 0 if there is one."""
         self._tokens = min(self._size, self._tokens + (now - self._at) * self._rate)
         self._at = now
-        # A hair's breadth of tolerance: sums of fractions must not refuse who is on time.
+        # The tolerance keeps rounding errors from refusing a sender who is on time.
         return 0.0 if self._tokens >= 1 - 1e-6 else (1 - self._tokens) / self._rate
 
     def take(self) -> None:
-        """Use the token that `wait` found."""
+        """Use up a token; `wait` must have returned 0."""
         self._tokens -= 1
 
 
-class Limits:
-    """Decides whether a bot's message may pass now."""
+class RateLimiter:
+    """Decides whether a bot may send a message now."""
 
     def __init__(self, rates: Rates, clock: Callable[[], float] = monotonic) -> None:
         self.rates = rates
         self.refused = 0
         self._clock = clock
-        self._buckets: dict[tuple[int, int | None], Bucket] = {}
+        self._buckets: dict[tuple[int, int | None], TokenBucket] = {}
 
     def retry_after(self, bot: int, chat: int) -> int | None:
-        """None if a message to `chat` passes, else the whole seconds to wait; counts either way."""
+        """Return None if a message to `chat` may be sent, else the whole seconds to wait."""
         now = self._clock()
         rates = self.rates
         per_chat = (
-            Bucket(rates.chat_per_second, rates.chat_burst, now)
+            TokenBucket(rates.chat_per_second, rates.chat_burst, now)
             if chat > 0
-            else Bucket(rates.group_per_minute / 60, rates.group_per_minute, now)
+            else TokenBucket(rates.group_per_minute / 60, rates.group_per_minute, now)
         )
-        of_bot = Bucket(rates.bot_per_second, rates.bot_per_second, now)
+        of_bot = TokenBucket(rates.bot_per_second, rates.bot_per_second, now)
         buckets = (
             self._buckets.setdefault((bot, None), of_bot),
             self._buckets.setdefault((bot, chat), per_chat),

@@ -1,7 +1,7 @@
-"""Telegram's HTML: what its server accepts, what it shows, and what it says when it refuses.
+"""Telegram's HTML: parses it as Telegram's server does, with the same errors.
 
-Follows `do_parse_html` of Telegram's own library (tdlib, MessageEntity.cpp), error texts and byte
-offsets included. It is no HTML parser: `&nbsp;` stays as it is and `</>` closes whatever is open.
+Follows `do_parse_html` of Telegram's own library (tdlib, MessageEntity.cpp), including error texts
+and byte offsets. This is not general HTML: `&nbsp;` stays as it is and `</>` closes any tag.
 """
 
 import re
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 Entity = dict[str, Any]
-"""A Bot API MessageEntity: `type`, `offset` and `length` in UTF-16 units, and its details."""
+"""A Bot API MessageEntity: `type`, `offset` and `length` in UTF-16 units, and other fields."""
 
 _TYPES = {
     "b": "bold",
@@ -31,33 +31,33 @@ _TYPES = {
 }
 _NAMED = {b"lt": "<", b"gt": ">", b"amp": "&", b"quot": '"'}
 _SPACE = b" \t\r\n\v"
-_NUL = b"\0"  # stands behind the text
-_CONTINUATION = range(0x80, 0xC0)  # UTF-8's bytes behind the first of a character
+_NUL = b"\0"  # marks the end of the text
+_CONTINUATION = range(0x80, 0xC0)  # the bytes of a UTF-8 character after its first
 _REFERENCE = re.compile(rb"&(?:#x([0-9a-fA-F]*)|#([0-9]*)|([a-zA-Z]*));?")
 _LONGEST_NUMBER = 9
 
 
 class MarkupError(ValueError):
-    """The text is not Telegram's HTML; the message is what Telegram says about it."""
+    """The text is not Telegram's HTML; the message is Telegram's."""
 
 
 def utf16_length(text: str) -> int:
-    """How long Telegram finds a text: in UTF-16 units."""
+    """The length of a text as Telegram counts it, in UTF-16 units."""
     return len(text.encode("utf-16-le")) // 2
 
 
 def parse_html(text: str) -> tuple[str, list[Entity]]:
-    """What the user reads, and its entities in reading order. Raises MarkupError."""
+    """Return the text that the user reads, and its entities in order. Raises MarkupError."""
     return _Parser(text).parse()
 
 
 @dataclass(frozen=True, slots=True)
 class _Tag:
-    """A start tag that waits for its end."""
+    """A start tag whose end tag has not come yet."""
 
     name: str
     attributes: dict[str, str]
-    offset: int  # in UTF-16 units of what is shown
+    offset: int  # in UTF-16 units of the shown text
     shown: int  # pieces shown before it
 
 
@@ -90,7 +90,7 @@ class _Parser:
         return self._source[self._at] in characters
 
     def _read_until(self, stop: bytes) -> str:
-        """Everything before the first of these bytes or the end."""
+        """Read up to the first of these bytes, or to the end."""
         start = self._at
         while not self._next_in(stop + _NUL):
             self._at += 1
@@ -101,7 +101,7 @@ class _Parser:
             self._at += 1
 
     def _character(self) -> str:
-        """The next character, an HTML character reference decoded."""
+        """Read the next character, decoding an HTML character reference."""
         if self._next_in(b"&") and (decoded := self._reference()):
             return decoded
         end = self._at + 1
@@ -112,7 +112,7 @@ class _Parser:
         return character
 
     def _reference(self) -> str | None:
-        """What `&...;` stands for. None, and nothing read, where it stands for itself."""
+        """Read and decode `&...;`; None, reading nothing, if it is not a reference."""
         found = _REFERENCE.match(self._source, self._at)
         if found is None:
             return None
@@ -142,7 +142,7 @@ class _Parser:
         self._open.append(_Tag(name, attributes, self._offset, len(self._shown)))
 
     def _attributes(self, tag: str, begin: int) -> dict[str, str]:
-        """The attributes of a start tag; reads past its `>`."""
+        """Read the attributes of a start tag and its `>`."""
         attributes = {}
         self._skip_space()
         while not self._next_in(b">"):
@@ -211,20 +211,20 @@ class _Parser:
         inner = self._entities[-1] if self._entities else None
         same_place = inner and (inner["offset"], inner["length"]) == (tag.offset, length)
         if inner and same_place and {inner["type"], entity["type"]} == {"pre", "code"}:
-            inner |= {"type": "pre", **details}  # <pre><code class="language-..."> is one thing
+            inner |= {"type": "pre", **details}  # <pre><code class="language-..."> is one entity
         else:
             self._entities.append(entity)
 
 
 def _numbered(code: int, digits: int) -> str | None:
-    surrogate = 0xD800 <= code <= 0xDFFF  # noqa: PLR2004 - Unicode's halves of pairs
+    surrogate = 0xD800 <= code <= 0xDFFF  # noqa: PLR2004 - Unicode's surrogates
     if not 0 < code < 0x10FFFF or surrogate or digits > _LONGEST_NUMBER:  # noqa: PLR2004
         return None
     return chr(code)
 
 
 def _details(tag: _Tag, shown: str) -> dict[str, Any] | None:
-    """What an entity says beyond its type; None: Telegram shows the text without an entity."""
+    """The other fields of an entity; None if Telegram shows the text without one."""
     match tag.name:
         case "a":
             return _link(tag.attributes.get("href") or shown)

@@ -1,4 +1,4 @@
-"""Broadcast from the database: what `realtime.send` wrote goes out within a millisecond or two."""
+"""Broadcasts from the database: rows of `realtime.messages` go out within milliseconds."""
 
 import asyncio
 import random
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import psycopg
 import structlog
 
-from tma_sandbox.backoff import delays
+from tma_sandbox import backoff
 from tma_sandbox.realtime.database import Connection, Database
 from tma_sandbox.realtime.frames import Json
 
@@ -30,8 +30,8 @@ class DatabaseBroadcast:
 class BroadcastFeed:
     """Listens for new rows of `realtime.messages`; the notification carries the row's id.
 
-    Messages sent while Postgres is away, or while this reconnects, are lost. That takes `back`
-    seconds, chosen between the two, from when Postgres is there again.
+    Messages sent while Postgres is down, or before this has reconnected, are lost. It reconnects a
+    random time within the range `back` (seconds) after Postgres is up again.
     """
 
     def __init__(
@@ -48,16 +48,16 @@ class BroadcastFeed:
         self._rand = rand
         self._listening = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
-        self.paused = False  # listen on, but hand out nothing
+        self.paused = False  # keep listening, but deliver nothing
 
     async def until_listening(self) -> None:
-        """Start if need be, and wait until the next message would be heard."""
+        """Start if necessary, and wait until the next message would be heard."""
         if self._task is None:
             self._task = asyncio.create_task(self._run(), name="realtime broadcasts")
         await self._listening.wait()
 
     async def stop(self) -> None:
-        """End listening."""
+        """Stop listening."""
         if self._task is not None:
             self._task.cancel()
             with suppress(asyncio.CancelledError):
@@ -65,7 +65,7 @@ class BroadcastFeed:
             self._task = None
 
     async def _run(self) -> None:
-        waits, hesitation = delays(first=0.1, cap=2.0), 0.0
+        waits, hesitation = backoff.delays(first=0.1, cap=2.0), 0.0
         while True:
             try:
                 # Notifications arrive on one connection while the other fetches rows.
@@ -76,7 +76,7 @@ class BroadcastFeed:
                     await asyncio.sleep(hesitation)
                     await ears.execute("listen realtime_messages")
                     self._listening.set()
-                    waits = delays(first=0.1, cap=2.0)
+                    waits = backoff.delays(first=0.1, cap=2.0)
                     await self._follow(ears, hands)
             except psycopg.Error as error:
                 log.warning("realtime_broadcasts_interrupted", error=str(error).strip())

@@ -1,4 +1,4 @@
-"""What web pages elsewhere get of the embedded stack on this machine: Supabase's part."""
+"""Web pages of other origins can use Supabase's paths of the stack, and nothing else."""
 
 import asyncio
 
@@ -80,7 +80,7 @@ LOOPBACK_NAMES = [
 
 @pytest_asyncio.fixture(loop_scope="session", scope="module")
 async def demo():
-    """A stack of its own, as `demo` runs it: with the page."""
+    """A stack with the demo's page."""
     page = Page(USER, None)
     async with (
         LocalStack(migrations=migrations_directory(), routes=page.routes()) as stack,
@@ -98,7 +98,7 @@ async def http(demo):
 
 @pytest.fixture
 def forgotten(demo):
-    """Leave nothing sent, scripted or limited behind."""
+    """Clear messages, faults and limits afterwards."""
     yield
     demo.bot_api.sent.clear()
     demo.bot_api.script.waiting.clear()
@@ -107,14 +107,14 @@ def forgotten(demo):
 
 @pytest.fixture
 def untouched(demo, forgotten):
-    """Fail the test when afterwards anything was sent, scripted or limited."""
+    """Fail the test if it leaves a message, a fault or a limit."""
     yield
     assert (demo.bot_api.sent.after(0), demo.bot_api.script.waiting) == ([], [])
     assert demo.bot_api.limits is None
 
 
 async def raw(demo, *lines):
-    """Send one request of just these lines; return the answer's status and the rest of it."""
+    """Send one request with these lines; return the status and the rest of the response."""
     reader, writer = await asyncio.open_connection("127.0.0.1", demo.port)
     try:
         writer.write("\r\n".join([*lines, "Connection: close", "", ""]).encode())
@@ -128,7 +128,7 @@ async def raw(demo, *lines):
 @pytest.mark.parametrize("name", FOREIGN_NAMES)
 @pytest.mark.parametrize("path", ["/rest/v1/tma_events", "/_sent", "/demo/session"])
 async def test_another_name_leads_nowhere(demo, name, path):
-    """DNS rebinding: to the browser this is the page's own origin, so only the name tells."""
+    """DNS rebinding: for the browser it is the page's own origin; only the name differs."""
     status, answer = await raw(demo, f"GET {path} HTTP/1.1", f"Host: {name.format(port=demo.port)}")
 
     assert status in {400, 403}  # what is no host at all is refused even sooner
@@ -140,14 +140,14 @@ async def test_another_name_leads_nowhere(demo, name, path):
     "hosts", [[], ["Host: localhost", "Host: evil.example"], ["Host: evil.example"] * 2]
 )
 async def test_one_name_it_must_be(demo, hosts):
-    """None, or two to choose from, is no name."""
+    """A missing or repeated Host header is refused."""
     status, _ = await raw(demo, "GET /_sent HTTP/1.1", *hosts)
 
     assert status in {400, 403}
 
 
 async def test_a_name_in_the_request_line_changes_nothing(demo):
-    """A proxy's form of request: the Host header is what browsers cannot be made to forge."""
+    """The absolute form of a request: only the Host header counts."""
     refused, _ = await raw(demo, "GET http://127.0.0.1/_sent HTTP/1.1", "Host: evil.example")
 
     assert refused in {400, 403}
@@ -155,7 +155,7 @@ async def test_a_name_in_the_request_line_changes_nothing(demo):
 
 @pytest.mark.parametrize("name", LOOPBACK_NAMES)
 async def test_this_machine_is_known_by_its_names(demo, name):
-    """With a port and without."""
+    """With and without a port."""
     status, _ = await raw(
         demo, "GET /auth/v1/health HTTP/1.1", f"Host: {name.format(port=demo.port)}"
     )
@@ -166,7 +166,7 @@ async def test_this_machine_is_known_by_its_names(demo, name):
 @pytest.mark.parametrize("headers", ELSEWHERE)
 @pytest.mark.parametrize("own", OWN)
 async def test_a_page_elsewhere_neither_reads_nor_triggers(http, untouched, headers, own):
-    """A request that needs no preflight, as any page may send it, comes to nothing."""
+    """A request without a preflight, which any page can send, has no effect."""
     method, path, body = own
     plain = {"Content-Type": "text/plain"} if body else {}
     async with http.request(method, path, data=body, headers=headers | plain) as answer:
@@ -177,7 +177,7 @@ async def test_a_page_elsewhere_neither_reads_nor_triggers(http, untouched, head
 
 @pytest.mark.parametrize(("method", "path", "body"), OWN)
 async def test_no_preflight_for_what_is_the_stacks_own_succeeds(http, method, path, body):
-    """So a browser does not even send the request."""
+    """So a browser does not send the request."""
     asked = {"Origin": "https://evil.example", "Access-Control-Request-Method": method}
     async with http.options(path, headers=asked) as answer:
         assert answer.status == 403
@@ -186,14 +186,14 @@ async def test_no_preflight_for_what_is_the_stacks_own_succeeds(http, method, pa
 
 @pytest.mark.parametrize(("method", "path", "body"), OWN)
 async def test_nobody_is_invited_to_read(http, forgotten, method, path, body):
-    """Who may ask gets no CORS header either, which a browser might obey for somebody else."""
+    """Allowed requests get no CORS header either."""
     async with http.request(method, path, data=body) as answer:
         assert answer.status in {200, 400, 404}
         assert "Access-Control-Allow-Origin" not in answer.headers
 
 
 async def test_the_stacks_own_page_and_programs_may(http, demo, forgotten):
-    """As the browser sends it from /demo, and from the address bar; curl says nothing."""
+    """From /demo, from the address bar, and from curl, which sends no such header."""
     own = {"Origin": demo.url, "Sec-Fetch-Site": "same-origin"}
     for headers in (own, {"Sec-Fetch-Site": "same-origin"}, {"Sec-Fetch-Site": "none"}, {}):
         async with http.get("/_sent", headers=headers) as answer:
@@ -204,7 +204,7 @@ async def test_the_stacks_own_page_and_programs_may(http, demo, forgotten):
 
 
 async def test_a_mini_app_on_another_port_writes_and_reads(http, demo):
-    """Preflight and request of a development server's page; the answers are for it to read."""
+    """A page of a development server can send preflight and request, and read the answers."""
     headers = {"Origin": "http://localhost:5173", "Sec-Fetch-Site": "cross-site"}
     asked = headers | {
         "Access-Control-Request-Method": "POST",

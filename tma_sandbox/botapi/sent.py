@@ -1,4 +1,4 @@
-"""The messages that the local Bot API accepted."""
+"""The messages that the Bot API has accepted."""
 
 import asyncio
 from collections import Counter, deque
@@ -8,24 +8,24 @@ from tma_sandbox.botapi.message import Draft
 
 _KEPT = 100_000
 
-Message = dict[str, Any]
+SentMessage = dict[str, Any]
 """One accepted message: `number` (1, 2, ... over all bots), `message_id` (over one bot), `bot_id`,
 `chat_id`, `text` as the user reads it, `raw` as it was sent, `parse_mode`, `entities`,
 `reply_markup`, `link_preview_options`, `received_at` (unix seconds)."""
 
 
-class Outbox:
+class SentMessages:
     """Accepted messages, oldest first; the last 100,000 are kept."""
 
     def __init__(self) -> None:
         self.count = 0
-        self._messages: deque[Message] = deque(maxlen=_KEPT)
+        self._messages: deque[SentMessage] = deque(maxlen=_KEPT)
         self._last_ids: Counter[int] = Counter()
         self._changed = asyncio.Condition()
         self._closed = False
 
-    async def add(self, bot_id: int, draft: Draft, received_at: float) -> Message:
-        """Accept a message: it gets its number and the bot's next message id."""
+    async def add(self, bot_id: int, draft: Draft, received_at: float) -> SentMessage:
+        """Store a message under the next number and the bot's next message id."""
         self._last_ids[bot_id] += 1
         self.count += 1
         message = {
@@ -46,16 +46,16 @@ class Outbox:
             self._changed.notify_all()
         return message
 
-    def after(self, number: int = 0) -> list[Message]:
-        """The messages behind this number."""
+    def after(self, number: int = 0) -> list[SentMessage]:
+        """The messages after this number."""
         return [message for message in self._messages if message["number"] > number]
 
     def clear(self) -> None:
-        """Forget the messages; the numbers go on."""
+        """Clear the messages; the numbers continue."""
         self._messages.clear()
 
     async def wait_for(self, count: int, timeout: float) -> bool:
-        """Whether `count` messages have been accepted since the start, within `timeout` seconds."""
+        """Wait until `count` messages were accepted since the start; False if it takes too long."""
         try:
             async with asyncio.timeout(timeout), self._changed:
                 await self._changed.wait_for(lambda: self.count >= count or self._closed)
@@ -64,7 +64,7 @@ class Outbox:
         return self.count >= count
 
     async def close(self) -> None:
-        """Let those go who wait."""
+        """End all waits."""
         self._closed = True
         async with self._changed:
             self._changed.notify_all()

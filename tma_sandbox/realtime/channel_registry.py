@@ -1,4 +1,4 @@
-"""Who has joined what, and who is to be told."""
+"""All joined channels, and which of them get a change or a broadcast."""
 
 from collections import defaultdict
 from typing import Any, Protocol
@@ -16,18 +16,18 @@ class Member(Subscriber, Protocol):
 
     @property
     def is_private(self) -> bool:
-        """Whether policies were asked before it joined."""
+        """Whether policies decided who may join."""
         ...
 
     def broadcast(self, payload: Any) -> None:
-        """Take a broadcast."""
+        """Send a broadcast to the client."""
         ...
 
 
-class Directory:
-    """All joined channels of all sockets, by topic, and their served bindings.
+class ChannelRegistry:
+    """The joined channels of all sockets by topic, and their subscriptions.
 
-    A private and a public channel of the same name have nothing to do with each other.
+    A private and a public channel of the same name are unrelated.
     """
 
     def __init__(self) -> None:
@@ -35,33 +35,33 @@ class Directory:
         self._served: dict[Member, tuple[Subscription, ...]] = {}
 
     def enter(self, member: Member) -> None:
-        """Note that a channel is joined."""
+        """Add a joined channel."""
         self._members[member.name, member.is_private][member] = None
 
     def leave(self, member: Member) -> None:
-        """Forget a channel."""
+        """Remove a channel and its subscriptions."""
         self._served.pop(member, None)
-        room = self._members[member.name, member.is_private]
-        room.pop(member, None)
-        if not room:
+        members = self._members[member.name, member.is_private]
+        members.pop(member, None)
+        if not members:
             del self._members[member.name, member.is_private]
 
     def serve(self, member: Member, subscriptions: tuple[Subscription, ...]) -> None:
-        """Hand out these changes to a channel from now on, instead of what it had before."""
+        """Replace the subscriptions of a channel."""
         self._served[member] = subscriptions
 
     def subscriptions(self) -> list[Subscription]:
-        """All bindings that are served now."""
+        """All current subscriptions."""
         return [one for served in self._served.values() for one in served]
 
     def forget_subscriptions(self) -> None:
-        """Hand out changes to nobody any more; the channels stay joined."""
+        """Remove all subscriptions; the channels stay joined."""
         self._served.clear()
 
     def broadcast(
         self, name: str, payload: Any, *, private: bool, without: Member | None = None
     ) -> None:
-        """Give a broadcast to all channels of a topic, but not to `without`."""
+        """Send a broadcast to all channels of a topic except `without`."""
         for member in tuple(self._members.get((name, private), ())):
             if member is not without:
                 member.broadcast(payload)

@@ -5,7 +5,7 @@ import { node } from './chat.js'
 const STOPS = ['claimed_ms', 'fence_ms', 'sent_ms', 'delivered_ms']
 
 /** Shows rows in a table's body, newest first. */
-export class Ways {
+export class Timelines {
   constructor(body) {
     this.body = body
     this.lines = new Map()

@@ -1,4 +1,4 @@
-"""Broadcasts that arrive as HTTP requests instead of over a websocket."""
+"""Broadcasts that arrive by HTTP instead of over a websocket."""
 
 import json
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from urllib.parse import unquote
 import psycopg
 from aiohttp import web
 
-from tma_sandbox.realtime.authorization import Visitor, may_write
+from tma_sandbox.realtime.authorization import AuthorizationContext, may_write
 from tma_sandbox.realtime.frames import UserBroadcast, ordered
 from tma_sandbox.realtime.services import Services
 from tma_sandbox.realtime.tokens import Claims, TokenError
@@ -24,10 +24,11 @@ class _Broadcast:
 async def receive_broadcasts(
     services: Services, request: web.Request, token: str | None = None
 ) -> web.Response:
-    """Deliver what `POST .../api/broadcast` and `.../api/broadcast/TOPIC/events/EVENT` carry.
+    """Handle `POST .../api/broadcast` and `.../api/broadcast/TOPIC/events/EVENT`.
 
-    `token` is the caller's, from a gateway that knows better than the headers. Answers
-    202; what may not be written to a private topic is dropped, as on the real server.
+    `token` is the caller's if the gateway has exchanged it; otherwise the headers have it. Answers
+    202; a broadcast that the caller may not send to a private topic is dropped, as on the real
+    server.
     """
     try:
         claims = services.claims(token or _token(request))
@@ -35,7 +36,7 @@ async def receive_broadcasts(
         return web.json_response({"message": "Unauthorized"}, status=401)
     match [unquote(part) for part in request.rel_url.raw_path.rsplit("/api/", 1)[-1].split("/")]:
         case ["broadcast"]:
-            messages = _batch(await _json(request))
+            messages = _batch(await _json_body(request))
         case ["broadcast", topic, "events", event]:
             messages = await _single(request, topic, event)
         case _:
@@ -44,7 +45,7 @@ async def receive_broadcasts(
         return web.json_response({"errors": {"messages": ["is invalid"]}}, status=422)
     for message in messages:
         if await _permitted(services, message, claims, request):
-            services.directory.broadcast(message.topic, message.payload, private=message.private)
+            services.channels.broadcast(message.topic, message.payload, private=message.private)
     return web.Response(status=202)
 
 
@@ -55,7 +56,7 @@ def _token(request: web.Request) -> str:
     return request.headers.get("apikey", "")
 
 
-async def _json(request: web.Request) -> Any:
+async def _json_body(request: web.Request) -> Any:
     try:
         return await request.json()
     except json.JSONDecodeError:
@@ -80,7 +81,7 @@ async def _single(request: web.Request, topic: str, event: str) -> list[_Broadca
     if request.content_type == "application/octet-stream":
         data = UserBroadcast(event, is_json=False, data=await request.read())
         return [_Broadcast(topic, data, private)]
-    payload = await _json(request)
+    payload = await _json_body(request)
     if not isinstance(payload, dict):
         return None
     return [_Broadcast(topic, _payload(event, payload), private)]
@@ -97,6 +98,7 @@ async def _permitted(
         return True
     headers = {name.lower(): value for name, value in request.headers.items()}
     try:
-        return await may_write(services.database, Visitor(message.topic, claims, headers))
+        context = AuthorizationContext(message.topic, claims, headers)
+        return await may_write(services.database, context)
     except psycopg.OperationalError:
         return False

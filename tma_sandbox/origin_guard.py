@@ -1,8 +1,8 @@
-"""Who may ask the embedded stack for what.
+"""Which web pages may call which part of the stack.
 
-It listens on the loopback interface only, but a browser on this machine reaches that for any web
-page. A page elsewhere may call what Supabase opens to browsers, which wants a key. The rest wants
-none (`/_sign` makes anybody's signature), so it answers only to the stack's own page.
+The stack listens on the loopback interface only, but a browser on this machine connects there for
+any web page. A page of another origin may call what Supabase opens to browsers, which needs an API
+key. The rest needs none (`/_sign` signs as any user), so it answers only the stack's own page.
 """
 
 import re
@@ -10,22 +10,22 @@ from collections.abc import Awaitable, Callable, Sequence
 
 from aiohttp import web
 
-# To a browser every name is an origin of its own, and anybody's name may lead here (DNS rebinding).
+# A browser takes every host name for an origin, and any name can resolve to here (DNS rebinding).
 _LOOPBACK = re.compile(r"(?:127\.0\.0\.1|localhost|\[::1\])(?::\d{1,5})?", re.IGNORECASE)
 _SUPABASE = re.compile(r"/(?:rest|realtime|auth)/v1(?:/|$)")
-_OWN_PAGES = {"none", "same-origin"}  # none: the address bar
+_OWN_SITES = {"none", "same-origin"}  # none: typed into the address bar
 
 
 def refusal(
     path: str, hosts: Sequence[str], origins: Sequence[str], site: str | None
 ) -> dict[str, str] | None:
-    """Why a request is not answered, with a hint; None for one that is.
+    """Why a request is refused, with a hint; None if it is allowed.
 
-    | who asks | what it gets |
+    | request | allowed |
     |---|---|
-    | under another name than 127.0.0.1, localhost, [::1], or under none or two | nothing |
-    | a web page of another origin, a loopback one too | /rest/v1, /realtime/v1, /auth/v1 |
-    | the stack's own page; a program, which sends neither `origins` nor `site` | everything |
+    | Host is not 127.0.0.1, localhost or [::1], or is missing or repeated | nothing |
+    | from a web page of another origin, even a loopback one | /rest/v1, /realtime/v1, /auth/v1 |
+    | from the stack's own page, or a program (no Origin, no Sec-Fetch-Site) | everything |
 
     `hosts`, `origins` and `site` are the headers Host, Origin and Sec-Fetch-Site.
     """
@@ -39,19 +39,19 @@ def refusal(
         return None
     own = f"http://{hosts[0]}".lower()
     foreign = any(origin.lower() != own for origin in origins)
-    if foreign or (not origins and site is not None and site not in _OWN_PAGES):
+    if foreign or (not origins and site is not None and site not in _OWN_SITES):
         return {
             "message": "A web page of another origin may only use /rest/v1, /realtime/v1, /auth/v1",
-            "hint": "Ask for this from a program (curl), or type the address into the browser.",
+            "hint": "Use a program (curl) instead, or type the address into the browser.",
         }
     return None
 
 
 @web.middleware
-async def known_visitors(
+async def guard_origin(
     request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
 ) -> web.StreamResponse:
-    """Answer 403, readable by no other origin, to whom `refusal` turns away."""
+    """Answer 403, without CORS headers, to requests that `refusal` refuses."""
     refused = refusal(
         request.rel_url.raw_path,
         request.headers.getall("Host", []),

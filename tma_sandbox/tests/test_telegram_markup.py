@@ -1,8 +1,8 @@
-"""The local Bot API reads HTML as Telegram does, and refuses it in the same words."""
+"""Telegram's HTML: entities and errors are Telegram's."""
 
 import pytest
 
-from tma_sandbox.botapi.html import MarkupError, parse_html
+from tma_sandbox.botapi.markup import MarkupError, parse_html
 
 
 @pytest.mark.parametrize(
@@ -33,7 +33,7 @@ from tma_sandbox.botapi.html import MarkupError, parse_html
     ],
 )
 def test_the_user_reads(html, text, entities):
-    """Tags become entities measured in UTF-16 units, references become characters."""
+    """Tags become entities in UTF-16 units, references become characters."""
     shown, found = parse_html(html)
 
     assert shown == text
@@ -60,14 +60,14 @@ def test_the_user_reads(html, text, entities):
     ],
 )
 def test_what_an_entity_carries(html, entity):
-    """Links, languages and emoji ids come with their entity."""
+    """Links, languages and emoji ids are fields of their entity."""
     _, [found] = parse_html(html)
 
     assert entity.items() <= found.items()
 
 
 def test_a_link_to_nowhere_is_plain_text():
-    """Telegram shows the text of a link whose address it does not accept."""
+    """A link with an address that Telegram does not accept has no entity."""
     assert parse_html('<a href="no link">t</a>') == ("t", [])
 
 

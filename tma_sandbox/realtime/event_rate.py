@@ -1,4 +1,4 @@
-"""How many events went out in the last minute."""
+"""The rate of events over the last minute."""
 
 from collections import deque
 from collections.abc import Callable
@@ -6,8 +6,8 @@ from collections.abc import Callable
 _WINDOW = 60.0  # seconds
 
 
-class Rate:
-    """Averages over a minute, as the real server does: a burst is allowed, then it lasts."""
+class EventRate:
+    """A limit on the average of a minute, as on the real server: it allows bursts."""
 
     def __init__(self, limit: float | None, clock: Callable[[], float]) -> None:
         self._limit = limit
@@ -16,14 +16,14 @@ class Rate:
         self._total = 0
 
     def count(self, events: int) -> None:
-        """Remember that so many events went out now."""
+        """Record that this many events were sent now."""
         if self._limit is not None and events:
             self._counts.append((self._clock(), events))
             self._total += events
 
     @property
     def exceeded(self) -> bool:
-        """Whether the last minute's average is over the limit (events per second)."""
+        """Whether the average of the last minute is over the limit (events per second)."""
         if self._limit is None:
             return False
         while self._counts and self._counts[0][0] <= self._clock() - _WINDOW:

@@ -1,4 +1,4 @@
-"""Each row's way through the states, as the database and Telegram's stand-in tell it."""
+"""When each row reached which state, from the database and the Bot API."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -8,10 +8,10 @@ from typing import Any, Self
 import psycopg
 from psycopg.rows import DictRow, dict_row
 
-from tma_sandbox.botapi.outbox import Message, Outbox
+from tma_sandbox.botapi.sent import SentMessage, SentMessages
 from tma_sandbox.stack import LocalStack
 
-# Of these, the newest rows' messages are found.
+# How many messages are searched for those of the newest rows.
 _RECENT_MESSAGES = 1000
 
 _LATEST = """
@@ -28,8 +28,8 @@ _TOTALS = "select status::text, count(*) from public.tma_events group by status"
 
 
 @dataclass(frozen=True, slots=True)
-class Way:
-    """One event's way so far; times in milliseconds since its insert, None where not there yet."""
+class Timeline:
+    """One event so far; times are in milliseconds since its insert, None if not reached yet."""
 
     id: int
     event_type: str
@@ -42,39 +42,39 @@ class Way:
     fence_ms: float | None
     sent_ms: float | None
     delivered_ms: float | None
-    text: str  # what the user reads; empty until it was sent
+    text: str  # what the user reads; empty until it is sent
 
 
-class Ways:
-    """Reads the latest rows of one stack."""
+class Timelines:
+    """Reads the timelines of one stack's rows."""
 
-    def __init__(self, connection: psycopg.AsyncConnection[DictRow], outbox: Outbox) -> None:
+    def __init__(self, connection: psycopg.AsyncConnection[DictRow], outbox: SentMessages) -> None:
         self._connection = connection
         self._outbox = outbox
 
     @classmethod
     @asynccontextmanager
     async def of(cls, stack: LocalStack) -> AsyncIterator[Self]:
-        """Look at a running stack as its project's owner, for as long as the context lasts."""
+        """Connect to a running stack as its project's owner while the context lasts."""
         async with await psycopg.AsyncConnection.connect(
             stack.env()["DATABASE_URL"], autocommit=True, row_factory=dict_row
         ) as connection:
             yield cls(connection, stack.bot_api.sent)
 
-    async def latest(self, count: int) -> list[Way]:
-        """The last `count` rows that were inserted, oldest first."""
+    async def latest(self, count: int) -> list[Timeline]:
+        """The `count` newest rows, oldest first."""
         rows = await (await self._connection.execute(_LATEST, (count,))).fetchall()
         recent = self._outbox.after(self._outbox.count - _RECENT_MESSAGES)
         sent = {message["message_id"]: message for message in recent}
-        return [_way(row, sent.get(row["message_id"])) for row in reversed(rows)]
+        return [_timeline(row, sent.get(row["message_id"])) for row in reversed(rows)]
 
     async def totals(self) -> dict[str, int]:
-        """How many rows there are in each status."""
+        """The number of rows in each status."""
         rows = await (await self._connection.execute(_TOTALS)).fetchall()
         return {row["status"]: row["count"] for row in rows}
 
 
-def _way(row: dict[str, Any], message: Message | None) -> Way:
+def _timeline(row: dict[str, Any], message: SentMessage | None) -> Timeline:
     sent_ms = (message["received_at"] - row["inserted"]) * 1000 if message else None
     known = {name: value for name, value in row.items() if name != "message_id"}
-    return Way(**known, sent_ms=sent_ms, text=message["text"] if message else "")
+    return Timeline(**known, sent_ms=sent_ms, text=message["text"] if message else "")

@@ -8,6 +8,7 @@ from typing import Any
 from benchmarks import usage
 from benchmarks.numbers import median, spread, table, verdict
 from benchmarks.queues import Queue, Queues
+from benchmarks.sections import SECTIONS
 from benchmarks.stage import Stage, until
 
 BRIDGE = "bridge, CONCURRENCY=256"
@@ -114,7 +115,7 @@ async def _first_arrival(stage: Stage, since: float) -> None:
 
 
 async def run(rounds: int = 3, rows: int = 5000, only: str = "") -> dict[str, Any]:
-    """Run all contenders in turns; print and return medians."""
+    """Interleave all contenders; return every round."""
     results: dict[str, list[Result]] = defaultdict(list)
     contenders = [one for one in CONTENDERS if only in one.name]
     async with Stage() as stage, Queues(stage) as queues:
@@ -130,16 +131,13 @@ async def run(rounds: int = 3, rows: int = 5000, only: str = "") -> dict[str, An
                     f"load {result.load:.1f}",
                     flush=True,
                 )
-    print(report(results))
     return {name: [asdict(one) for one in all_] for name, all_ in results.items()}
 
 
-def report(results: dict[str, list[Result]]) -> str:
-    """The table and the verdicts."""
-    head = [
-        "contender", "rows", "rows/s", "CPU s per 1,000 rows: worker", "Postgres", "PostgREST",
-        "peak RSS MB", "WAL B/row", "REST calls/row", "load average",
-    ]  # fmt: skip
+def report(kept: dict[str, Any]) -> str:
+    """The table, and what must hold."""
+    results = {name: [Result(**one) for one in all_] for name, all_ in kept.items()}
+    (head,) = SECTIONS["drain"].tables
     rows = [
         [
             name,
@@ -163,7 +161,7 @@ def report(results: dict[str, list[Result]]) -> str:
         lines.append(f"CPU of the bridge alone: {1000 / spent:,.0f} rows per second of a core")
         limits = {PGQUEUER_100: 1.3, PGQUEUER: 2, PROCRASTINATE: 5, PROCRASTINATE_64: 5}
         lines += [
-            verdict(f"the bridge beside {name}", rate[BRIDGE] / rate[name], limit)
+            verdict(f"the bridge relative to {name}", rate[BRIDGE] / rate[name], limit)
             for name, limit in limits.items()
             if name in rate
         ]

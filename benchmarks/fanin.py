@@ -8,6 +8,7 @@ from typing import Any
 
 from benchmarks.numbers import spread, table
 from benchmarks.queues import Queues
+from benchmarks.sections import SECTIONS
 from benchmarks.stage import Child, Stage, until
 
 QUICK: dict[str, Any] = {"rounds": 1, "rows": 400, "burst": 1000}
@@ -28,9 +29,7 @@ async def run(rounds: int = 2, rows: int = 5000, burst: int = 10_000) -> dict[st
             one = await _burst(stage, queues, bell, burst)
             bursts[bell].append(one)
             print(f"burst of {burst} with {bell}: {one}", flush=True)
-    result = {"drains": drains, "bursts": bursts, "rows": rows, "burst": burst}
-    print(report(result))
-    return result
+    return {"drains": drains, "bursts": bursts, "rows": rows, "burst": burst}
 
 
 async def _drain(stage: Stage, queues: Queues, replicas: int, rows: int) -> dict[str, Any]:
@@ -107,6 +106,7 @@ def _out_of_order(arrived: list[tuple[float, int, int]]) -> int:
 
 def report(result: dict[str, Any]) -> str:
     """The tables."""
+    by_replicas, by_bell = SECTIONS["fanin"].tables
     drains = [
         [
             replicas,
@@ -124,9 +124,11 @@ def report(result: dict[str, Any]) -> str:
     return "\n".join(
         [
             f"{result['rows']:,} rows to {result['rows'] // 10:,} chats, ten each:",
-            table(["replicas", "rows/s", "out of order", "sent twice"], drains),
+            "",
+            table(by_replicas, drains),
             "",
             f"{result['burst']:,} rows in one statement:",
-            table(["bell", "first after s", "last after s"], bursts),
+            "",
+            table(by_bell, bursts),
         ]
     )

@@ -11,6 +11,7 @@ import aiohttp
 
 from benchmarks import usage
 from benchmarks.numbers import median, spread, table, verdict
+from benchmarks.sections import SECTIONS
 from benchmarks.stage import Child, Stage, until
 from tma_sandbox.process import free_port
 
@@ -35,9 +36,7 @@ async def run(rounds: int = 3, seconds: float = 600.0) -> dict[str, Any]:
             imports.append(await asyncio.to_thread(_import))
             starts.append(await _start(stage))
         idle = await _idle(stage, seconds)
-    result = {"imports": imports, "starts": starts, "idle": idle}
-    print(report(result))
-    return result
+    return {"imports": imports, "starts": starts, "idle": idle}
 
 
 def _import() -> dict[str, float]:
@@ -108,7 +107,7 @@ def report(result: dict[str, Any]) -> str:
     bridge_mb, import_mb = ([one["rss_mb"] for one in part] for part in (starts, imports))
     later = [ours - theirs for ours, theirs in zip(bridge_s, import_s, strict=True)]
     bell = [one["doorbell_seconds"] for one in starts]
-    head = ["start", "ready after s", "doorbell ready after s", "RSS MB"]
+    by_start, by_number = SECTIONS["idle"].tables
     rows = [
         ["python -c 'import aiogram'", spread(import_s, 2), "-", spread(import_mb)],
         ["bridge, both lanes", spread(bridge_s, 2), spread(bell, 2), spread(bridge_mb)],
@@ -116,9 +115,9 @@ def report(result: dict[str, Any]) -> str:
     numbers = [[name.replace("_", " "), f"{value:.2f}"] for name, value in idle.items()]
     return "\n".join(
         [
-            table(head, rows),
+            table(by_start, rows),
             "",
-            table(["idle", "value"], numbers),
+            table(by_number, numbers),
             "",
             verdict("seconds to ready beyond the import", median(later), 1.5, least=False),
             verdict(

@@ -12,6 +12,7 @@ from benchmarks.growth import PENDING
 from benchmarks.latency import arrivals_of
 from benchmarks.numbers import median, percentile, table, verdict
 from benchmarks.queues import FIRST_CHAT, Queues
+from benchmarks.sections import SECTIONS
 from benchmarks.stage import Stage
 from realtime_bridge.database import migrations_directory
 from tma_sandbox import migrations
@@ -33,7 +34,6 @@ async def run(samples: int = 500, events: int = 50, rounds: int = 3) -> dict[str
                 "This PostgreSQL cannot compile queries; name one that can (Debian's): "
                 "TMA_SANDBOX_PG_BIN=/usr/lib/postgresql/15/bin"
             )
-            print(text)
             return {"skipped": text}
         claims = await asyncio.to_thread(_claims, stage, samples)
         sent: Samples = defaultdict(list)
@@ -41,9 +41,7 @@ async def run(samples: int = 500, events: int = 50, rounds: int = 3) -> dict[str
             for at, jit in enumerate(SETTINGS):
                 chat = FIRST_CHAT + (number * len(SETTINGS) + at) * events
                 sent[jit] += await _events(stage, queues, jit, range(chat, chat + events))
-    result = {"version": version, "claims": claims, "events": sent}
-    print(report(result))
-    return result
+    return {"version": version, "claims": claims, "events": sent}
 
 
 def _claims(stage: Stage, samples: int) -> Samples:
@@ -97,20 +95,18 @@ async def _events(stage: Stage, queues: Queues, jit: str, chats: range) -> list[
 def report(result: dict[str, Any]) -> str:
     """The tables and the verdicts."""
     lines = [str(result["version"]), ""]
-    for what, took in (("claim of one row", result["claims"]), ("event", result["events"])):
+    for head, took in zip(
+        SECTIONS["jit"].tables, (result["claims"], result["events"]), strict=True
+    ):
         rows = [
             [f"jit = {jit}", f"{median(took[jit]):.2f}", f"{percentile(took[jit], 0.99):.2f}"]
             for jit in SETTINGS
         ]
         ratio = median(took["on"]) / median(took["off"])
         lines += [
-            table([what, "p50 ms", "p99 ms"], rows),
+            table(head, rows),
             "",
-            verdict(f"p50 of {what} with jit on beside jit off", ratio, 1.5, least=False),
+            verdict(f"p50 of {head[0]} with JIT, relative to none", ratio, 1.5, least=False),
             "",
         ]
     return "\n".join(lines)
-
-
-if __name__ == "__main__":
-    asyncio.run(run())

@@ -9,6 +9,7 @@ from typing import Any
 
 from benchmarks.numbers import median, percentile, table, verdict
 from benchmarks.queues import FIRST_CHAT, Queue, Queues
+from benchmarks.sections import SECTIONS
 from benchmarks.stage import Child, Stage, until
 
 BROADCAST = "bridge, broadcast bell"
@@ -36,7 +37,6 @@ CONTENDERS = [
     Contender("bridge, doorbell down: polls", "bridge", "events", deaf=True, slow=True),
     Contender("poller, every 3 s", "poller", "events", slow=True),
 ]
-STAGES = ("bell", "claim", "turn", "fence", "send")
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ QUICK: dict[str, Any] = {"rounds": 1, "paces": (Pace(0.05, 40, 20),)}
 async def run(
     rounds: int = 2, paces: tuple[Pace, ...] = PACES, only: str = "", *, slow_rounds: int = 1
 ) -> dict[str, Any]:
-    """Run the contenders in turns; print and return milliseconds."""
+    """Interleave the contenders; return milliseconds."""
     found: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
     stages: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
     async with Stage() as stage, Queues(stage) as queues:
@@ -73,7 +73,6 @@ async def run(
                         f"p50 {percentile(took, 0.5):.1f} p99 {percentile(took, 0.99):.1f} ms",
                         flush=True,
                     )
-    print(report(found, stages))
     return {
         "milliseconds": found,
         "stages": {
@@ -185,27 +184,28 @@ def _split(
     return split
 
 
-def report(
-    found: dict[str, dict[str, list[float]]], stages: dict[str, dict[str, list[float]]]
-) -> str:
-    """The tables and the verdicts."""
+def report(result: dict[str, Any]) -> str:
+    """The tables, and what must hold."""
+    found: dict[str, dict[str, list[float]]] = result["milliseconds"]
+    stages: dict[str, dict[str, float]] = result["stages"]
+    by_contender, by_stage = SECTIONS["latency"].tables
     rows = [
         [name, every, len(took), *(f"{percentile(took, share):.1f}" for share in (0.5, 0.95, 0.99))]
         for name, by_pace in found.items()
         for every, took in by_pace.items()
     ]
-    lines = [table(["contender", "one insert every", "rows", "p50 ms", "p95 ms", "p99 ms"], rows)]
+    lines = [table(by_contender, rows)]
     split = [
-        [name, *(f"{median(by_stage[one]):.1f}" for one in STAGES)]
-        for name, by_stage in stages.items()
-        if by_stage
+        [name, *(f"{medians[one]:.1f}" for one in by_stage[1:])]
+        for name, medians in stages.items()
+        if medians
     ]
-    lines += ["", table(["median ms by stage", *STAGES], split), ""]
+    lines += ["", table(by_stage, split), ""]
     for every, ours in found.get(BROADCAST, {}).items():
         theirs = found.get(PGQUEUER, {}).get(every)
         if theirs:
             for share, limit in ((0.5, 1.5), (0.99, 2.0)):
                 ratio = percentile(ours, share) / percentile(theirs, share)
-                what = f"p{share * 100:.0f} beside PgQueuer, one insert every {every}"
+                what = f"p{share * 100:.0f} relative to PgQueuer, one insert every {every}"
                 lines.append(verdict(what, ratio, limit, least=False))
     return "\n".join(lines)

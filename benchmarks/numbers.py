@@ -49,8 +49,8 @@ def table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
 def verdict(what: str, value: float, limit: float, *, least: bool = True) -> str:
     """One line that says whether a result meets its bound.
 
-    >>> verdict("drain beside PgQueuer", 1.5, 1.3)
-    'holds: drain beside PgQueuer = 1.50 (at least 1.3)'
+    >>> verdict("drain relative to PgQueuer", 1.5, 1.3)
+    'holds: drain relative to PgQueuer = 1.50 (at least 1.3)'
     """
     holds = value >= limit if least else value <= limit
     word = "holds" if holds else "FALLS SHORT"

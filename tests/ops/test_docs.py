@@ -147,7 +147,7 @@ def words(line):
 async def test_getting_started_works_as_written(tmp_path, unused_tcp_port):
     """The first section, line by line, on another port, and how Telegram is made to misbehave."""
     lines = typed("Without an account", unused_tcp_port)
-    faults = typed("Telegram as you want it", unused_tcp_port)
+    faults = typed("Make Telegram misbehave", unused_tcp_port)
     install, local, check, run, source, insert, look, sign = lines
     assert install.startswith("pip install")
     environment = {"HTTP_PORT": "0"}

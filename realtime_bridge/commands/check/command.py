@@ -10,7 +10,7 @@ from realtime_bridge.commands.check.finding import Finding, Status
 from realtime_bridge.commands.check.fixes import Fixes
 from realtime_bridge.commands.check.settings import settings_findings, use
 from realtime_bridge.observe import configure_logging
-from realtime_bridge.settings import ConfigurationError, Source, read, redactor, source_of
+from realtime_bridge.settings import ConfigurationError, Source, build, redactor, source_of
 
 _GOOD = 0
 _BAD = 1
@@ -62,7 +62,7 @@ async def _check(
     tell: Callable[[Finding], None],
 ) -> int:
     try:
-        settings = None if problems else read(source)
+        settings = None if problems else build(source)
         if settings:
             use(settings)
     except ConfigurationError as error:

@@ -1,4 +1,4 @@
-"""What the second lane adds to the SQL contract: one sweep, and what is told of a lead."""
+"""What request tables add to the SQL contract: the common sweep, and a request's lead."""
 
 import psycopg
 import pytest
@@ -16,7 +16,7 @@ def owner(db):
 
 @pytest.fixture
 def bridge(db):
-    """A bridge in the narrow role, whose rights every bridge has."""
+    """A bridge in the narrow role, with the rights that every bridge has."""
     with Worker(db, "plan_requests", role="tma_bridge") as worker:
         yield worker
 
@@ -27,7 +27,7 @@ def sweep(worker, leases, lease="120 seconds"):
 
 
 def test_a_sweep_of_nothing_says_so_for_every_lane(bridge):
-    """Null: nothing waits."""
+    """Null means that nothing waits."""
     assert sweep(bridge, {"plan_requests": 75}) == {
         "tma_events": {"returned": 0, "resent": 0, "uncertain": 0, "next_due_seconds": None},
         "plan_requests": {"returned": 0, "next_due_seconds": None},
@@ -35,7 +35,7 @@ def test_a_sweep_of_nothing_says_so_for_every_lane(bridge):
 
 
 def test_a_sweep_takes_back_what_is_stale_in_each_lane_by_its_own_lease(db, owner, bridge):
-    """And says at once that it is due."""
+    """It reports that they are due at once."""
     stale = insert(owner, "plan_requests")
     event = insert(owner)
     with Worker(db) as events:
@@ -65,7 +65,7 @@ def test_a_sweep_says_when_the_next_retry_is_due(owner, bridge):
 
 @pytest.mark.parametrize("name", ["leads", "tma_events", "no_such_table", 'x"; drop table x'])
 def test_a_sweep_says_nothing_of_what_is_no_request_table(owner, bridge, name):
-    """A typing error must not look like an empty table, nor stop the sweep of the others."""
+    """A typo must neither look like an empty table nor stop the sweep of the others."""
     owner.execute("create table public.leads (id bigint primary key)")
 
     swept = sweep(bridge, {name: 75, "plan_requests": 75})
@@ -76,7 +76,7 @@ def test_a_sweep_says_nothing_of_what_is_no_request_table(owner, bridge, name):
 
 @pytest.mark.parametrize("leases", [[], None, 7])
 def test_leases_that_are_no_object_are_refused(bridge, leases):
-    """They are a mistake of the caller's."""
+    """That is the caller's mistake."""
     with pytest.raises(psycopg.errors.InvalidParameterValue):
         sweep(bridge, Jsonb(leases))
 
@@ -87,7 +87,7 @@ def lead_of(bridge):
 
 
 def test_without_a_table_of_leads_nothing_is_told(owner, bridge):
-    """The claim works all the same."""
+    """The claim works anyway."""
     insert(owner, "plan_requests", lead_id=7)
 
     assert lead_of(bridge) == {}
@@ -104,7 +104,7 @@ def test_the_status_of_a_lead_is_told(owner, bridge):
 
 @pytest.mark.parametrize("lead_id", [None, 8, 9])
 def test_of_a_lead_that_is_not_there_nothing_is_told(owner, bridge, lead_id):
-    """Nor of one without a status, nor where the request has no lead."""
+    """Nor about one without a status, nor if the request has no lead."""
     owner.execute("create table public.leads (id bigint primary key, status text)")
     owner.execute("insert into public.leads values (9, null)")
     insert(owner, "plan_requests", lead_id=lead_id)
@@ -123,7 +123,7 @@ def test_of_a_lead_that_is_not_there_nothing_is_told(owner, bridge, lead_id):
     ],
 )  # fmt: skip
 def test_users_say_what_planners_are_told(owner, bridge, body, told):
-    """By a function of their own, whose errors cost the context and not the claim."""
+    """Their own function does; an error in it costs the lead's data, not the claim."""
     owner.execute("set client_min_messages = error")
     owner.execute(
         "create or replace function public.tma_lead_context(p_lead_id bigint) returns jsonb"

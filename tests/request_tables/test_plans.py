@@ -1,18 +1,15 @@
 """What a plan means for the row, the chat and the reminders."""
 
-import doctest
 from datetime import UTC, date, datetime, time, timedelta
 
 import pytest
 
 from realtime_bridge.base.stopwatch import Stopwatch
-from realtime_bridge.request_tables import plans as planning
-from realtime_bridge.request_tables import request as requests_module
-from realtime_bridge.request_tables.handler import NO_ANSWER, RequestHandler
+from realtime_bridge.request_tables.handler import NO_RESULT, RequestHandler
 from realtime_bridge.request_tables.plans import Plan, PlanError, Step, plan_table
 from realtime_bridge.request_tables.request import Completed, FailedRequest, NewEvent
-from realtime_bridge.request_tables.request_queue import settlement
-from tests.planning.kit import NOON, plan, request, step
+from realtime_bridge.request_tables.request_queue import encode_outcome
+from tests.request_tables.builders import NOON, plan, request, step
 
 NINE = time(9)
 
@@ -36,7 +33,7 @@ async def reminders_of(made, row=None):
 
 
 async def test_the_plan_is_the_result_with_everything_the_planner_put_in():
-    """Fields of a planner's own reach the Mini App."""
+    """The planner's own fields reach the Mini App."""
     made = plan(step(due="2026-12-01", channel="phone"), summary="Win her.", score=0.5)
 
     outcome = await planned(made)
@@ -77,7 +74,7 @@ async def test_the_chat_is_told_first():
 
 
 async def test_each_step_that_is_due_some_time_gets_one_reminder():
-    """At its time, with what the message says, and a key that the same plan repeats."""
+    """It has its time, the message's values, and a key that is the same for the same plan."""
     made = plan(step("a", "Call", due="2026-12-01T15:30:00+02:00"), step("b", "Wait"))
 
     assert await reminders_of(made) == [
@@ -105,7 +102,7 @@ async def test_each_step_that_is_due_some_time_gets_one_reminder():
     ],
 )
 async def test_the_time_is_the_users(due, zone, at):
-    """A day means the reminder hour of that day, both by the user's clock."""
+    """A date means the reminder time on that day, both in the user's timezone."""
     row = request(payload={"timezone": zone} if zone else {})
 
     (reminder,) = await reminders_of(plan(step(due=due)), row)
@@ -115,7 +112,7 @@ async def test_the_time_is_the_users(due, zone, at):
 
 @pytest.mark.parametrize("due", ["2020-01-01", "2026-11-23T11:59:59Z", "0001-01-01T00:00:00+14:00"])
 async def test_a_time_that_has_passed_means_at_once(due):
-    """Not at a time in the past: that would put the reminder before `plan_ready`."""
+    """A time in the past would put the reminder before `plan_ready`."""
     (reminder,) = await reminders_of(plan(step(due=due)))
 
     assert reminder.deliver_after is None
@@ -126,7 +123,7 @@ async def test_older_reminders_are_withdrawn_with_the_new_plan():
     """In the same settlement that writes the plan."""
     outcome = await planned(plan())
 
-    assert settlement(request(), outcome)["withdraw"] == "step_due"
+    assert encode_outcome(request(), outcome)["withdraw"] == "step_due"
 
 
 @pytest.mark.parametrize(
@@ -153,14 +150,14 @@ async def test_older_reminders_are_withdrawn_with_the_new_plan():
     ],
 )
 async def test_nonsense_is_no_plan(made):
-    """It ends the request with a sentence, and the chat is told."""
+    """The request fails with a sentence, and an event tells the chat."""
     assert await planned(made) == FailedRequest(
-        NO_ANSWER, (NewEvent("plan_failed", {"reason": NO_ANSWER}),)
+        NO_RESULT, (NewEvent("plan_failed", {"reason": NO_RESULT}),)
     )
 
 
 async def test_the_log_says_what_is_wrong_with_a_plan(capsys):
-    """By the names of fields, without what is in them."""
+    """It names the fields without their values."""
     await planned(plan(step(due="next Friday, when Ann is back")))
 
     logged = "".join(capsys.readouterr())
@@ -178,7 +175,7 @@ async def test_a_planner_chooses_what_the_user_reads():
 
 
 class Planner:
-    """A planner as an object, which is plain, not async."""
+    """A planner as an object with a plain method."""
 
     def generate_plan(self, row):
         return plan(summary=row.lead_name)
@@ -186,7 +183,7 @@ class Planner:
 
 @pytest.mark.parametrize("planner", [Planner(), Planner, Planner().generate_plan])
 async def test_a_planner_is_an_object_or_a_class_or_a_function(planner):
-    """Whichever PLANNER names."""
+    """PLANNER may name any of them."""
     table = plan_table(planner, timeout=5, concurrency=1, reminder_time=NINE)
 
     outcome = await RequestHandler(table, max_attempts=3)(request(), Stopwatch())
@@ -195,7 +192,7 @@ async def test_a_planner_is_an_object_or_a_class_or_a_function(planner):
 
 
 def test_what_cannot_be_called_is_no_planner():
-    """At the start."""
+    """It fails at the start."""
     with pytest.raises(TypeError, match="generate_plan"):
         plan_table({"steps": []}, timeout=5, concurrency=1, reminder_time=NINE)
 
@@ -217,7 +214,7 @@ async def test_the_time_a_planner_took_counts():
 
 
 def test_a_request_knows_its_users_day():
-    """The present is the database's, the calendar the user's."""
+    """Now is by the database's clock, today by the user's calendar."""
     late = request(claimed_at=datetime(2026, 11, 23, 23, tzinfo=UTC))
 
     assert late.today == date(2026, 11, 23)
@@ -231,7 +228,7 @@ def test_a_payload_that_is_no_object_is_an_empty_one(payload):
 
 
 def test_what_the_user_may_not_see_is_no_column():
-    """Whether the lead may be seen is known to every planner; a row that does not say it: no."""
+    """Every planner knows whether the user may see the lead; a row without the answer means no."""
     assert request(lead_visible=True).lead_visible
     assert not request().lead_visible
     assert "lead_visible" not in request(lead_visible=True).columns
@@ -242,12 +239,3 @@ def test_columns_of_your_own_come_along():
     assert request(proof_url="https://example.org/1").columns == {
         "proof_url": "https://example.org/1"
     }
-
-
-@pytest.mark.parametrize("module", [planning, requests_module])
-def test_the_examples_in_docstrings_hold(module):
-    """A docstring that shows a result shows the true one."""
-    result = doctest.testmod(module)
-
-    assert result.attempted
-    assert not result.failed

@@ -1,4 +1,4 @@
-"""Claimed requests, each read alone."""
+"""A request table as a queue: each claimed row is parsed on its own."""
 
 import json
 from datetime import UTC, datetime
@@ -30,7 +30,7 @@ def queue(rpc, redact=None):
 
 
 async def test_a_request_has_its_columns_and_its_token():
-    """The token is the claim's: no column can stand in for it."""
+    """The token is the claim's: no column can replace it."""
     rpc = Scripted([claimed(3, json.dumps(columns(id=99, attempt=99)))])
 
     (request,) = await queue(rpc).claim(1)
@@ -55,7 +55,7 @@ async def test_a_request_has_its_columns_and_its_token():
     "settle", [None, refuse, be_away, be_strange, lambda _: 7], ids=lambda one: str(one)[:12]
 )
 async def test_a_request_that_cannot_be_read_ends_alone(text, reason, settle):
-    """With the reason; whether that can be written or not, the others are handed out."""
+    """It fails with the reason; even if that cannot be written, the others are handed out."""
     rpc = Scripted([claimed(1, text), claimed(2)], settle)
 
     requests = await queue(rpc).claim(2)
@@ -76,7 +76,7 @@ async def test_a_row_without_a_token_is_left_alone(row):
 
 @pytest.mark.parametrize("answer", [None, 7, "rows", {"id": 1}])
 async def test_nonsense_in_place_of_rows_is_no_answer(answer):
-    """It is asked again."""
+    """It counts as no answer, so the queue is asked again."""
     with pytest.raises(Unavailable, match="cannot use"):
         await queue(Scripted(answer)).claim(2)
 

@@ -1,4 +1,4 @@
-"""What becomes of a request, whatever the function that answers it does."""
+"""The outcome of a request, whatever the user's function does."""
 
 import asyncio
 import functools
@@ -12,13 +12,13 @@ from realtime_bridge.outcomes import Cause, Retry
 from realtime_bridge.request_tables.handler import (
     BROKE,
     LONGEST_WAIT,
-    NO_ANSWER,
+    NO_RESULT,
     TOOK_TOO_LONG,
     RequestHandler,
 )
 from realtime_bridge.request_tables.request import Completed, FailedRequest, NewEvent
 from realtime_bridge.request_tables.table import Later, RequestTable, Unanswerable
-from tests.planning.kit import request
+from tests.request_tables.builders import request
 from tests.unit.virtual_time import in_virtual_time
 
 GAVE_UP = "it was tried 3 times without success"
@@ -26,12 +26,12 @@ GAVE_UP = "it was tried 3 times without success"
 
 async def answered(function, *, timeout=5.0, row=None, **table):
     """The outcome of one request."""
-    answerer = RequestHandler(
+    handler = RequestHandler(
         RequestTable("drafts", function, timeout=timeout, **table),
         max_attempts=3,
         wait=lambda retries: 10.0 + retries,
     )
-    return await answerer(row or request(), Stopwatch())
+    return await handler(row or request(), Stopwatch())
 
 
 def raising(error):
@@ -55,7 +55,7 @@ async def test_a_json_value_is_the_result(value):
 
 
 async def test_an_answer_may_bring_events():
-    """What the function says about the chat goes with the answer."""
+    """Events that the function returns are part of the outcome."""
     answer = Completed({"ok": True}, (NewEvent("draft_ready", {"n": 1}),), withdraw="draft_ready")
 
     assert await answered(returning(answer)) == answer
@@ -74,8 +74,8 @@ async def test_an_answer_may_bring_events():
     ],
 )
 async def test_what_is_no_json_value_is_no_answer(function):
-    """Nonsense ends the request, instead of an error of the database later."""
-    assert await answered(function) == FailedRequest(NO_ANSWER)
+    """The request fails here, instead of in the database later."""
+    assert await answered(function) == FailedRequest(NO_RESULT)
 
 
 @pytest.mark.parametrize(
@@ -83,7 +83,7 @@ async def test_what_is_no_json_value_is_no_answer(function):
     [("a\x00b", "ab"), ({"k\x00": ["\ud800"]}, {"k": ["?"]}), ("\\u0000", "\\u0000"), ("😀", "😀")],
 )
 async def test_letters_that_the_database_refuses_are_left_out(given, stored):
-    """A model's stray NUL must not cost the answer."""
+    """A stray NUL from a language model must not cost the result."""
     assert await answered(returning(given)) == Completed(stored)
 
 
@@ -102,14 +102,14 @@ async def test_letters_that_the_database_refuses_are_left_out(given, stored):
 )
 @pytest.mark.parametrize("event", [None, "draft_failed"])
 async def test_an_exception_fails_the_request_with_a_sentence_for_the_user(error, text, event):
-    """Chosen texts are shown, all others stay in the log; the chat is told where wanted."""
+    """Chosen texts are shown, all others stay in the log; an event tells the chat if wanted."""
     outcome = await answered(raising(error), failed_event=event)
 
     assert outcome == FailedRequest(text, (NewEvent(event, {"reason": text}),) if event else ())
 
 
 async def test_a_failure_names_the_lead_as_the_request_did():
-    """With the user's timezone, and without letters that the database refuses."""
+    """The user's timezone is kept too; characters that the database refuses are not."""
     row = request(payload={"lead_name": "A\x00nn", "tz": "Europe/Kyiv", "notes": "x"})
 
     outcome = await answered(raising(Unanswerable("No.")), row=row, failed_event="draft_failed")
@@ -134,7 +134,7 @@ async def test_a_function_may_ask_to_be_asked_later(later, retries, expected):
 
 
 async def test_a_request_whose_workers_died_too_often_is_not_tried_again():
-    """What kills its worker must not do so for ever."""
+    """A request that kills its worker must not do so forever."""
     asked = []
 
     outcome = await answered(asked.append, row=request(retries=3, attempt=4))
@@ -169,7 +169,7 @@ def test_a_function_that_hangs_is_cut_off():
 
 
 def test_a_function_that_does_not_let_itself_be_cancelled_holds_nobody_up():
-    """It is left to itself, and what it says in the end is not heard."""
+    """It is left running, and its late result is ignored."""
     released = asyncio.Event()
 
     async def stubborn(_):
@@ -190,7 +190,7 @@ def test_a_function_that_does_not_let_itself_be_cancelled_holds_nobody_up():
 
 
 async def test_a_request_that_is_cut_off_cancels_its_function():
-    """A stop leaves no planner at work."""
+    """A stop leaves no planner running."""
     started, cancelled = asyncio.Event(), asyncio.Event()
 
     async def works(_):
@@ -211,7 +211,7 @@ async def test_a_request_that_is_cut_off_cancels_its_function():
 
 
 class Callable:
-    """Objects that can be called, in both ways."""
+    """Callable objects and methods, async and plain."""
 
     async def __call__(self, row):
         return row.id
@@ -238,12 +238,12 @@ class Callable:
     ],
 )
 async def test_any_callable_will_do(function):
-    """Functions, methods and objects, async or plain, or plain with an awaitable to return."""
+    """Functions, methods and objects; async, plain, or plain and returning an awaitable."""
     assert await answered(function) == Completed(1)
 
 
 async def test_a_plain_function_does_not_hold_up_the_loop():
-    """It runs in a thread, which nobody waits for when the process ends."""
+    """It runs in a thread that the end of the process does not wait for."""
     go_on, threads = threading.Event(), []
 
     def slow(_):
@@ -262,7 +262,7 @@ async def test_a_plain_function_does_not_hold_up_the_loop():
 
 @pytest.mark.parametrize("error", [ValueError("x"), SystemExit(1), StopIteration()])
 async def test_what_a_plain_function_raises_is_like_what_others_raise(error):
-    """The thread makes no difference."""
+    """It makes no difference that a thread raised it."""
 
     def broken(_):
         raise error
@@ -271,7 +271,7 @@ async def test_what_a_plain_function_raises_is_like_what_others_raise(error):
 
 
 async def test_a_plain_function_that_is_too_late_is_not_heard():
-    """Its thread ends later, without harm."""
+    """Its thread may end later without harm."""
     go_on, ended = threading.Event(), threading.Event()
 
     def slow(_):
@@ -305,6 +305,6 @@ async def test_details_go_to_the_log_only(capsys):
     ],
 )
 def test_a_request_table_that_cannot_work_is_refused(wrong):
-    """While the program starts, not at the first row."""
+    """When the program starts, not at the first row."""
     with pytest.raises(ValueError, match=str(wrong.get("name", "drafts"))):
         RequestTable(**{"name": "drafts", "answer": sys.exit, **wrong})

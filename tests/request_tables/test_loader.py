@@ -5,7 +5,7 @@ import sys
 import pytest
 
 from realtime_bridge import Bridge
-from realtime_bridge.request_tables.loader import load_object, load_request_tables
+from realtime_bridge.request_tables.loader import import_object, load_request_tables
 from realtime_bridge.request_tables.table import RequestTable
 from realtime_bridge.settings import ConfigurationError, parse
 from tests.unit.test_settings import GOOD
@@ -56,7 +56,7 @@ def problem(**values):
 
 def test_a_module_beside_the_env_file_is_found(folder):
     """A console script does not search the working directory by itself."""
-    assert load_object("PLANNER", "own:inner.make_plan").__name__ == "make_plan"
+    assert import_object("PLANNER", "own:inner.make_plan").__name__ == "make_plan"
 
 
 @pytest.mark.parametrize(
@@ -72,8 +72,8 @@ def test_a_module_beside_the_env_file_is_found(folder):
             "needs:x",
             "importing it failed: ModuleNotFoundError: No module named 'own_missing' (needs.py",
         ),
-        ("own:number", "making it failed: TypeError: a planner is a function"),
-        ("own:Needy", "making it failed: TypeError: "),
+        ("own:number", "calling it failed: TypeError: a planner is a function"),
+        ("own:Needy", "calling it failed: TypeError: "),
     ],
 )
 def test_a_planner_that_cannot_be_had_is_a_configuration_error(folder, name, why):
@@ -84,7 +84,7 @@ def test_a_planner_that_cannot_be_had_is_a_configuration_error(folder, name, why
 
 
 async def test_the_bridge_does_not_start_with_it(folder):
-    """It says so before it talks to anybody: the addresses lead nowhere."""
+    """It fails before it calls any server: these addresses lead nowhere."""
     bridge = Bridge(parse({**GOOD, "PLANNER": "nowhere:x", "HTTP_PORT": "0"}))
 
     with pytest.raises(ConfigurationError, match="nowhere"):
@@ -92,14 +92,14 @@ async def test_the_bridge_does_not_start_with_it(folder):
 
 
 def test_without_a_planner_the_playbook_plans():
-    """It works at once."""
+    """Plans work without configuration."""
     (plans,) = tables()
 
     assert (plans.name, plans.failed_event) == ("plan_requests", "plan_failed")
 
 
 def test_a_playbook_with_a_mistake_is_a_configuration_error(folder):
-    """With the place of the mistake."""
+    """It names the place of the mistake."""
     (folder / "plans.toml").write_text("[[steps]]\nday = 1")
 
     text = problem(PLAYBOOK=str(folder / "plans.toml"))
@@ -109,12 +109,12 @@ def test_a_playbook_with_a_mistake_is_a_configuration_error(folder):
 
 
 def test_plans_can_be_left_to_others():
-    """Nothing then claims from plan_requests."""
+    """Then nothing claims from plan_requests."""
     assert tables(PLANNER="off") == []
 
 
 def test_limits_of_the_planner_are_settings():
-    """The lease of a request is its time limit and a little more."""
+    """The lease of a request is a little longer than its time limit."""
     (plans,) = tables(PLANNER_TIMEOUT="7", PLANNER_CONCURRENCY="3")
 
     assert (plans.timeout, plans.concurrency, plans.lease) == (7, 3, 22)
@@ -134,11 +134,11 @@ def test_more_tables_are_named_or_given(folder):
 @pytest.mark.parametrize(
     ("name", "why"),
     [
-        ("own:number", "REQUEST_TABLES=own:number cannot be used: it is no RequestTable"),
-        ("own:plans", "plan_requests is answered twice"),
-        ("own:drafts, own:drafts", "draft_requests is answered twice"),
+        ("own:number", "REQUEST_TABLES=own:number cannot be used: it is not a RequestTable"),
+        ("own:plans", "plan_requests is configured twice"),
+        ("own:drafts, own:drafts", "draft_requests is configured twice"),
     ],
 )
 def test_a_table_that_cannot_be_answered_is_a_configuration_error(folder, name, why):
-    """Two lanes of one table would each think it theirs."""
+    """Two lanes for one table would compete for its rows."""
     assert problem(REQUEST_TABLES=name).startswith(why)

@@ -4,8 +4,8 @@ from datetime import date
 
 import pytest
 
-from realtime_bridge.request_tables.playbook import PACKAGED, BadPlaybook, Playbook
-from tests.planning.kit import request
+from realtime_bridge.request_tables.playbook import PACKAGED, Playbook, PlaybookError
+from tests.request_tables.builders import request
 
 TWO = """
     summary = "For {lead_name}."
@@ -25,7 +25,7 @@ TWO = """
 
 
 async def test_steps_are_due_so_many_days_from_today():
-    """By the user's calendar; ids are numbers unless the file says otherwise."""
+    """Days are the user's; step ids are numbers unless the file says otherwise."""
     plan = await Playbook(TWO).generate_plan(request())
 
     assert plan.summary == "For Ann."
@@ -46,14 +46,14 @@ async def test_steps_are_due_so_many_days_from_today():
     ],
 )
 async def test_the_leads_status_chooses(fields, first):
-    """The Mini App's word before the database's; any other status gets the general steps."""
+    """The Mini App's word wins over the database's; other statuses get the default steps."""
     plan = await Playbook(TWO).generate_plan(request(**fields))
 
     assert plan.steps[0].description == first
 
 
 async def test_a_name_is_no_template():
-    """What is in a name is not looked at."""
+    """Braces in a name are just text."""
     plan = await Playbook(TWO).generate_plan(request(lead_name="{0.__class__} {x"))
 
     assert plan.steps[0].description == "Call {0.__class__} {x"
@@ -61,8 +61,8 @@ async def test_a_name_is_no_template():
 
 @pytest.mark.parametrize("status", ["", "won", "lost"])
 async def test_the_packaged_one_works(status):
-    """It needs no file, and names the lead."""
-    plan = await Playbook.read().generate_plan(request(payload={"lead_status": status}))
+    """It needs no configuration, and names the lead."""
+    plan = await Playbook.load().generate_plan(request(payload={"lead_status": status}))
 
     assert len(plan.steps) >= 2
     assert "Ann" in plan.summary
@@ -86,8 +86,8 @@ async def test_the_packaged_one_works(status):
     ],
 )
 def test_a_mistake_is_named_with_its_place(text, place):
-    """When the bridge starts."""
-    with pytest.raises(BadPlaybook, match=place) as error:
+    """This ends the start of the bridge."""
+    with pytest.raises(PlaybookError, match=place) as error:
         Playbook(text, "plans.toml")
 
     assert "plans.toml" in str(error.value)
@@ -99,11 +99,11 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path):
     binary.write_bytes(b"\xff\xfe")
 
     for path in (binary, tmp_path):
-        with pytest.raises(BadPlaybook, match=str(path)):
-            Playbook.read(path)
+        with pytest.raises(PlaybookError, match=str(path)):
+            Playbook.load(path)
 
 
 def test_the_packaged_file_is_in_the_package():
-    """Beside the code, so that a wheel has it."""
+    """It lies beside the code, so a wheel contains it."""
     assert PACKAGED.name == "playbook.toml"
     assert PACKAGED.is_file()

@@ -10,7 +10,8 @@ import pytest_asyncio
 
 from realtime_bridge.request_tables.plans import PlanError
 from tests.integration.kit import until
-from tests.planning.kit import answered, ask, bridge_with, plan, step, told
+from tests.request_tables.builders import plan, step
+from tests.request_tables.harness import bridge_with, insert_request, sent_texts, settled_requests
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -35,7 +36,7 @@ def in_seconds(seconds):
 
 
 async def test_a_plan_is_on_the_row_within_half_a_second_and_the_planners_time(world, mini_app):
-    """The user reads it there with the public key; the chat is told, reminders wait."""
+    """The user reads it with the public key; a message tells the chat; reminders wait."""
 
     async def planner(request):
         await asyncio.sleep(0.2)
@@ -45,8 +46,8 @@ async def test_a_plan_is_on_the_row_within_half_a_second_and_the_planners_time(w
         for lead in range(5):
             row = {"lead_id": lead, "payload": NAMED}
             await mini_app.table("plan_requests").insert(row).execute()
-            await answered(world, lead + 1)
-        texts = await told(world, 5)
+            await settled_requests(world, lead + 1)
+        texts = await sent_texts(world, 5)
 
     rows = (await mini_app.table("plan_requests").select("*").execute()).data
     assert all(row["result"]["summary"] == "Ann" and row["attempt"] == 1 for row in rows)
@@ -64,14 +65,14 @@ async def test_a_plan_is_on_the_row_within_half_a_second_and_the_planners_time(w
 
 
 async def test_without_a_planner_of_your_own_the_playbook_plans(world):
-    """By the status of the lead that the database knows."""
+    """It chooses by the lead's status in the database."""
     await world.sql("create table leads (id bigint primary key, prospect_name text, status text)")
     try:
         await world.sql("insert into leads values (7, 'Bo', 'won')")
         async with bridge_with(world):
-            await ask(world)
-            (row,) = await answered(world)
-            texts = await told(world, 1)
+            await insert_request(world)
+            (row,) = await settled_requests(world)
+            texts = await sent_texts(world, 1)
     finally:
         await world.sql("drop table leads")
 
@@ -80,7 +81,7 @@ async def test_without_a_planner_of_your_own_the_playbook_plans(world):
 
 
 async def test_reminders_come_at_their_time(world):
-    """At once what was due before, after the plan; on time what is due in seconds."""
+    """Overdue ones at once, after the plan; one that is due in seconds, on time."""
 
     def planner(_):
         return plan(
@@ -90,8 +91,8 @@ async def test_reminders_come_at_their_time(world):
         )
 
     async with bridge_with(world, planner):
-        await ask(world, payload=NAMED)
-        texts = await told(world, 3)
+        await insert_request(world, payload=NAMED)
+        texts = await sent_texts(world, 3)
 
     assert texts == [
         "Plan for Ann is ready: 3 steps, first due 2 days ago.",
@@ -105,7 +106,7 @@ async def test_reminders_come_at_their_time(world):
 
 
 async def test_a_new_plan_takes_the_place_of_the_old_one(world, mini_app):
-    """What was sent is not sent again; what waited is withdrawn; what is done needs no reminder."""
+    """Sent reminders are not repeated, waiting ones are withdrawn; a completed step gets none."""
     past, later = in_days(-1), in_days(5)
     first = plan(step(1, due=past), step(2, due=later), step(3, due=in_days(6)))
     second = plan(step(1, due=past), step(2, due=later), step(4, due=in_days(7)))
@@ -114,10 +115,10 @@ async def test_a_new_plan_takes_the_place_of_the_old_one(world, mini_app):
     async with bridge_with(world, lambda _: next(plans)):
         for count in (1, 2):
             await mini_app.table("plan_requests").insert({"lead_id": 7}).execute()
-            await answered(world, count)
+            await settled_requests(world, count)
         done = {"event_type": "step_completed", "lead_id": 7, "payload": {"step_id": 2}}
         await mini_app.table("tma_events").insert(done).execute()
-        await told(world, 4)
+        await sent_texts(world, 4)
 
     reminders = await world.sql(
         "select payload ->> 'step_id' as step, status from tma_events"
@@ -151,22 +152,22 @@ async def babbles(_):
         (hangs, "it took too long"),
         (breaks, "something went wrong"),
         (declines, "Ann has asked not to be called."),
-        (babbles, "no answer came that could be used"),
+        (babbles, "there was no usable answer"),
     ],
 )
 async def test_a_planner_that_fails_ends_the_request_with_a_reason(world, planner, reason):
-    """The row and the chat say the same sentence; nobody waits."""
+    """The row and the chat have the same sentence; nobody is left waiting."""
     async with bridge_with(world, planner, PLANNER_TIMEOUT="0.5"):
-        await ask(world, payload=NAMED)
-        (row,) = await answered(world)
-        texts = await told(world, 1)
+        await insert_request(world, payload=NAMED)
+        (row,) = await settled_requests(world)
+        texts = await sent_texts(world, 1)
 
     assert (row["status"], row["error"], row["result"]) == ("failed", reason, None)
     assert texts == [f"Plan for Ann could not be made. Reason: {reason}"]
 
 
 async def test_a_slow_planner_does_not_delay_confirmations(world):
-    """Fifty requests are in hand or wait, and events go out as if there were none."""
+    """With fifty requests in hand or waiting, events are sent as usual."""
     release, in_work = asyncio.Event(), 0
 
     async def slow(_):
@@ -177,7 +178,7 @@ async def test_a_slow_planner_does_not_delay_confirmations(world):
 
     async with bridge_with(world, slow):
         for chat in range(50):
-            await ask(world, 1000 + chat)
+            await insert_request(world, 1000 + chat)
 
         async def busy():
             return in_work == 8
@@ -188,7 +189,7 @@ async def test_a_slow_planner_does_not_delay_confirmations(world):
         rows = await world.settled(20)
         still_at_work = await world.sql("select id from plan_requests where settled_at is null")
         release.set()
-        await answered(world, 50)
+        await settled_requests(world, 50)
 
     assert all(row["status"] == "delivered" for row in rows)
     assert len(still_at_work) == 50
@@ -207,7 +208,7 @@ async def test_a_planner_that_blocks_its_thread_does_not_delay_confirmations(wor
     try:
         async with bridge_with(world, blocks, PLANNER_CONCURRENCY="50"):
             for chat in range(50):
-                await ask(world, 1000 + chat)
+                await insert_request(world, 1000 + chat)
 
             async def all_in_hand():
                 rows = await world.sql("select id from plan_requests where status = 'processing'")
@@ -217,7 +218,7 @@ async def test_a_planner_that_blocks_its_thread_does_not_delay_confirmations(wor
             await world.insert(1, payload={"new_status": "Won"})
             (row,) = await world.settled(1)
             release.set()
-            await answered(world, 50)
+            await settled_requests(world, 50)
     finally:
         release.set()
 
@@ -226,7 +227,7 @@ async def test_a_planner_that_blocks_its_thread_does_not_delay_confirmations(wor
 
 
 async def test_two_bridges_plan_each_request_once(world):
-    """Whoever claims it answers it."""
+    """Only the bridge that claimed a request answers it."""
     planned = []
 
     async def planner(request):
@@ -236,9 +237,9 @@ async def test_two_bridges_plan_each_request_once(world):
 
     async with bridge_with(world, planner), bridge_with(world, planner):
         for chat in range(30):
-            await ask(world, 1000 + chat)
-        rows = await answered(world, 30)
-        await told(world, 30)
+            await insert_request(world, 1000 + chat)
+        rows = await settled_requests(world, 30)
+        await sent_texts(world, 30)
 
     assert sorted(planned) == [row["id"] for row in rows]
     assert {row["attempt"] for row in rows} == {1}
@@ -247,7 +248,7 @@ async def test_two_bridges_plan_each_request_once(world):
 
 
 async def test_a_bridge_that_slept_past_its_lease_cannot_answer_any_more(world):
-    """Another one has answered meanwhile: there is one result, and one message."""
+    """Another attempt has answered meanwhile: there is one result, and one message."""
     release, calls = asyncio.Event(), []
 
     async def planner(request):
@@ -257,16 +258,16 @@ async def test_a_bridge_that_slept_past_its_lease_cannot_answer_any_more(world):
         return plan(summary=f"of attempt {request.attempt}")
 
     async with bridge_with(world, planner, SWEEP_INTERVAL="1", FALLBACK_POLL_INTERVAL="1"):
-        await ask(world, payload=NAMED)
+        await insert_request(world, payload=NAMED)
 
         async def in_hand():
             return calls == [1]
 
         await until(in_hand)
         await world.sql("update plan_requests set claimed_at = now() - interval '1 hour'")
-        await answered(world)
+        await settled_requests(world)
         release.set()
-        await told(world, 1)
+        await sent_texts(world, 1)
 
     (row,) = await world.sql("select * from plan_requests")
     assert row["result"]["summary"] == "of attempt 2"
@@ -276,7 +277,7 @@ async def test_a_bridge_that_slept_past_its_lease_cannot_answer_any_more(world):
 
 
 async def test_a_stop_hands_unfinished_requests_back(world):
-    """The next bridge plans them at once; no attempt is used up."""
+    """The next bridge can plan them at once; no attempt is used up."""
     in_hand = asyncio.Event()
 
     async def planner(request):
@@ -284,7 +285,7 @@ async def test_a_stop_hands_unfinished_requests_back(world):
         await hangs(request)
 
     async with bridge_with(world, planner, STOP_GRACE="0.1"):
-        await ask(world)
+        await insert_request(world)
         await in_hand.wait()
 
     (row,) = await world.sql("select status, retries from plan_requests")
@@ -301,11 +302,11 @@ async def make_plan(request):
 
 
 async def test_what_a_killed_bridge_had_in_hand_is_planned_by_another(world, start, tmp_path):
-    """Kill -9 in the middle of a plan; when the lease is over it is made again, once."""
+    """After kill -9 in the middle of a plan, it is made again once the lease is over."""
     (tmp_path / "deadly.py").write_text(DEADLY)
     bridge = await start("run", env=world.environment(PLANNER="deadly:make_plan"))
     await bridge.says("started")
-    await ask(world, payload=NAMED)
+    await insert_request(world, payload=NAMED)
 
     async def in_work():
         return (tmp_path / "in_work").exists()
@@ -316,8 +317,8 @@ async def test_what_a_killed_bridge_had_in_hand_is_planned_by_another(world, sta
     await world.sql("update plan_requests set claimed_at = claimed_at - interval '1 hour'")
 
     async with bridge_with(world, lambda _: plan()):
-        (row,) = await answered(world)
-        texts = await told(world, 1)
+        (row,) = await settled_requests(world)
+        texts = await sent_texts(world, 1)
 
     assert left == {"status": "processing", "attempt": 1}
     assert (row["status"], row["attempt"], row["retries"]) == ("completed", 2, 1)
@@ -325,13 +326,13 @@ async def test_what_a_killed_bridge_had_in_hand_is_planned_by_another(world, sta
 
 
 async def test_a_request_that_kills_every_bridge_ends_failed(world):
-    """After so many attempts nobody tries again, and the user is told."""
+    """After MAX_ATTEMPTS nobody tries again, and the user reads why."""
     asked = []
-    await ask(world, payload=NAMED, attempt=5, retries=5)
+    await insert_request(world, payload=NAMED, attempt=5, retries=5)
 
     async with bridge_with(world, asked.append):
-        (row,) = await answered(world)
-        texts = await told(world, 1)
+        (row,) = await settled_requests(world)
+        texts = await sent_texts(world, 1)
 
     reason = "it was tried 5 times without success"
     assert (row["status"], row["error"]) == ("failed", reason)
@@ -349,9 +350,9 @@ async def test_a_planner_that_cannot_be_imported_ends_the_start(world, start):
 
 
 async def test_with_the_planner_off_requests_are_left_to_others(world):
-    """Events go on as ever."""
+    """Events go on as usual."""
     async with bridge_with(world, PLANNER="off"):
-        await ask(world)
+        await insert_request(world)
         await world.insert(1, payload={"new_status": "Won"})
         await world.settled(1)
 

@@ -16,7 +16,8 @@ from realtime_bridge.outcomes import Cause, Retry
 from realtime_bridge.request_tables.handler import BROKE, RequestHandler
 from realtime_bridge.request_tables.loader import load_request_tables
 from realtime_bridge.settings import ConfigurationError, parse
-from tests.planning.kit import answered, ask, bridge_with, request, told
+from tests.request_tables.builders import request
+from tests.request_tables.harness import bridge_with, insert_request, sent_texts, settled_requests
 from tests.unit.test_settings import GOOD
 
 FILE = Path(__file__).parents[2] / "examples" / "openai_planner.py"
@@ -44,13 +45,13 @@ PLAN = {
 
 
 def says(content, **fields):
-    """An answer of the endpoint."""
+    """A response of the endpoint."""
     text = content if isinstance(content, str) else json.dumps(content)
     return web.json_response({"choices": [{"message": {"content": text, **fields}}]})
 
 
 class Model:
-    """An OpenAI-compatible endpoint that answers as it is told."""
+    """An OpenAI-compatible endpoint with scripted responses."""
 
     def __init__(self):
         self.answer = lambda: says(PLAN)
@@ -84,7 +85,7 @@ async def model():
 
 
 async def test_the_models_days_become_dates(model):
-    """By the user's calendar, from today to a year ahead."""
+    """In the user's calendar, from today to a year ahead."""
     outcome = await model.plan()
 
     assert outcome.result["summary"] == "Win Ann."
@@ -96,7 +97,7 @@ async def test_the_models_days_become_dates(model):
 
 
 async def test_the_model_is_asked_as_the_endpoint_wants_it(model):
-    """With the key, the schema, and the lead as data; who asks stays here."""
+    """It gets the key, the schema, and the lead as data, but not who asks."""
     row = request(lead={"status": "new"}, payload={"likes": "tea"}, locale="uk", telegram_id=987654)
 
     await model.plan(row)
@@ -116,7 +117,7 @@ async def test_the_model_is_asked_as_the_endpoint_wants_it(model):
 
 @pytest.mark.parametrize("status", [429, 500, 503])
 async def test_a_busy_model_is_asked_again_later(model, status):
-    """When it says itself, if it says so in seconds."""
+    """After the seconds that it asks for, if it does."""
     model.answer = lambda: web.Response(status=status, headers={"Retry-After": "7"})
     assert await model.plan() == Retry(
         f"the model is busy ({status})", after=7.0, cause=Cause.ASKED
@@ -139,7 +140,7 @@ async def test_a_busy_model_is_asked_again_later(model, status):
     ],
 )
 async def test_any_other_answer_fails_the_request(model, answer, text):
-    """With a sentence for the user; the log has the details."""
+    """The user reads a sentence; the log has the details."""
     model.answer = answer
 
     assert (await model.plan()).error == text
@@ -172,11 +173,11 @@ async def test_a_missing_key_ends_the_start(tmp_path, monkeypatch):
 
 
 async def test_a_request_of_a_mini_app_is_planned_by_the_model(world, model):
-    """On the real parts."""
+    """On the real stack."""
     async with bridge_with(world, model.planner()):
-        await ask(world, payload={"lead_name": "Ann"})
-        (row,) = await answered(world)
-        texts = await told(world, 1)
+        await insert_request(world, payload={"lead_name": "Ann"})
+        (row,) = await settled_requests(world)
+        texts = await sent_texts(world, 1)
 
     assert row["result"]["summary"] == "Win Ann."
     assert texts[0] == "Plan for Ann is ready: 3 steps, first due today.\nWin Ann."

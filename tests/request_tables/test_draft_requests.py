@@ -1,4 +1,4 @@
-"""The recipe for request tables of your own, from the migration to the message."""
+"""The recipe for your own request table, from the migration to the message."""
 
 import asyncio
 import re
@@ -12,7 +12,7 @@ from postgrest.exceptions import APIError
 from realtime_bridge.database import migrations_directory
 from realtime_bridge.request_tables.table import RequestTable
 from tests.integration.kit import until
-from tests.planning.kit import answered, ask, bridge_with, told
+from tests.request_tables.harness import bridge_with, insert_request, sent_texts, settled_requests
 from tma_sandbox import migrations
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -31,7 +31,7 @@ DROP = """
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def project(world, tmp_path):
-    """A project whose migrations are ours and the example's."""
+    """A project with our migrations and the example's."""
     for path in migrations_directory().glob("*.sql"):
         (tmp_path / path.name).symlink_to(path)
     (tmp_path / f"{TODAY}_draft_requests.sql").symlink_to(EXAMPLE / "draft_requests.sql")
@@ -45,7 +45,7 @@ async def project(world, tmp_path):
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def mini_app(project):
-    """A Mini App of the user, which sees the new table."""
+    """A Mini App of the user, once the API knows the new table."""
     client = await project.mini_app(USER)
 
     async def known():
@@ -70,7 +70,7 @@ async def bridge(project, mini_app, start):
 
 async def test_the_recipe_works_from_the_insert_to_the_message(project, mini_app, bridge):
     """A user's request is answered on the row, and the chat reads the draft."""
-    wish = {
+    columns = {
         "lead_id": 7,
         "step_id": "demo",
         "proof_url": "https://example.org/proof",
@@ -81,10 +81,10 @@ async def test_the_recipe_works_from_the_insert_to_the_message(project, mini_app
         "Shall we talk about prices next?",
     )
 
-    await mini_app.table(TABLE).insert(wish).execute()
-    await answered(project, table=TABLE)
+    await mini_app.table(TABLE).insert(columns).execute()
+    await settled_requests(project, table=TABLE)
     (row,) = (await mini_app.table(TABLE).select("*").execute()).data
-    texts = await told(project, 1)
+    texts = await sent_texts(project, 1)
 
     assert (row["status"], row["telegram_id"]) == ("completed", USER)
     assert row["result"] == {"draft": "\n".join(lines)}
@@ -93,23 +93,23 @@ async def test_the_recipe_works_from_the_insert_to_the_message(project, mini_app
 
 
 async def test_a_failure_tells_the_user_what_to_do(project, mini_app, bridge):
-    """In the words of the handler, on the row and in the chat; plans go on beside it."""
-    await ask(project, table=TABLE, step_id="demo")
-    await ask(project)
-    (row,) = await answered(project, table=TABLE)
-    await answered(project)
+    """The function's sentence is on the row and in the chat; plans go on meanwhile."""
+    await insert_request(project, table=TABLE, step_id="demo")
+    await insert_request(project)
+    (row,) = await settled_requests(project, table=TABLE)
+    await settled_requests(project)
 
-    async def told_both():
+    async def both_sent():
         texts = await project.texts()
         draft = "No draft for your lead. Add a link to the proof first." in texts
         return draft and any(text.startswith("Plan for your lead is ready") for text in texts)
 
-    assert await until(told_both)
+    assert await until(both_sent)
     assert (row["status"], row["error"]) == ("failed", "Add a link to the proof first.")
 
 
 async def test_a_table_that_is_lost_stops_its_lane_alone(project):
-    """The running bridge says which it is and what mends it; the sweep goes on for events."""
+    """The bridge names the table and the fix; the sweep goes on for events."""
     drafts = RequestTable(TABLE, lambda _: "Dear ...")
     async with bridge_with(
         project,
@@ -130,17 +130,17 @@ async def test_a_table_that_is_lost_stops_its_lane_alone(project):
             attempt=1,
             claimed_at=datetime.now(UTC) - timedelta(hours=1),
         )
-        assert await told(project, 1)
+        assert await sent_texts(project, 1)
         await project.sql(f"alter table lost_requests rename to {TABLE}")
-        await ask(project, table=TABLE, step_id="demo")
-        (row,) = await answered(project, table=TABLE)
+        await insert_request(project, table=TABLE, step_id="demo")
+        (row,) = await settled_requests(project, table=TABLE)
 
     assert row["result"] == "Dear ..."
 
 
 async def test_users_have_their_own_rows_and_columns_only(project, mini_app):
-    """As on every request table."""
-    stranger = await ask(project, USER + 1, table=TABLE, step_id="demo")
+    """Row-level security is that of every request table."""
+    stranger = await insert_request(project, USER + 1, table=TABLE, step_id="demo")
 
     visible = (await mini_app.table(TABLE).select("id").execute()).data
     for row in (
@@ -157,7 +157,7 @@ async def test_users_have_their_own_rows_and_columns_only(project, mini_app):
 
 
 async def test_a_table_without_its_migration_ends_the_start(world, start):
-    """Exit code 78, and what is missing."""
+    """Exit code 78, and the fix is printed."""
     environment = world.environment(REQUEST_TABLES="drafts:drafts")
 
     process = await start("run", env=environment, cwd=EXAMPLE)
@@ -169,7 +169,7 @@ async def test_a_table_without_its_migration_ends_the_start(world, start):
 
 
 async def test_the_manual_shows_the_example_as_it_is():
-    """What docs/requests.md quotes are the files that these tests run."""
+    """docs/requests.md quotes the files that these tests run."""
     manual = (ROOT / "docs" / "requests.md").read_text(encoding="utf-8")
     quoted = re.findall(r"^```\w+ file=(\S+)\n(.*?)^```$", manual, re.MULTILINE | re.DOTALL)
 

@@ -1,7 +1,7 @@
-"""Real processes of `realtime-bridge run` that start at once.
+"""Start real `realtime-bridge run` processes quickly, by forking.
 
-Importing aiogram takes seconds, so one process does it and each replica is a fork of it. Nothing
-else is shared: a replica can be killed, stopped and continued like any process.
+Importing aiogram takes seconds, so one process imports it and forks each replica. Nothing else is
+shared: a replica can be killed, stopped and continued like any other process.
 """
 
 import asyncio
@@ -28,11 +28,11 @@ class Replica:
 
     @property
     def output(self):
-        """What it has said so far."""
+        """Its output so far."""
         return self._log.read_text(errors="replace") if self._log.exists() else ""
 
     async def says(self, text, seconds=20.0):
-        """Wait until its output has this text."""
+        """Wait until its output contains this text."""
 
         async def said():
             assert not self.ended.is_set() or text in self.output, self.output
@@ -46,13 +46,13 @@ class Replica:
             os.kill(self.pid, sig)
 
     async def kill(self):
-        """End it by SIGKILL, and wait for that."""
+        """Send SIGKILL, and wait until it has ended."""
         self.signal(signal.SIGKILL)
         await self.ended.wait()
 
 
-class Nursery:
-    """Where replicas come from; when the context ends, or this process dies, they are killed."""
+class ForkServer:
+    """Starts replicas; kills them when the context ends or this process dies."""
 
     def __init__(self, logs):
         self._logs = logs
@@ -96,9 +96,9 @@ class Nursery:
 
 
 def main():
-    """Fork a replica for each order on stdin; end them all when it closes."""
+    """Fork a replica for each line on stdin; kill them all when it closes."""
     import realtime_bridge.bridge
-    import realtime_bridge.telegram.sender  # noqa: F401 - what takes the time
+    import realtime_bridge.telegram.sender  # noqa: F401 - the slow import
 
     children = set()
 
@@ -126,7 +126,7 @@ def main():
 
 
 def become(order):
-    """Be `realtime-bridge run`, for good."""
+    """Become `realtime-bridge run` and never return."""
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGCHLD})
     log = os.open(order["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
@@ -135,7 +135,7 @@ def become(order):
         os.dup2(source, target)
     os.environ.clear()
     os.environ.update(order["environment"])
-    random.seed()  # a fork would draw the same jitter as its brothers
+    random.seed()  # or all forks would draw the same jitter
     sys.argv = ["realtime-bridge", "run"]
 
     from realtime_bridge.cli import main as run

@@ -9,7 +9,7 @@ import structlog
 
 from realtime_bridge.database import migrations_directory
 from tests.integration.kit import World
-from tests.ops.clinic import Patient
+from tests.ops.project import Project
 from tma_sandbox.realtime import Delays
 from tma_sandbox.stack import LocalStack
 
@@ -24,10 +24,10 @@ async def breakable():
 
 
 @pytest_asyncio.fixture(loop_scope="session")
-async def patient(breakable, tmp_path):
+async def project(breakable, tmp_path):
     """That stack with the folder of a project that is configured for it."""
     async with World.around(breakable) as world:
-        yield Patient(world, tmp_path)
+        yield Project(world, tmp_path)
 
 
 @pytest.fixture(autouse=True)

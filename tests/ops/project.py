@@ -1,4 +1,4 @@
-"""A project that can be broken, examined, and mended by what the doctor prints."""
+"""A project that can be broken, examined, and mended by what `check` prints."""
 
 import asyncio
 import json
@@ -14,7 +14,7 @@ PATIENCE = 60  # where PostgREST looks just when something is dropped it looks a
 REPOSITORY = Path(__file__).parents[2]
 
 
-class Patient:
+class Project:
     """A stack and the folder of a project with its .env."""
 
     def __init__(self, world, folder):
@@ -46,7 +46,7 @@ class Patient:
 
         return await until(found, PATIENCE)
 
-    async def recover(self):
+    async def until_well(self):
         """Check until all is well: PostgREST has to learn of what was mended."""
 
         async def well():

@@ -4,6 +4,7 @@ from realtime_bridge.settings.model import Delivery, Settings
 from realtime_bridge.settings.reading import (
     changed_since,
     load,
+    makeshift_redactor,
     parse,
     read,
     redactor,
@@ -22,6 +23,7 @@ __all__ = [
     "Source",
     "changed_since",
     "load",
+    "makeshift_redactor",
     "opens_mini_app",
     "parse",
     "read",

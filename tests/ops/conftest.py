@@ -25,9 +25,11 @@ async def breakable():
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def project(breakable, tmp_path):
-    """That stack with the folder of a project that is configured for it."""
+    """That stack with the folder of a project that is configured for it, and has had a bridge."""
     async with World.around(breakable) as world:
-        yield Project(world, tmp_path)
+        project = Project(world, tmp_path)
+        await project.register_bot()
+        yield project
 
 
 @pytest.fixture(autouse=True)

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from realtime_bridge.commands.check.command import run_check
+from realtime_bridge.credentials import web_app_key
 from tests.integration.kit import until
 from tests.run_mark import mark
 
@@ -28,6 +29,14 @@ class Project:
         settings = {**self.world.stack.env(), "HTTP_PORT": "0", **changes}
         lines = [f"{name}={value}\n" for name, value in settings.items() if value is not None]
         self.env_file.write_text("".join(lines))
+
+    async def register_bot(self):
+        """Do what the start of a bridge does, so that users of the Mini App may write."""
+        token = self.world.stack.env()["BOT_TOKEN"]
+        await self.world.sql("delete from bridge.bot_keys")
+        await self.world.sql(
+            "select register_tma_bot(%s, %s)", int(token.partition(":")[0]), web_app_key(token)
+        )
 
     async def check(self):
         """Run check; return its exit code and its findings by name."""

@@ -8,7 +8,6 @@ import pytest
 
 from realtime_bridge.commands.check import Fixes, Status, examine
 from realtime_bridge.commands.check.command import run_check
-from realtime_bridge.credentials.tokens import web_app_key
 from realtime_bridge.settings import load
 from tests.integration.kit import World
 from tests.ops.project import Project
@@ -30,6 +29,7 @@ ORDER = [
     "access",
     "bells",
     "realtime",
+    "mini-app",
     "telegram",
     "clock",
     "names",
@@ -97,6 +97,7 @@ async def test_damage_to_the_database_is_named_and_mended(project, damage, named
 async def test_a_permissive_policy_is_a_warning(project):
     """Some need it for a while: it is said every time, and it fails no check."""
     await project.world.sql('create policy "allow all" on tma_events for all using (true)')
+    await project.world.sql("update bridge.settings set allow_unverified = true")
 
     code, findings = await project.check()
     await project.paste(findings["access"]["fix"])
@@ -359,14 +360,15 @@ async def test_a_planner_that_cannot_be_imported(project):
 
 async def test_a_bot_that_is_not_registered_yet(project):
     """It is no failure: the first start of the bridge does it."""
-    token = project.world.stack.env()["BOT_TOKEN"]
+    await project.world.sql("delete from bridge.bot_keys")
 
-    _, before = await project.check()
-    await project.world.sql(
-        "select register_tma_bot(%s, %s)", int(token.partition(":")[0]), web_app_key(token)
-    )
+    code, before = await project.check()
+    await project.register_bot()
     _, after = await project.check()
 
+    assert (code, before["mini-app"]["status"]) == (0, "skipped")
+    assert "no bot is registered yet" in before["mini-app"]["detail"]
+    assert after["mini-app"]["status"] == "ok"
     assert "once `realtime-bridge run` has registered it" in before["telegram"]["detail"]
     assert "registered" not in after["telegram"]["detail"]
 

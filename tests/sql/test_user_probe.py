@@ -82,7 +82,7 @@ def test_what_was_left_behind_goes(database: Connection, worker: Worker, by: str
         )
     match by:
         case "sweep":
-            worker.call("sweep_tma", "120 seconds", False)  # noqa: FBT003
+            worker.call("sweep_tma", "120 seconds", False)
         case "check":
             worker.call("delete_tma_user_probe", "another check's")
         case "probe":

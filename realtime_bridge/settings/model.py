@@ -72,7 +72,8 @@ class Settings(BaseModel):
         None,
         alias="SUPABASE_ANON_KEY",
         description="The project's publishable or anon key. Needed when SUPABASE_KEY is a "
-        "tma_bridge JWT: Supabase's gateway lets in its own keys only, the JWT goes behind it.",
+        "tma_bridge JWT: Supabase's gateway lets in its own keys only, the JWT goes behind it. "
+        "`check` also uses it, to try what users of the Mini App can do.",
     )
     bot_token: Annotated[SecretStr, AfterValidator(valid.bot_token)] = Field(
         alias="BOT_TOKEN", description="The bot's token, from BotFather."

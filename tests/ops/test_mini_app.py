@@ -94,6 +94,38 @@ async def test_what_users_may_too_much_or_too_little_is_named_and_mended(project
     assert left == []
 
 
+@pytest.mark.parametrize(
+    ("damage", "says"),
+    [
+        ("create policy mine on plan_requests for insert to anon with check (true)", "lets in"),
+        ("create policy mine on plan_requests for select using (true)", "shows rows to who"),
+        (
+            "create policy mine on plan_requests for select using (tma_user_id() is not null)",
+            "shows a user the rows of others",
+        ),
+        ("alter table plan_requests disable row level security", "lets in"),
+        (
+            'alter policy "users insert their own requests" on plan_requests with check (true)',
+            "lets in",
+        ),
+    ],
+)
+async def test_requests_are_tried_without_one(project, damage, says):
+    """A planner would begin to work on it: what is tried is a row that no table takes."""
+    await project.world.sql("insert into plan_requests (telegram_id) values (5)")
+    await project.world.sql(damage)
+
+    code, findings = await project.check()
+    (left,) = await project.world.sql("select count(*) from plan_requests")
+    await project.paste(findings[NAME]["fix"])
+    after = await project.until_well()
+    await project.world.sql("delete from plan_requests")
+
+    assert (code, findings[NAME]["status"], left["count"]) == (1, "failed", 1)
+    assert f"plan_requests {says}" in findings[NAME]["detail"]
+    assert (after[NAME]["status"], after["access"]["status"]) == ("ok", "ok")
+
+
 async def test_an_opening_that_was_asked_for_is_a_warning(project):
     """As while old copies of a Mini App are in use."""
     await project.world.sql(OPEN_INSERT)

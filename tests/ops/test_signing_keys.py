@@ -183,12 +183,16 @@ async def test_a_project_that_has_revoked_its_jwt_secret(project, keys):
     try:
         code, findings = await project.check()
         project.configure(SUPABASE_KEY=minted(keys["es"]))
+        _, half = await project.check()
+        public = project.world.stack.env()["SUPABASE_PUBLISHABLE_KEY"]
+        project.configure(SUPABASE_KEY=minted(keys["es"]), SUPABASE_ANON_KEY=public)
         mended, _ = await project.check()
     finally:
         postgrest._jwt_secret = secret
         await postgrest.restart()
 
     assert (code, mended, findings["key"]["status"]) == (1, 0, "failed")
+    assert (half["key"]["status"], half["mini-app"]["status"]) == ("ok", "failed")  # the anon key
     assert "does not trust its JWT secret" in findings["key"]["detail"]
     assert "(HS256), which SUPABASE_JWT_SECRET signed" in findings["key"]["detail"]
     assert "realtime-bridge token --signing-key FILE" in findings["key"]["fix"]["text"]

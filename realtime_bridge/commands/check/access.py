@@ -1,6 +1,7 @@
 """What gives users of the Mini App their rights, and nobody more."""
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from realtime_bridge.commands.check.finding import Fix
@@ -8,6 +9,8 @@ from realtime_bridge.commands.check.fixes import Fixes, sql
 
 Report = Mapping[str, Any]
 
+EVENTS = "tma_events"
+_PLAIN = re.compile(r"[a-z_][a-z0-9_]*")
 # As in the migrations.
 GRANTS = """\
 grant usage on schema bridge to anon, authenticated, service_role, tma_bridge;
@@ -33,13 +36,13 @@ def unprotected(report: Report) -> list[str]:
 
 def protecting(tables: list[str]) -> list[str]:
     """Switch row level security on."""
-    return [f"alter table public.{table} enable row level security;" for table in tables]
+    return [f"alter table public.{_quoted(table)} enable row level security;" for table in tables]
 
 
 def narrowing(report: Report) -> list[str]:
     """Drop the policies beside the bridge's own, and end the leave to have any."""
     drops = [
-        f"drop policy {_quoted(one['policy'])} on public.{one['table']};"
+        f"drop policy {_quoted(one['policy'])} on public.{_quoted(one['table'])};"
         for one in report["open_policies"]
     ]
     if report["allow_unverified"]:
@@ -47,11 +50,26 @@ def narrowing(report: Report) -> list[str]:
     return drops
 
 
-def closing(report: Report, fixes: Fixes) -> Fix:
-    """Close what lets users do more than they may; the rules themselves, if nothing else does."""
-    statements = [*protecting(unprotected(report)), *narrowing(report)]
-    return sql(*statements) if statements else fixes.rules()
+def closing(report: Report, tables: Iterable[str], fixes: Fixes) -> Fix:
+    """Close tables that let users do more than they may.
+
+    If the report does not say what opens them, the bridge's own policies are not as they were.
+    """
+    if statements := [*protecting(unprotected(report)), *narrowing(report)]:
+        return sql(*statements)
+    if EVENTS in tables:
+        return fixes.rules()
+    return sql(*(made_request_table(table) for table in sorted(tables)))
+
+
+def made_request_table(table: str) -> str:
+    """Put everything back that a request table needs."""
+    name = _quoted(table).replace("'", "''")
+    return f"select bridge.make_request_table('public.{name}');"
 
 
 def _quoted(name: str) -> str:
+    """A name as SQL needs it."""
+    if _PLAIN.fullmatch(name):
+        return name
     return '"{}"'.format(name.replace('"', '""'))

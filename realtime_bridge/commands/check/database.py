@@ -265,9 +265,9 @@ def _bells(report: Report) -> Finding:
 
 def _ringing(table: str) -> str:
     """What gives a table its bell back."""
-    if table == "tma_events":
+    if table == access.EVENTS:
         return f"alter table public.{table} enable trigger tma_bell;"
-    return f"select bridge.make_request_table('public.{table}');"
+    return access.made_request_table(table)
 
 
 def _likely(columns: list[str]) -> str:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from realtime_bridge.commands.check import database, jwks
+from realtime_bridge.commands.check.access import EVENTS
 from realtime_bridge.commands.check.finding import Finding, ok, skipped
 from realtime_bridge.commands.check.fixes import Fixes
 from realtime_bridge.commands.check.telegram import telegram_finding
@@ -167,7 +168,9 @@ async def _visit(settings: Settings, rpc: Rpc, fixes: Fixes, answer: _Answer, no
     if users is None:
         skip = skipped(MINI_APP, "this database would send what is tried")
         return replace(skip, fix=fixes.migrations())
-    visit = await pay_visit(settings, rpc, users, int(answer.database_time(now())))
+    at = int(answer.database_time(now()))
+    request_tables = sorted(set(answer.report["tables"]) - {EVENTS})
+    visit = await pay_visit(settings, rpc, users, at, request_tables)
     bot = int(settings.bot_token.get_secret_value().partition(":")[0])
     return mini_app_finding(visit, answer.report, bot, fixes)
 

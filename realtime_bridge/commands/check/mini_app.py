@@ -3,7 +3,7 @@
 import asyncio
 import secrets
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Self
@@ -12,7 +12,9 @@ import httpx
 from postgrest.types import ReturnMethod
 from supabase import AsyncClientOptions, PostgrestAPIError, acreate_client
 
+from realtime_bridge.commands.check.bounded import BoundedTransport
 from realtime_bridge.commands.check.init_data import init_data
+from realtime_bridge.credentials import Redactor
 from realtime_bridge.database import Refused, Rpc, Unavailable
 from realtime_bridge.settings import Settings
 
@@ -25,6 +27,7 @@ _TABLE = "tma_events"
 _EVENT = "bridge_probe"
 _DUPLICATE = "23505"  # by a row that was let in: policies are asked before indexes
 _DENIED = "42501"
+_INCOMPLETE = {"23502", "23514"}  # let in by the policies, and refused by a constraint
 _GONE = {"PGRST202", "PGRST205", "42883", "42P01"}
 
 
@@ -87,12 +90,20 @@ class Answer:
     refusal: Refusal | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """What worked and must not."""
+
+    table: str
+    text: str
+
+
 @dataclass
 class Visit:
     """What was tried, and what came of it."""
 
     users: ProbeUsers
-    openings: list[str] = field(default_factory=list)  # what worked and must not
+    openings: list[Opening] = field(default_factory=list)
     user_id: Answer = Answer()  # who the database says the writer is
     written: Answer = Answer()
     read_back: Answer = Answer()
@@ -112,62 +123,79 @@ class _NotNow(Exception):  # noqa: N818 - a state of the world that passes
 class _MiniApp:
     """The Mini App in the hands of one user, or of nobody."""
 
-    def __init__(self, client: "AsyncClient", dedupe_key: str) -> None:
+    def __init__(self, client: "AsyncClient", dedupe_key: str, redact: Redactor) -> None:
         self._client = client
         self._dedupe_key = dedupe_key
+        self._redact = redact
 
     async def user_id(self) -> Answer:
-        return await _answer(self._client.rpc("tma_user_id"))
+        return await self._ask(self._client.rpc("tma_user_id"))
 
     async def insert(self, **columns: Any) -> Answer:
         row = {"event_type": _EVENT, "dedupe_key": self._dedupe_key, **columns}
         table = self._client.table(_TABLE)
-        return await _answer(table.insert(row, returning=ReturnMethod.minimal))
+        return await self._ask(table.insert(row, returning=ReturnMethod.minimal))
+
+    async def insert_nothing(self, table: str) -> Answer:
+        """Insert a row that no table takes: policies are asked before constraints."""
+        row = {"telegram_id": None, "dedupe_key": ""}
+        return await self._ask(
+            self._client.table(table).insert(row, returning=ReturnMethod.minimal)
+        )
+
+    async def any_row(self, table: str) -> Answer:
+        return await self._ask(self._client.table(table).select("telegram_id").limit(1))
 
     async def rows_of(self, user: int) -> Answer:
         query = self._client.table(_TABLE).select("id").eq("telegram_id", user)
-        return await _answer(query.eq("dedupe_key", self._dedupe_key))
+        return await self._ask(query.eq("dedupe_key", self._dedupe_key))
+
+    async def _ask(self, query: Any) -> Answer:
+        """Raises _KeyRefused, _NotNow, and what httpx raises for no answer."""
+        try:
+            return Answer((await query.execute()).data)
+        except PostgrestAPIError as error:
+            text = self._redact.line(error.message or "no reason given")
+            refusal = Refusal(error.code, text)
+        if refusal.of_the_key:
+            raise _KeyRefused(text)
+        if refusal.passes:
+            raise _NotNow(text)
+        return Answer(refusal=refusal)
 
 
-async def _answer(query: Any) -> Answer:
-    """Raises _KeyRefused, _NotNow, and what httpx raises for no answer."""
-    try:
-        return Answer((await query.execute()).data)
-    except PostgrestAPIError as error:
-        refusal = Refusal(error.code, error.message or "no reason given")
-    if refusal.of_the_key:
-        raise _KeyRefused(refusal.text)
-    if refusal.passes:
-        raise _NotNow(refusal.text)
-    return Answer(refusal=refusal)
+# Besides what httpx and PostgREST say: what is no JSON, or nested without end.
+_NO_ANSWER = (httpx.HTTPError, _NotNow, ValueError, RecursionError)
 
 
-async def pay_visit(settings: Settings, rpc: Rpc, users: ProbeUsers, at: int) -> Visit:
+async def pay_visit(
+    settings: Settings, rpc: Rpc, users: ProbeUsers, at: int, request_tables: Sequence[str] = ()
+) -> Visit:
     """Try to write and to read, as a user, as another one, as a forger and as nobody.
 
-    `at`: the database's time of day in seconds since 1970. Whatever was let in is deleted again.
+    `at`: the database's time of day in seconds since 1970. Whatever was let in is deleted again;
+    into `request_tables` nothing ever gets.
     """
     visit = Visit(users)
     dedupe_key = secrets.token_hex(16)
-    redact = settings.redact
     try:
         async with (
             asyncio.timeout(SECONDS),
             httpx.AsyncClient(
-                timeout=_CALL_SECONDS, follow_redirects=True, trust_env=False
+                transport=BoundedTransport(), timeout=_CALL_SECONDS, follow_redirects=True
             ) as http,
         ):
-            await _look_around(visit, await _visitors(settings, users, at, dedupe_key, http))
+            visitors = await _visitors(settings, users, at, dedupe_key, http)
+            await _try_events(visit, visitors)
+            for table in request_tables:
+                await _try_requests(visit, visitors, table)
     except _KeyRefused as error:
-        visit.key_refused = redact.line(str(error))
+        visit.key_refused = str(error)
     except TimeoutError:
         visit.trouble = f"it took longer than {SECONDS:g} s"
-    except (
-        httpx.HTTPError,
-        ValueError,
-        _NotNow,
-    ) as error:  # ValueError: no JSON, or not PostgREST's
-        visit.trouble = redact.line(f"Supabase does not answer Mini Apps: {error!r}")
+    except _NO_ANSWER as error:
+        why = str(error) or type(error).__name__
+        visit.trouble = settings.redact.line(f"Mini Apps get no answer from Supabase: {why}")
     finally:
         with suppress(Unavailable, Refused):  # then the next sweep deletes it
             await rpc.call("delete_tma_user_probe", {"p_dedupe_key": dedupe_key})
@@ -197,7 +225,7 @@ async def _visitors(
         client = await acreate_client(
             settings.supabase_url, settings.supabase_anon_key or "", options
         )
-        return _MiniApp(client, dedupe_key)
+        return _MiniApp(client, dedupe_key, settings.redact)
 
     token = settings.bot_token.get_secret_value()
     bot = token.partition(":")[0]
@@ -209,15 +237,16 @@ async def _visitors(
     )
 
 
-async def _look_around(visit: Visit, visitors: _Visitors) -> None:
+async def _try_events(visit: Visit, visitors: _Visitors) -> None:
     users = visit.users
     for visitor, what in (
         (visitors.nobody, "a row without proof is let in"),
         (visitors.forger, "a row with a forged proof is let in"),
         (visitors.writer, "a user's row for somebody else is let in"),
     ):
-        if _let_in(await visitor.insert(telegram_id=users.other)):
-            visit.openings.append(what)
+        refusal = (await visitor.insert(telegram_id=users.other)).refusal
+        if refusal is None or refusal.code == _DUPLICATE:
+            visit.openings.append(Opening(_TABLE, what))
 
     visit.user_id = await visitors.writer.user_id()
     begun = time.perf_counter()
@@ -230,9 +259,15 @@ async def _look_around(visit: Visit, visitors: _Visitors) -> None:
         (visitors.other, "a user reads another user's rows"),
     ):
         if (await visitor.rows_of(users.writer)).data:
-            visit.openings.append(what)
+            visit.openings.append(Opening(_TABLE, what))
 
 
-def _let_in(answer: Answer) -> bool:
-    """Whether the policies let a row in."""
-    return answer.refusal is None or answer.refusal.code == _DUPLICATE
+async def _try_requests(visit: Visit, visitors: _Visitors, table: str) -> None:
+    """A user who has no requests sees none, and who is no user makes none."""
+    refusal = (await visitors.nobody.insert_nothing(table)).refusal
+    if refusal is None or refusal.code in _INCOMPLETE:
+        visit.openings.append(Opening(table, f"{table} lets in rows without proof"))
+    if (await visitors.nobody.any_row(table)).data:
+        visit.openings.append(Opening(table, f"{table} shows rows to who proves nobody"))
+    elif (await visitors.other.any_row(table)).data:
+        visit.openings.append(Opening(table, f"{table} shows a user the rows of others"))

@@ -22,9 +22,10 @@ def mini_app_finding(visit: Visit, report: Mapping[str, Any], bot: int, fixes: F
     An opening that the project has asked for (`allow_unverified`) is a warning.
     """
     if visit.openings:
-        text = f"{'; '.join(visit.openings)}. The anon key is public"
+        texts = "; ".join(opening.text for opening in visit.openings)
         tell = warning if report["allow_unverified"] else failed
-        return tell(NAME, text, access.closing(report, fixes))
+        fix = access.closing(report, {opening.table for opening in visit.openings}, fixes)
+        return tell(NAME, f"{texts}. The anon key is public", fix)
     if visit.key_refused:
         text = f"Supabase refuses SUPABASE_ANON_KEY: {visit.key_refused}"
         return failed(NAME, text, fixes.mini_app_key())

@@ -91,6 +91,7 @@ async def test_what_users_may_too_much_or_too_little_is_named_and_mended(project
     assert (code, findings[NAME]["status"]) == (1, "failed")
     assert says in findings[NAME]["detail"]
     assert (after[NAME]["status"], after["access"]["status"]) == ("ok", "ok")
+    assert "permission denied" not in says or findings[NAME]["fix"]["where"] == "SQL editor"
     assert left == []
 
 
@@ -204,7 +205,7 @@ async def test_nothing_is_inserted_where_it_would_be_sent(project, monkeypatch):
 
 
 async def test_a_check_that_is_killed_has_sent_nothing(project, monkeypatch):
-    """With every row in, and an open policy: no bridge takes them, and its sweep deletes them."""
+    """With every row in, and an open policy: no bridge takes them, and any deletes them."""
 
     async def killed(*_):
         raise SystemExit(137)

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from realtime_bridge.database import Part
+from realtime_bridge.database import SchemaPart
 
 _MIGRATION = re.compile(r"([0-9]+)_.*\.sql")  # what the Supabase CLI applies
 _HEAD = re.compile(
@@ -62,7 +62,9 @@ class NoVersionLeftError(ValueError):
     """A migration has a version that no other can follow."""
 
 
-def bring(folder: Path, parts: Sequence[Part], release: str, now: datetime) -> Written | NothingNew:
+def bring(
+    folder: Path, parts: Sequence[SchemaPart], release: str, now: datetime
+) -> Written | NothingNew:
     """Write into `folder` one migration of what it lacks, if it lacks anything.
 
     Raises OSError where the folder cannot be read or written; then nothing is written.
@@ -89,7 +91,7 @@ def bring(folder: Path, parts: Sequence[Part], release: str, now: datetime) -> W
     return Written(file, [part.name for part in new], len(new) == len(parts), changed)
 
 
-def recognised(file: str, text: str, ours: Mapping[str, Part]) -> Copy | None:
+def recognised(file: str, text: str, ours: Mapping[str, SchemaPart]) -> Copy | None:
     """What a migration has of our parts, which are told by their digests; None if nothing."""
     text = _plain(text)
     heads = list(_HEAD.finditer(text))
@@ -106,7 +108,7 @@ def recognised(file: str, text: str, ours: Mapping[str, Part]) -> Copy | None:
     return None
 
 
-def lacking(newest: Mapping[str, Copy], parts: Sequence[Part]) -> list[Part]:
+def lacking(newest: Mapping[str, Copy], parts: Sequence[SchemaPart]) -> list[SchemaPart]:
     """The parts that are new, or differ from how they were written last."""
     return [
         part
@@ -115,7 +117,7 @@ def lacking(newest: Mapping[str, Copy], parts: Sequence[Part]) -> list[Part]:
     ]
 
 
-def composed(parts: Sequence[Part], release: str) -> str:
+def composed(parts: Sequence[SchemaPart], release: str) -> str:
     """One migration of these parts."""
     lines = [
         "-- Written by `realtime-bridge migrations`, which knows it again by these lines.",

@@ -1,4 +1,4 @@
-"""The local Bot API as the real aiogram sees it."""
+"""The Bot API double, called by the real aiogram."""
 
 import asyncio
 import time
@@ -39,7 +39,7 @@ async def url():
 
 @pytest.fixture
 async def http(url):
-    """A plain client for the paths that are ours."""
+    """An HTTP client for our own paths."""
     async with aiohttp.ClientSession(url) as session:
         yield session
 
@@ -55,25 +55,25 @@ async def a_bot(url: str, token: str = TOKEN):
 
 @pytest.fixture
 async def bot(url):
-    """The bot whose token the server signs with."""
+    """An aiogram bot with the token of these tests."""
     async with a_bot(url) as bot:
         yield bot
 
 
 async def sent(http) -> list[dict]:
-    """What was accepted, oldest first."""
+    """The accepted messages, oldest first."""
     async with http.get("/_sent") as answer:
         return await answer.json()
 
 
 async def script(http, *faults: dict) -> None:
-    """Prepare the next answers."""
+    """Script the next answers."""
     async with http.post("/_faults", json=list(faults)) as answer:
         assert answer.status == 200, await answer.text()
 
 
 async def test_a_message_is_kept_as_the_user_reads_it(bot, http):
-    """Text without markup, the raw text beside it, and when it came."""
+    """The text without markup, the raw text, and when it arrived."""
     before = time.time()
     message = await bot.send_message(CHAT, "  <b>Ann &amp; Bob</b> 🚀\n", parse_mode="HTML")
     [kept] = await sent(http)
@@ -88,7 +88,7 @@ async def test_a_message_is_kept_as_the_user_reads_it(bot, http):
 
 
 async def test_message_ids_grow_per_bot(url, bot, http):
-    """Two bots count apart; the numbers of /_sent count all."""
+    """Each bot has its own ids; the numbers of /_sent count all messages."""
     async with a_bot(url, "42:" + "x" * 35) as other:
         ids = [(await b.send_message(CHAT, "a")).message_id for b in (bot, bot, other)]
 
@@ -100,7 +100,7 @@ async def test_message_ids_grow_per_bot(url, bot, http):
     ("chat_id", "kind"), [(CHAT, "private"), (-100500, "supergroup"), (-42, "group")]
 )
 async def test_the_kind_of_chat_follows_from_its_id(bot, chat_id, kind):
-    """Aiogram gets a Message it can read for every kind of chat."""
+    """The Message of every kind of chat can be parsed by aiogram."""
     message = await bot.send_message(chat_id, "a")
 
     assert (message.chat.id, message.chat.type) == (chat_id, kind)
@@ -165,7 +165,7 @@ async def test_buttons_are_kept(bot, http):
 async def test_bad_messages_are_refused_in_telegrams_words(
     bot, http, chat_id, arguments, description
 ):
-    """What Telegram would not accept is not accepted here."""
+    """What Telegram refuses is refused here, with the same text."""
     button = arguments.pop("button", None)
     if button is not None:
         row = [InlineKeyboardButton(text="t", **button)]
@@ -186,7 +186,7 @@ async def test_markup_does_not_count_towards_the_longest_text(bot):
 
 
 async def test_what_a_polling_bot_calls_is_answered(bot):
-    """A bot that embeds the bridge can start its polling."""
+    """A bot that runs the bridge itself can start polling."""
     me = await bot.get_me()
     assert (me.id, me.is_bot) == (4200000001, True)
     assert await bot.delete_webhook()
@@ -207,13 +207,13 @@ async def test_what_a_polling_bot_calls_is_answered(bot):
     ids=["json", "form", "query"],
 )
 async def test_every_way_of_calling_works(http, body):
-    """JSON, a form, or a query: method names in any case."""
+    """As JSON, form or query, with the method name in any case."""
     async with http.post(f"/bot{TOKEN}/sendmessage", **body) as answer:
         assert (await answer.json())["result"]["text"] == "a"
 
 
 async def test_a_token_that_cannot_be_one_is_not_found(http):
-    """As Telegram says it."""
+    """404, as from Telegram."""
     async with http.get("/botnonsense/getMe") as answer:
         assert answer.status == 404
         assert await answer.json() == {"ok": False, "error_code": 404, "description": "Not Found"}
@@ -246,7 +246,7 @@ async def test_a_token_that_cannot_be_one_is_not_found(http):
     ],
 )
 async def test_a_fault_is_what_aiogram_makes_of_it(bot, http, fault, exception, text):
-    """One scripted answer, nothing stored, and then all is well again."""
+    """One scripted answer, no message stored, and the next call succeeds."""
     await script(http, fault)
 
     with pytest.raises(exception, match=text) as caught:
@@ -259,7 +259,7 @@ async def test_a_fault_is_what_aiogram_makes_of_it(bot, http, fault, exception, 
 
 
 async def test_a_drop_after_accepting_has_sent_the_message(bot, http):
-    """The caller cannot know, but the user reads it."""
+    """The caller gets no answer, but the user has the message."""
     await script(http, {"drop": "after_accept"})
 
     with pytest.raises(TelegramNetworkError):
@@ -270,7 +270,7 @@ async def test_a_drop_after_accepting_has_sent_the_message(bot, http):
 
 @pytest.mark.parametrize(("when", "stored"), [("after_accept", 1), ("before_accept", 0)])
 async def test_a_hang_lasts_until_the_faults_are_deleted(bot, http, when, stored):
-    """The caller waits; what was accepted is there already; deleting the faults ends it."""
+    """The caller waits until the faults are deleted; an accepted message is there already."""
     await script(http, {"hang": when})
     sending = asyncio.create_task(bot.send_message(CHAT, "a"))
     async with asyncio.timeout(5):
@@ -289,7 +289,7 @@ async def test_a_hang_lasts_until_the_faults_are_deleted(bot, http, when, stored
 
 
 async def test_latency_delays_the_answer_only(bot, http):
-    """A slow Telegram is still a Telegram; the message is stamped when it came."""
+    """The message is accepted, with the time at which it arrived."""
     await script(http, {"latency": 0.1})
 
     await bot.send_message(CHAT, "a")
@@ -301,7 +301,7 @@ async def test_latency_delays_the_answer_only(bot, http):
 
 
 async def test_faults_wait_for_their_request(bot, http):
-    """By chat, by text, by method, and for so many times."""
+    """Faults match by chat, text and method, and apply a given number of times."""
     await script(
         http,
         {"status": 403, "match": {"chat_id": 5}, "times": 2},
@@ -332,7 +332,7 @@ async def test_faults_wait_for_their_request(bot, http):
     "fault", [{}, {"status": 400, "drop": "after_accept"}, {"statsu": 400}, {"status": "x"}]
 )
 async def test_a_fault_that_cannot_be_meant_is_refused(http, fault):
-    """A typing error in a test does not make it pass."""
+    """A typo in a test is an error instead of a fault that never happens."""
     async with http.post("/_faults", json=[fault]) as answer:
         assert answer.status == 400
     async with http.get("/_faults") as answer:
@@ -340,7 +340,7 @@ async def test_a_fault_that_cannot_be_meant_is_refused(http, fault):
 
 
 async def test_limits_are_enforced_when_switched_on(bot, http):
-    """Off at first; then Telegram's; the refused are counted; off again."""
+    """Off at first, then Telegram's, with a count of refused messages, then off again."""
     for _ in range(5):
         await bot.send_message(CHAT, "a")
     async with http.post("/_limits", json={"chat_burst": 1}) as answer:
@@ -358,7 +358,7 @@ async def test_limits_are_enforced_when_switched_on(bot, http):
 
 
 async def test_the_list_of_messages_can_be_followed(bot, http):
-    """`after` leaves out the known ones, `wait` waits for the next."""
+    """`after` skips known messages, `wait` waits for the next one."""
     await bot.send_message(CHAT, "a")
     following = asyncio.create_task(http.get("/_sent", params={"after": 1, "wait": 5}))
 
@@ -369,7 +369,7 @@ async def test_the_list_of_messages_can_be_followed(bot, http):
 
 
 async def test_forgetting_messages_keeps_their_numbers_growing(bot, http):
-    """A message id is never given twice."""
+    """A message id is never reused."""
     await bot.send_message(CHAT, "a")
     async with http.delete("/_sent"):
         pass
@@ -381,7 +381,7 @@ async def test_forgetting_messages_keeps_their_numbers_growing(bot, http):
 
 @pytest.mark.parametrize("name", ["Ann", "Олена 'Ole' \"+&=%<>", "😀 \\ / é"])
 async def test_signed_init_data_convinces_aiogram(http, name):
-    """`/_sign` makes what Telegram would hand to a Mini App."""
+    """`/_sign` returns what Telegram gives a Mini App."""
     user = {"id": CHAT, "first_name": name, "language_code": "uk"}
     wanted = {"user": user, "auth_date": 1_700_000_000, "start_param": "lead_7"}
     async with http.post("/_sign", json=wanted) as answer:
@@ -395,7 +395,7 @@ async def test_signed_init_data_convinces_aiogram(http, name):
 
 
 async def test_another_bots_signature_can_be_had(http):
-    """A forged header for the tests of who may write."""
+    """For tests with a forged header."""
     other = "42:" + "x" * 35
     async with http.post(
         "/_sign", json={"user": {"id": 1, "first_name": "M"}, "bot_token": other}
@@ -409,7 +409,7 @@ async def test_another_bots_signature_can_be_had(http):
 
 @pytest.mark.parametrize("body", [b"", b"[]", b"{}", b'{"user": {}}', b'{"user": 1}'])
 async def test_a_sign_request_that_lacks_something_says_what(http, body):
-    """400 with a hint, never 500."""
+    """400 with a hint, not 500."""
     async with http.post("/_sign", data=body) as answer:
         assert answer.status == 400
         assert (await answer.json())["error"]

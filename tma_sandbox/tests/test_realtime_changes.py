@@ -1,4 +1,4 @@
-"""Postgres Changes beyond the recordings: what arrives, for whom, and what is lost on purpose."""
+"""Postgres Changes beyond the recordings: what arrives, for whom, and what is dropped."""
 
 import random
 import re
@@ -19,8 +19,8 @@ from realtime_kit import (
 )
 
 from tma_sandbox.realtime import Delays, Limits, visibility
+from tma_sandbox.realtime.event_rate import EventRate
 from tma_sandbox.realtime.pgoutput import Relation
-from tma_sandbox.realtime.rate import Rate
 from tma_sandbox.realtime.wal import RowChange
 
 NO_TABLES = """
@@ -40,14 +40,14 @@ INSERT = "insert into tma_events (telegram_id, event_type) values ({}, 'x')"
 
 @pytest.fixture(scope="module")
 def database(postgres):
-    """One database for all tests here: each makes its tables anew."""
+    """One database for all tests; each creates its own tables."""
     yield postgres.create_database("realtime_changes")
     postgres.drop_database("realtime_changes")
 
 
 @pytest.fixture
 async def dsn(database):
-    """The database with the table of the recordings, empty."""
+    """The database with the recordings' table, empty."""
     await execute(database, NO_TABLES)
     await execute(database, TMA_EVENTS)
     return database
@@ -55,7 +55,7 @@ async def dsn(database):
 
 @pytest.fixture
 async def running(postgres, dsn):
-    """A server over it."""
+    """A server over this database."""
     async with serving(postgres, dsn) as server:
         yield server
 
@@ -75,7 +75,7 @@ async def changes(client, count):
 
 
 def published(statement, name="t"):
-    """A table of one's own, published."""
+    """Statements that create a published table."""
     return (
         f"create table {name} ({statement}); alter publication supabase_realtime add table {name}"
     )
@@ -85,7 +85,7 @@ def published(statement, name="t"):
 
 
 async def test_the_first_subscriber_misses_what_came_before_the_reader_started(postgres, dsn):
-    """On a cold server rows between the reply and the system message are lost."""
+    """On a cold server, rows between the reply and the system message are lost."""
     async with (
         serving(postgres, dsn, delays=Delays(cold=(2, 2))) as running,
         connected(running) as client,
@@ -102,7 +102,7 @@ async def test_the_first_subscriber_misses_what_came_before_the_reader_started(p
 
 
 class OnceQuick(random.Random):
-    """Chooses the shortest wait, and from then on the longest."""
+    """Picks the shortest wait once, and the longest from then on."""
 
     def __init__(self):
         super().__init__()
@@ -113,7 +113,7 @@ class OnceQuick(random.Random):
 
 
 async def test_the_next_subscriber_waits_for_nothing(postgres, dsn):
-    """On a warm server the cold start's delay is not paid again: it would take an hour."""
+    """A warm server has no cold start's delay, which would be an hour here."""
     async with (
         serving(postgres, dsn, delays=Delays(cold=(0, 3600)), rand=OnceQuick()) as running,
         connected(running) as first,
@@ -124,7 +124,7 @@ async def test_the_next_subscriber_waits_for_nothing(postgres, dsn):
 
 
 async def test_the_slot_goes_with_its_last_subscriber_and_comes_back(postgres, dsn):
-    """Nobody subscribed for a while: the database keeps no slot; the next subscriber gets one."""
+    """Without subscribers for a while the slot is dropped; the next subscriber gets a new one."""
     slots = "select count(*) from pg_replication_slots where database = current_database()"
 
     with psycopg.connect(dsn, autocommit=True) as conn:
@@ -146,7 +146,7 @@ async def test_the_slot_goes_with_its_last_subscriber_and_comes_back(postgres, d
 
 
 async def test_a_thousand_rows_arrive_in_order(running, dsn):
-    """One statement's rows come one by one, none lost, none twice."""
+    """The rows of one statement arrive one by one, none lost and none twice."""
     async with connected(running) as client:
         await subscribed(client, on_tma_events(select=["id"]))
         await execute(
@@ -160,7 +160,7 @@ async def test_a_thousand_rows_arrive_in_order(running, dsn):
 
 
 async def test_a_huge_transaction_is_silence(postgres, dsn):
-    """A real server says nothing about a statement of 10,000 rows; what follows is heard."""
+    """As on a real server, a statement of 10,000 rows is dropped; what follows arrives."""
     async with (
         serving(postgres, dsn, limits=Limits(transaction_rows=10)) as running,
         connected(running) as client,
@@ -178,7 +178,7 @@ async def test_a_huge_transaction_is_silence(postgres, dsn):
 
 
 async def test_too_many_events_are_dropped_without_a_word(postgres, dsn):
-    """Over the plan's rate nothing is delivered until the minute's average is low again."""
+    """Above the plan's rate nothing is delivered until the average of a minute is low again."""
     now = 1000.0
     limits = Limits(events_per_second=0.01)
     async with (
@@ -198,9 +198,9 @@ async def test_too_many_events_are_dropped_without_a_word(postgres, dsn):
 
 
 def test_the_rate_is_an_average_over_the_last_minute():
-    """A burst passes until the minute's average is over the limit, and counts for a minute."""
+    """A burst passes until the average of a minute is over the limit."""
     now = 0.0
-    rate = Rate(2, lambda: now)
+    rate = EventRate(2, lambda: now)
 
     rate.count(120)
     assert not rate.exceeded
@@ -212,7 +212,7 @@ def test_the_rate_is_an_average_over_the_last_minute():
 
 
 async def test_a_deaf_server_answers_everything_and_delivers_nothing(running, dsn):
-    """While changes are paused joins and heartbeats go on; what came meanwhile is lost."""
+    """While changes are paused, joins and heartbeats are answered, and changes are lost."""
     async with connected(running) as client:
         await subscribed(client, on_tma_events())
         running.realtime.pause_changes()
@@ -255,7 +255,7 @@ TYPES = {
 
 
 async def test_every_type_prints_as_postgres_prints_it(running, dsn):
-    """A record is the row's own jsonb, character by character."""
+    """A record is the row as jsonb, character for character."""
     columns = ", ".join(f"c{at} {kind}" for at, kind in enumerate(TYPES))
     await execute(dsn, published(f"id int primary key, {columns}"))
 
@@ -274,7 +274,7 @@ async def test_every_type_prints_as_postgres_prints_it(running, dsn):
 
 
 async def test_a_table_wider_than_a_function_call_arrives_whole(running, dsn):
-    """More columns than Postgres takes arguments are no problem."""
+    """A table can have more columns than a Postgres function takes arguments."""
     columns = ", ".join(f"c{n} int" for n in range(150))
     await execute(dsn, published(f"id int primary key, {columns}"))
 
@@ -287,7 +287,7 @@ async def test_a_table_wider_than_a_function_call_arrives_whole(running, dsn):
 
 
 async def test_strange_names_are_only_names(running, dsn):
-    """Quotes, percent signs and capitals in names reach the client as they are."""
+    """Quotes, percent signs and capitals in names reach the client unchanged."""
     await execute(
         dsn,
         published('"Id %s" int primary key, "a\'b" text, "select" text', '"My ""Table"""'),
@@ -305,7 +305,7 @@ async def test_strange_names_are_only_names(running, dsn):
 
 
 async def test_a_row_over_a_megabyte_keeps_its_small_columns(running, dsn):
-    """Too large a row arrives as an error with what is short, as on the real server."""
+    """A row that is too large arrives as an error with its short columns."""
     large = "repeat('x', {} * 1024)"
     insert = "insert into tma_events (telegram_id, event_type, payload) values ({}, 'big', {})"
 
@@ -331,7 +331,7 @@ async def test_a_row_over_a_megabyte_keeps_its_small_columns(running, dsn):
 
 
 async def test_a_full_identity_shows_the_former_row_unless_policies_guard_it(running, dsn):
-    """Former values come with `replica identity full`; of a guarded deleted row only the key."""
+    """`replica identity full` adds the old row; of a deleted row under RLS only the key."""
     await execute(
         dsn,
         published("id int primary key, note text"),
@@ -360,7 +360,7 @@ async def test_a_full_identity_shows_the_former_row_unless_policies_guard_it(run
 
 
 async def test_a_large_value_left_alone_is_left_out(running, dsn):
-    """What an update did not touch and the log does not have is not in the record."""
+    """A large value that an update did not change is neither in the log nor in the record."""
     await execute(
         dsn,
         published("id int primary key, note text, large text"),
@@ -378,7 +378,7 @@ async def test_a_large_value_left_alone_is_left_out(running, dsn):
 
 
 def test_a_commits_time_is_told_in_milliseconds():
-    """Cut, not rounded, and with its zeros."""
+    """Truncated, not rounded, with trailing zeros."""
     relation = Relation(1, "public", "t", "d", ())
     at = datetime(2026, 11, 23, 4, 5, 6, 7999, tzinfo=UTC)
 
@@ -391,7 +391,7 @@ def test_a_commits_time_is_told_in_milliseconds():
 
 
 async def test_a_frame_names_all_bindings_of_a_channel_that_it_serves(running, dsn):
-    """Two bindings of one channel that want the same columns share a frame; others get theirs."""
+    """Bindings of one channel with the same columns share a frame."""
     async with connected(running) as client:
         first, second, narrow, same, other = await subscribed(
             client,
@@ -416,7 +416,7 @@ async def test_a_frame_names_all_bindings_of_a_channel_that_it_serves(running, d
 
 
 async def test_channels_and_sockets_are_served_apart(running, dsn):
-    """Each channel of each socket gets its own frame; one that left gets none."""
+    """Each channel of each socket gets its own frame, and none after it has left."""
     async with connected(running) as one, connected(running) as two:
         await subscribed(one, on_tma_events(), topic="a", ref="1")
         await subscribed(one, on_tma_events(), topic="b", ref="2")
@@ -488,7 +488,7 @@ async def test_filters_let_pass_what_they_say(running, dsn):
 
 
 async def test_a_deleted_row_is_filtered_by_what_is_known_of_it(running, dsn):
-    """The key is known by default; a filter on anything else lets no deletion pass."""
+    """By default only the key is known, so a filter on anything else matches no deletion."""
     async with connected(running) as client:
         by_key, _by_status = await subscribed(
             client,
@@ -525,7 +525,7 @@ async def test_a_deleted_row_is_filtered_by_what_is_known_of_it(running, dsn):
     ids=lambda value: value[:24] if isinstance(value, str) else "",
 )
 async def test_a_binding_that_makes_no_sense_is_refused_in_words(running, binding, text):
-    """The join succeeds, then one system message says what is wrong."""
+    """The join succeeds, and then a system message says what is wrong."""
     async with connected(running) as client:
         reply = await client.join(postgres_changes=[binding])
         system = await client.next("system")
@@ -537,7 +537,7 @@ async def test_a_binding_that_makes_no_sense_is_refused_in_words(running, bindin
 
 
 async def test_row_level_security_is_asked_in_the_subscribers_name(running, dsn):
-    """Two users of one role each see their own rows, by the claims of their tokens."""
+    """Two users of one role see their own rows, according to their tokens' claims."""
     await execute(
         dsn,
         published("id int primary key, owner uuid"),
@@ -557,7 +557,7 @@ async def test_row_level_security_is_asked_in_the_subscribers_name(running, dsn)
 
 
 async def test_a_policy_that_fails_hides_the_row_from_that_subscriber_only(running, dsn):
-    """Its subscriber is told of an error without the row; others get the row."""
+    """Its subscriber gets an error without the row; others get the row."""
     await execute(
         dsn,
         published("id int primary key"),
@@ -584,7 +584,7 @@ async def test_a_policy_that_fails_hides_the_row_from_that_subscriber_only(runni
 
 
 async def test_a_table_without_a_key_is_an_error(running, dsn):
-    """Without a primary key nobody can tell who may see a row."""
+    """Without a primary key row level security cannot be checked."""
     await execute(
         dsn,
         published("id int"),
@@ -601,7 +601,7 @@ async def test_a_table_without_a_key_is_an_error(running, dsn):
 
 
 async def test_a_guarded_key_of_two_columns_is_looked_up_whole(running, dsn):
-    """Row level security asks for the row by all columns of its key."""
+    """Row level security looks the row up by all columns of its key."""
     await execute(
         dsn,
         published("a int, b text, primary key (a, b)"),
@@ -618,7 +618,7 @@ async def test_a_guarded_key_of_two_columns_is_looked_up_whole(running, dsn):
 
 
 async def test_a_table_made_later_is_seen_by_who_asked_for_everything(running, dsn):
-    """A new published table is part of `*` at once, and one dropped meanwhile harms nobody."""
+    """A newly published table is part of `*` at once; a dropped one does no harm."""
     async with connected(running) as client:
         await subscribed(client, {"event": "*", "schema": "public"})
         await execute(

@@ -1,4 +1,4 @@
-"""Joining, leaving and talking: the protocol beyond the recordings, in both wire formats."""
+"""Joins, leaves, tokens and private channels beyond the recordings."""
 
 import asyncio
 import json
@@ -30,7 +30,7 @@ READER = """
 
 @pytest.fixture(scope="module")
 def dsn(postgres):
-    """One database for all tests here: the recordings' table, and topics that a claim opens."""
+    """One database for all tests: the recordings' table, and topics that a claim opens."""
     dsn = postgres.create_database("realtime_channels")
     with psycopg.connect(dsn) as conn:
         conn.execute(TMA_EVENTS)
@@ -41,7 +41,7 @@ def dsn(postgres):
 
 @pytest.fixture
 async def running(postgres, dsn):
-    """A server over it."""
+    """A server over this database."""
     async with serving(postgres, dsn) as server:
         yield server
 
@@ -50,7 +50,7 @@ async def running(postgres, dsn):
 
 
 async def test_a_second_join_ends_the_first_after_its_own_reply(running):
-    """The old join's end is told by the old reference, after the new join's reply."""
+    """The old join's phx_close has the old reference and follows the new join's reply."""
     async with connected(running) as client:
         await client.join(ref="1")
         await client.join(ref="2")
@@ -63,7 +63,7 @@ async def test_a_second_join_ends_the_first_after_its_own_reply(running):
 
 
 async def test_leaving_is_answered_even_where_nobody_joined(running):
-    """A leave of a topic that is not joined is fine."""
+    """Leaving a topic that is not joined succeeds."""
     async with connected(running) as client:
         await client.send(_leave("nowhere", ref="7"))
         reply = await client.next("phx_reply")
@@ -72,7 +72,7 @@ async def test_leaving_is_answered_even_where_nobody_joined(running):
 
 
 async def test_talking_to_a_topic_that_is_not_joined_is_an_error(running):
-    """So it is to join what is no Realtime topic."""
+    """So is joining a topic without the prefix `realtime:`."""
     async with connected(running) as client:
         await client.send(_message("realtime:tma", "access_token", {"access_token": token()}, "1"))
         await client.send(_message("room:1", "phx_join", {}, "2"))
@@ -92,7 +92,7 @@ async def test_a_topic_needs_a_name(running):
 
 
 async def test_unknown_events_are_ignored(running):
-    """What a newer client may say gets no answer and does no harm."""
+    """Events of newer clients get no reply and do no harm."""
     async with connected(running) as client:
         await client.join()
         await client.send(_message("realtime:tma", "dance", {"a": 1}, "2"))
@@ -104,7 +104,7 @@ async def test_unknown_events_are_ignored(running):
 
 
 async def test_presence_is_accepted(running):
-    """Tracking oneself is answered, although nobody is told."""
+    """Tracking gets a reply, although nobody is notified."""
     async with connected(running) as client:
         await client.join(presence={"enabled": True})
         state = await client.next("presence_state")
@@ -125,7 +125,7 @@ async def test_presence_is_accepted(running):
     ids=["text", "wrong types", "wrong bindings"],
 )
 async def test_a_join_with_wrong_types_counts_as_a_plain_join(running, config):
-    """Whatever cannot be read counts as not said."""
+    """A parameter of the wrong type counts as absent."""
     async with connected(running) as client:
         await client.send(_message("realtime:tma", "phx_join", {"config": config}, "1"))
         reply = await client.next("phx_reply")
@@ -134,7 +134,7 @@ async def test_a_join_with_wrong_types_counts_as_a_plain_join(running, config):
 
 
 async def test_a_client_may_ask_for_the_reply_to_wait(running, dsn):
-    """With `wait` the reply itself means that changes are served, or says why they are not."""
+    """With `wait` the reply means that changes are served, or says why they are not."""
     async with connected(running) as client:
         good = await client.join(
             postgres_changes=[on_tma_events()], postgres_changes_options={"wait": True}
@@ -156,7 +156,7 @@ async def test_a_client_may_ask_for_the_reply_to_wait(running, dsn):
 
 
 async def test_the_broadcast_reader_reports_ready_to_who_asks(running):
-    """With `replication_ready` a system message says that broadcasts are heard."""
+    """With `replication_ready` a system message says that broadcasts arrive."""
     async with connected(running) as client:
         await client.join(broadcast={"replication_ready": True})
         system = await client.next("system")
@@ -173,7 +173,7 @@ async def test_the_broadcast_reader_reports_ready_to_who_asks(running):
 
 
 async def test_silence_ends_the_connection(postgres, dsn):
-    """A client that sends nothing is disconnected, cleanly; one that pings is not."""
+    """A silent client is disconnected cleanly; one that sends heartbeats is not."""
     async with (
         serving(postgres, dsn, delays=Delays(silence=2)) as running,
         connected(running) as silent,
@@ -189,7 +189,7 @@ async def test_silence_ends_the_connection(postgres, dsn):
 
 
 async def test_a_refused_join_holds_up_what_was_sent_after_it(postgres, dsn):
-    """The real server waits before it refuses a join, and the whole socket waits with it."""
+    """The server waits before it refuses a join, and the whole socket with it."""
     delays = Delays(join_error=0.2)
     async with serving(postgres, dsn, delays=delays) as running, connected(running) as client:
         began = time.monotonic()
@@ -201,7 +201,7 @@ async def test_a_refused_join_holds_up_what_was_sent_after_it(postgres, dsn):
 
 
 async def test_a_server_may_refuse_everybody_or_drop_everybody(running):
-    """For tests of clients: an HTTP status instead of a connection, and cut connections."""
+    """For tests of clients: an HTTP status instead of a connection, or cut connections."""
     async with connected(running) as client:
         running.realtime.refuse(503)
         with pytest.raises(aiohttp.WSServerHandshakeError) as refusal:
@@ -218,7 +218,7 @@ async def test_a_server_may_refuse_everybody_or_drop_everybody(running):
 
 
 async def test_a_stopped_server_says_good_bye(postgres, dsn):
-    """Stopping closes the sockets, also those that wait for a refusal."""
+    """Stopping closes the sockets, even those that wait for a refusal."""
     async with (
         serving(postgres, dsn, delays=Delays(join_error=60)) as running,
         connected(running) as client,
@@ -236,7 +236,7 @@ async def test_a_stopped_server_says_good_bye(postgres, dsn):
 
 
 async def test_a_stopped_server_can_start_again(running, dsn):
-    """As if it were new: joins are served, changes and broadcasts delivered."""
+    """After that joins are served, and changes and broadcasts are delivered."""
     async with connected(running) as before:
         await before.join(postgres_changes=[on_tma_events()])
         await before.next("system")
@@ -259,7 +259,7 @@ async def test_a_stopped_server_can_start_again(running, dsn):
 
 
 async def test_a_refreshed_token_is_served_under_its_own_name(running, dsn):
-    """After a refresh row level security is asked for the new token's role."""
+    """After a refresh row level security is checked for the new token's role."""
     async with connected(running) as client:
         await client.join(postgres_changes=[on_tma_events()], access_token=token("anon"))
         await client.next("system")
@@ -275,7 +275,7 @@ async def test_a_refreshed_token_is_served_under_its_own_name(running, dsn):
 
 
 async def test_a_channel_outlives_its_first_token_when_refreshed(running):
-    """Only the latest token's end counts: of two channels the one that kept its token ends."""
+    """Only the expiry of the latest token counts."""
     short = token(expires_in=3)
     async with connected(running) as client:
         await client.join("refreshed", ref="1", access_token=short)
@@ -290,7 +290,7 @@ async def test_a_channel_outlives_its_first_token_when_refreshed(running):
 
 
 async def test_a_bad_refresh_shuts_the_channel(running):
-    """A token that is no good ends the channel at once; the socket stays."""
+    """An invalid token closes the channel at once; the socket stays open."""
     async with connected(running) as client:
         await client.join()
         await client.send(_message("realtime:tma", "access_token", {"access_token": "x.y.z"}, "2"))
@@ -312,7 +312,7 @@ async def test_a_bad_refresh_shuts_the_channel(running):
     ids=["no end", "no role", "odd role", "over"],
 )
 def test_a_token_must_have_a_role_and_an_end_to_come(claims, code):
-    """Missing claims and a past end are refused."""
+    """Missing claims and a past expiry are refused."""
     secret = "s" * 32
 
     with pytest.raises(TokenError) as refusal:
@@ -322,7 +322,7 @@ def test_a_token_must_have_a_role_and_an_end_to_come(claims, code):
 
 
 def test_a_token_without_a_signature_is_refused():
-    """`alg: none` is no way in."""
+    """`alg: none` is refused."""
     unsigned = jwt.encode({"role": "service_role", "exp": 2000}, None, algorithm="none")
 
     with pytest.raises(TokenError) as refusal:
@@ -335,7 +335,7 @@ def test_a_token_without_a_signature_is_refused():
 
 
 async def test_a_policy_opens_a_private_channel(running):
-    """Whoever a policy on realtime.messages lets read the topic may join it."""
+    """A client may join if a policy on realtime.messages lets it read the topic."""
     async with connected(running) as client:
         joins = {
             room: await client.join(
@@ -373,7 +373,7 @@ async def test_a_role_that_does_not_exist_reads_nothing(running):
 
 
 async def test_who_may_read_presence_only_hears_no_broadcasts(running, dsn):
-    """Policies may tell the kinds of messages apart."""
+    """Policies can distinguish kinds of messages."""
     await execute(
         dsn,
         "create policy presence_only on realtime.messages for select to anon"
@@ -400,7 +400,7 @@ async def test_who_may_read_presence_only_hears_no_broadcasts(running, dsn):
 
 
 async def test_arrays_carry_the_joins_reference(running, dsn):
-    """In protocol 2.0.0 replies and system messages name the join, changes do not."""
+    """In protocol 2.0.0 replies and system messages have the join's ref, changes do not."""
     async with connected(running, vsn="2.0.0") as client:
         config = {"config": {"postgres_changes": [on_tma_events(select=["id"])]}}
         await client.send(["1", "1", "realtime:tma", "phx_join", config])
@@ -421,7 +421,7 @@ async def test_arrays_carry_the_joins_reference(running, dsn):
 
 
 async def test_an_unknown_protocol_is_refused(running):
-    """Only 1.0.0 and 2.0.0 are spoken."""
+    """Only 1.0.0 and 2.0.0 are supported."""
     with pytest.raises(aiohttp.WSServerHandshakeError) as refusal:
         async with connected(running, vsn="3.0.0"):
             pass
@@ -430,7 +430,7 @@ async def test_an_unknown_protocol_is_refused(running):
 
 
 async def test_a_closed_socket_is_forgotten(running):
-    """Nothing of a client stays when it goes without leaving."""
+    """A client that disconnects without leaving is forgotten."""
     async with connected(running) as client:
         await client.join(postgres_changes=[on_tma_events()])
         await client.next("system")

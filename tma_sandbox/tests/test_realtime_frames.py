@@ -1,14 +1,14 @@
-"""The local Realtime says what a real one said: recordings are played again and compared.
+"""Recordings of a real Realtime server are replayed, and every frame must be the same.
 
-The client's frames of each recording are sent to a local server over the same tables, what was
-done to the database meanwhile is done again, and every frame of the server is compared as text,
-so that fields and their order count. These differ by nature and are made alike first: ids of
-bindings, rows and messages (numbered as they appear, so that equal ones stay equal), timestamps,
-and for how many seconds a token is over. Heartbeats and channels answer in their own order each.
+The client's frames of each recording are sent to our server over the same tables, the changes to
+the database are repeated, and every frame of the server is compared as text, so fields and their
+order count. What differs by nature is normalized first: ids of bindings, rows and messages
+(numbered in order of appearance, so equal ones stay equal), timestamps, and how long ago a token
+expired. Heartbeats and each channel have their own order of frames.
 
-Recordings that are not here: those of latency, bulk, rates and cold starts (they record time, not
-frames; see test_realtime_changes.py), and those of killed and frozen servers (they record the
-client; see test_realtime_outages.py and test_realtime_poller.py).
+Not here are the recordings of latency, bulk, rates and cold starts (they record times, not frames;
+see test_realtime_changes.py), and of killed and frozen servers (they record the client; see
+test_realtime_outages.py and test_realtime_poller.py).
 """
 
 import json
@@ -71,7 +71,7 @@ THREE_ROWS = (
 
 
 def event(telegram_id: int, event_type: str, status: str = "pending", payload: str = "{}") -> str:
-    """Insert one row as the recordings did."""
+    """Insert one row as in the recordings."""
     return (
         "insert into public.tma_events (telegram_id, event_type, status, payload) "
         f"values ({telegram_id}, '{event_type}', '{status}', '{payload}')"
@@ -200,7 +200,7 @@ REFUSED: dict[str, str | Token | None] = {
 
 
 def made(wanted: Token) -> str:
-    """Sign a token now; a forged one has another signature."""
+    """Sign a token now; a forged one has a wrong signature."""
     if wanted.get("forged"):
         head, body, _ = token().split(".")
         return f"{head}.{body}.{token(role='anon').split('.')[2]}"
@@ -208,18 +208,18 @@ def made(wanted: Token) -> str:
 
 
 def recording(name: str) -> list[dict[str, Any]]:
-    """Read a recording's lines."""
+    """Read the lines of a recording."""
     return [json.loads(line) for line in (FRAMES / f"{name}.jsonl").read_text().splitlines()]
 
 
 class Alike:
-    """Makes one side's frames comparable with the other side's."""
+    """Normalizes the frames of one side, to compare them with the other side's."""
 
     def __init__(self) -> None:
         self._names: dict[str, dict[str, int]] = defaultdict(dict)
 
     def __call__(self, raw: str) -> str:
-        """Replace what differs by nature."""
+        """Normalize one frame."""
         raw = re.sub(r"\d{4}-\d\d-\d\dT[\d:]+(\.\d+)?(?=Z|\+00:00)", "<time>", raw)
         raw = re.sub(r"expired \d+ seconds", "expired <some> seconds", raw)
         raw = re.sub(r'(?<="id":)\d+', self._name("binding"), raw)
@@ -241,7 +241,7 @@ class Database:
         self._control = control
 
     async def watch(self) -> None:
-        """Get ready to see changes go through."""
+        """Subscribe, to see when a change has been delivered."""
         await self._control.join(postgres_changes=[{"event": "*", "schema": "control"}])
         await self._control.next("system")
 
@@ -266,7 +266,7 @@ class Play:
         self._recorded_side, self._our_side = Alike(), Alike()
 
     async def run(self, lines: list[dict[str, Any]]) -> None:
-        """Do what the recording did, and compare what comes back."""
+        """Do what the recording did, and compare the server's frames."""
         if lines[-1].get("frame", {}).get("event") == "phx_leave":
             lines = lines[:-1]  # the client did not stay for the answer
         for line in lines:
@@ -282,11 +282,11 @@ class Play:
         await self._flush()
 
     def left_over(self) -> list[str]:
-        """What came in although the recording has no such frame."""
+        """Frames that the recording does not have."""
         return [raw for lane in self._arrived.values() for raw in lane if "the end" not in raw]
 
     async def drain(self) -> None:
-        """Take everything that the server has sent so far."""
+        """Receive everything that the server has sent so far."""
         await self._client.heartbeat("the end")
         for raw in self._client.raw:
             self._sort_in(raw)
@@ -337,21 +337,21 @@ class Play:
 
 
 def _lane(raw: str) -> tuple[str, bool]:
-    """Frames of one lane keep their order: those of a topic, and its broadcasts apart."""
+    """Frames keep their order within a topic, and broadcasts separately."""
     frame = json.loads(raw)
     return frame["topic"], frame["event"] == "broadcast"
 
 
 @pytest.fixture(scope="module")
 def dsn(postgres):
-    """One database for all recordings: each makes its tables anew."""
+    """One database for all recordings; each creates its own tables."""
     yield postgres.create_database("realtime_frames")
     postgres.drop_database("realtime_frames")
 
 
 @pytest.mark.parametrize("name", CASES)
 async def test_a_recording_played_again_sounds_the_same(name, postgres, dsn):
-    """Every frame of the real server comes again, and no other."""
+    """Our server sends every frame of the real one, and no other."""
     case = CASES[name]
     await execute(dsn, NO_TABLES, TMA_EVENTS, TABLES, *case.setup)
 
@@ -371,7 +371,7 @@ async def test_a_recording_played_again_sounds_the_same(name, postgres, dsn):
 
 @pytest.mark.parametrize("name", REFUSED)
 async def test_a_bad_key_is_refused_in_the_same_words(name, postgres, dsn):
-    """The HTTP answer to a bad connection has the real server's status, body and type."""
+    """The HTTP response has the real server's status, body and content type."""
     wanted = REFUSED[name]
     signed = made(wanted) if isinstance(wanted, dict) else wanted
     params = {"vsn": "1.0.0"} if signed is None else {"apikey": signed, "vsn": "1.0.0"}
@@ -392,5 +392,5 @@ async def test_a_bad_key_is_refused_in_the_same_words(name, postgres, dsn):
 
 
 def test_every_recording_is_played():
-    """No recording lies around unused."""
+    """No recording is unused."""
     assert {path.stem for path in FRAMES.glob("*.jsonl")} == CASES.keys() | REFUSED.keys()

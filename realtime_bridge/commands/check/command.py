@@ -14,8 +14,8 @@ from realtime_bridge.settings import (
     ConfigurationError,
     Settings,
     Source,
+    build,
     makeshift_redactor,
-    read,
     source_of,
 )
 
@@ -63,7 +63,7 @@ def _read(source: Source) -> tuple[Mapping[str, str | None], Settings | None, li
     values: Mapping[str, str | None] = {}
     try:
         values = source.read()
-        return values, read(source), []
+        return values, build(source), []
     except ConfigurationError as error:
         return values, None, error.problems
 

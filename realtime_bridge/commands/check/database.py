@@ -69,13 +69,13 @@ def refusal_findings(
         text = f"{url} does not answer: {error}"
         return [failed("supabase", text, fixes.supabase()), *_skip(("key", *_SCHEMA), "supabase")]
     answers = ok("supabase", f"{url} answers")
-    if error.of_the_function:
+    if error.missing_function:
         text = "this database has no tma_bridge_check()"
         fix = fixes.functions(["tma_bridge_check"]) if partly else fixes.migrations()
         accepted = ok("key", f"accepted, {key.kind}")
         missing = failed("migrations", text, fix)
         return [answers, accepted, missing, *_skip(_SCHEMA[1:], "migrations")]
-    if error.of_the_key:
+    if error.bad_key:
         return [answers, _bad_key(error, key, stranger, fixes), *_skip(_SCHEMA, "key")]
     return [
         failed("supabase", error.what, fixes.address()),

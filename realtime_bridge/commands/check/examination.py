@@ -86,11 +86,11 @@ async def _explain(
     error: Unavailable | Refused, settings: Settings, rpc: Rpc, fixes: Fixes
 ) -> list[Finding]:
     partly = False
-    if isinstance(error, Refused) and error.of_the_function:
+    if isinstance(error, Refused) and error.missing_function:
         with suppress(Unavailable, Refused):
             await rpc.call("tma_event_stats")
             partly = True
-    refused = isinstance(error, Refused) and error.of_the_key
+    refused = isinstance(error, Refused) and error.bad_key
     return database.refusal_findings(
         error,
         url=settings.supabase_url,
@@ -132,7 +132,9 @@ def _findings(answer: _Answer, settings: Settings, fixes: Fixes) -> list[Finding
         *database.report_findings(
             answer.report,
             fixes=fixes,
-            held=database.HeldKey(settings.key, left, settings.home("SUPABASE_KEY").renewal),
+            held=database.HeldKey(
+                settings.key, left, settings.location("SUPABASE_KEY").how_to_change
+            ),
             changes=settings.doorbell != "broadcast",
         ),
     ]

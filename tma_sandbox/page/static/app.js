@@ -1,7 +1,7 @@
 // The Mini App and the wires of the page.
 
 import { Chat } from './chat.js'
-import { Ways } from './ways.js'
+import { Timelines } from './timelines.js'
 
 const STEPS = ['Say hello', 'Send the proposal', 'Call back', 'Sign the contract']
 const ROWS_EVERY_MS = 200
@@ -166,7 +166,7 @@ async function main() {
   const app = new MiniApp(session)
   for (const button of document.querySelectorAll('[data-fault]')) armTrouble(button)
   const chat = new Chat($('messages'), (url) => app.open(url))
-  await Promise.all([followMessages(chat, user.id), followRows(new Ways($('ways')))])
+  await Promise.all([followMessages(chat, user.id), followRows(new Timelines($('ways')))])
 }
 
 main().catch((error) => {

@@ -151,7 +151,7 @@ async def test_another_bot_is_registered(project):
     after = await project.until_well()
 
     assert (code, findings[NAME]["status"]) == (1, "failed")
-    assert "registered are others, by id: 666" in findings[NAME]["detail"]
+    assert "only other bots are registered, by id: 666" in findings[NAME]["detail"]
     assert "restart `realtime-bridge run`" in findings[NAME]["fix"]["text"]
     assert after[NAME]["status"] == "ok"
 
@@ -201,7 +201,7 @@ async def test_nothing_is_inserted_where_it_would_be_sent(project, monkeypatch):
         await project.world.sql("alter table tma_events enable trigger settle_user_probe")
 
     assert (code, findings[NAME]["status"]) == (0, "skipped")
-    assert "would send what is tried" in findings[NAME]["detail"]
+    assert "would send the rows" in findings[NAME]["detail"]
 
 
 async def test_a_check_that_is_killed_has_sent_nothing(project, monkeypatch):

@@ -1,4 +1,4 @@
-"""What gives users of the Mini App their rights, and nobody more."""
+"""SQL that restores the access rules of Mini App users, or closes what is open."""
 
 import re
 from collections.abc import Iterable, Mapping

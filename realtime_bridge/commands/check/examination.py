@@ -168,7 +168,7 @@ async def _visit(settings: Settings, rpc: Rpc, fixes: Fixes, answer: _Answer, no
 
     users = ProbeUsers.of(answer.report)
     if users is None:
-        skip = skipped(MINI_APP, "this database would send what is tried")
+        skip = skipped(MINI_APP, "this database would send the rows that it takes")
         return replace(skip, fix=fixes.migrations())
     at = int(answer.database_time(now()))
     request_tables = sorted(set(answer.report["tables"]) - {EVENTS})

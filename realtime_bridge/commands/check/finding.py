@@ -58,4 +58,4 @@ def failed(name: str, detail: str, fix: Fix) -> Finding:
 
 def skipped(name: str, because: str) -> Finding:
     """It could not be checked."""
-    return Finding(name, Status.SKIPPED, f"not looked at, because {because}")
+    return Finding(name, Status.SKIPPED, f"not checked, because {because}")

@@ -1,4 +1,4 @@
-"""A visit as Mini Apps pay it: what users can do is tried, not read from catalogs."""
+"""Act as a Mini App: try what its users can do, instead of reading it from catalogs."""
 
 import asyncio
 import secrets
@@ -57,12 +57,12 @@ class Refusal:
 
     @property
     def of_the_key(self) -> bool:
-        """Whether nobody got as far as the database."""
+        """Whether the API key was refused, before the database was asked."""
         return self.code is None or self.code in {"401", "403"} or self.code.startswith("PGRST3")
 
     @property
     def passes(self) -> bool:
-        """Whether it is about the moment: an HTTP status alone, no database, a cancelled query."""
+        """Whether it may pass by itself: a bare HTTP status, no database, a cancelled query."""
         code = self.code or ""
         return code.startswith("PGRST0") or code == "57014" or len(code) == len("503")
 
@@ -263,7 +263,7 @@ async def _try_events(visit: Visit, visitors: _Visitors) -> None:
 
 
 async def _try_requests(visit: Visit, visitors: _Visitors, table: str) -> None:
-    """A user who has no requests sees none, and who is no user makes none."""
+    """A user who has made no requests must see none, and nobody may insert without proof."""
     refusal = (await visitors.nobody.insert_nothing(table)).refusal
     if refusal is None or refusal.code in _INCOMPLETE:
         visit.openings.append(Opening(table, f"{table} lets in rows without proof"))

@@ -1,4 +1,4 @@
-"""What a visit to the Mini App's tables means, most serious first."""
+"""What a visit as a Mini App means: the finding, most serious problem first."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -11,8 +11,8 @@ from realtime_bridge.commands.check.mini_app import Refusal, Visit
 NAME = "mini-app"
 _OWN_REASON = Fix(
     Where.PERSON,
-    "whoever wrote it: a trigger, constraint or policy of the project's own on tma_events refuses "
-    "the row; `\\d tma_events` in psql lists them",
+    "a trigger or constraint of your own on tma_events refuses the row; `\\d tma_events` in psql "
+    "lists them",
 )
 
 
@@ -54,7 +54,7 @@ def _refused(what: str, refusal: Refusal, fixes: Fixes) -> Finding:
 
 
 def _unproven(visit: Visit, report: Mapping[str, Any], bot: int, fixes: Fixes) -> Finding:
-    """Telegram's signature was not taken, or for somebody else's."""
+    """The database did not accept Telegram's signature, or took it for somebody else's."""
     if visit.user_id.data is not None:
         return failed(NAME, "tma_user_id() takes one user for another", fixes.rules())
     bots = report["bots"]
@@ -62,7 +62,7 @@ def _unproven(visit: Visit, report: Mapping[str, Any], bot: int, fixes: Fixes) -
         return skipped(NAME, "no bot is registered yet: `realtime-bridge run` does that")
     if bot not in bots:
         others = ", ".join(map(str, bots))
-        text = f"users of bot {bot} are refused: registered are others, by id: {others}"
+        text = f"users of bot {bot} are refused: only other bots are registered, by id: {others}"
         return failed(NAME, text, fixes.other_bot())
     text = f"users of bot {bot} are refused: it is registered with another token than BOT_TOKEN"
     return failed(NAME, text, fixes.old_bot_token())

@@ -73,7 +73,8 @@ class Settings(BaseModel):
         None,
         alias="SUPABASE_ANON_KEY",
         description="The project's publishable or anon key. Needed if SUPABASE_KEY is a tma_bridge "
-        "JWT, because Supabase's gateway accepts only its own keys.",
+        "JWT, because Supabase's gateway accepts only its own keys. `check` also uses it, to try "
+        "what Mini App users can do.",
     )
     bot_token: Annotated[SecretStr, AfterValidator(valid.bot_token)] = Field(
         alias="BOT_TOKEN", description="The bot's token, from BotFather."

@@ -1,4 +1,4 @@
-"""A project that can be broken, examined, and mended by what the doctor prints."""
+"""A project that can be broken, examined, and mended by what `check` prints."""
 
 import asyncio
 import json
@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from realtime_bridge.commands.check.command import run_check
+from realtime_bridge.credentials import web_app_key
 from tests.integration.kit import until
 from tests.run_mark import mark
 
@@ -14,7 +15,7 @@ PATIENCE = 60  # where PostgREST looks just when something is dropped it looks a
 REPOSITORY = Path(__file__).parents[2]
 
 
-class Patient:
+class Project:
     """A stack and the folder of a project with its .env."""
 
     def __init__(self, world, folder):
@@ -28,6 +29,14 @@ class Patient:
         settings = {**self.world.stack.env(), "HTTP_PORT": "0", **changes}
         lines = [f"{name}={value}\n" for name, value in settings.items() if value is not None]
         self.env_file.write_text("".join(lines))
+
+    async def register_bot(self):
+        """Do what the start of a bridge does, so that users of the Mini App may write."""
+        token = self.world.stack.env()["BOT_TOKEN"]
+        await self.world.sql("delete from bridge.bot_keys")
+        await self.world.sql(
+            "select register_tma_bot(%s, %s)", int(token.partition(":")[0]), web_app_key(token)
+        )
 
     async def check(self):
         """Run check; return its exit code and its findings by name."""
@@ -46,7 +55,7 @@ class Patient:
 
         return await until(found, PATIENCE)
 
-    async def recover(self):
+    async def until_well(self):
         """Check until all is well: PostgREST has to learn of what was mended."""
 
         async def well():

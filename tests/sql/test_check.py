@@ -106,10 +106,13 @@ def test_finds_policies_that_open_a_table(own: Connection, policy: str, found: s
 
 def test_finds_functions_that_anybody_can_call(own: Connection) -> None:
     """Recreating a function under Supabase's default privileges opens it to anon."""
-    own.execute("grant execute on function public.claim_tma_events(integer) to anon")
+    own.execute("grant execute on function public.claim_tma_events to anon")
     own.execute("grant execute on function bridge.ring(text) to public")
 
-    assert check(own)["open_functions"] == ["bridge.ring(text)", "public.claim_tma_events(integer)"]
+    assert check(own)["open_functions"] == [
+        "bridge.ring(text)",
+        "public.claim_tma_events(integer,uuid,jsonb,integer)",
+    ]
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ BRIDGES = {"service_role", "tma_bridge"}
 
 BRIDGE_FUNCTIONS = [
     "claim_plan_requests(integer)",
-    "claim_tma_events(integer)",
+    "claim_tma_events(integer,uuid,jsonb,integer)",
     "count_failed_tma_events(bigint[],text,timestamp with time zone,timestamp with time zone)",
     "count_plan_requests()",
     "delete_tma_probe(bigint)",
@@ -113,7 +113,17 @@ def test_columns(database: Connection, table: str) -> None:
 
 @pytest.mark.parametrize(
     "table",
-    ["tma_events", "plan_requests", "bridge.settings", "bridge.bot_keys", "bridge.bells"],
+    [
+        "tma_events",
+        "plan_requests",
+        "bridge.settings",
+        "bridge.bot_keys",
+        "bridge.bells",
+        "bridge.bot_pace",
+        "bridge.chats",
+        "bridge.claim_keys",
+        "bridge.event_heads",
+    ],
 )
 def test_tables(database: Connection, table: str) -> None:
     """Whole tables are for the service key; the bridge's own are for their owner alone."""

@@ -35,17 +35,13 @@ exception
 end $$;
 comment on type bridge.ready_head is 'A row that may go, and when its chat is ready for it.';
 
--- A search goes along the index of due rows, from where it has come to. A connection keeps the plan
--- that it made when the table was small, or known to be empty, and every way through it cost the same.
--- So there is one way only: along the index, never sorted. Ways that are switched off count as
--- endlessly dear, for which Postgres would compile each call.
+-- A search goes along the index of due rows, from where it has come to. How it is planned its caller
+-- says, once for all classes: see pick_heads().
 create or replace function bridge.lock_heads(
     p_priority smallint, p_limit integer, p_now timestamptz, p_pace bridge.pace,
     inout p_goes_at timestamptz, inout p_id bigint, out heads bridge.ready_head[]
 )
-language plpgsql set search_path = ''
-set enable_seqscan = off set enable_bitmapscan = off set enable_sort = off set jit = off
-as $$
+language plpgsql set search_path = '' as $$
 begin
     -- Materialized, or the planner may lock more rows than the limit.
     with head as materialized (
@@ -74,10 +70,11 @@ begin
         for update of h skip locked
     )
     select array_agg((head.id, head.telegram_id, greatest(p_now, c.paused_until, case
-            -- The second of each: what is further ahead is from a clock that was put back.
-            when p_pace.bot is null or c.even_at is null then null
-            when head.telegram_id < 0 then least(c.even_at, p_now + p_pace.in_group)
-            else least(c.even_at - p_pace.burst, p_now + p_pace.chat)
+            -- What is further ahead than that is from a clock that was put back.
+            when head.telegram_id < 0
+            then case when c.even_at < p_now + 2 * p_pace.in_group then c.even_at end
+            when c.even_at - p_pace.burst < p_now + 2 * p_pace.chat
+            then c.even_at - p_pace.burst
         end))::bridge.ready_head),
         (array_agg(head.goes_at))[count(*)],
         (array_agg(head.id))[count(*)]
@@ -98,9 +95,7 @@ revoke execute on function bridge.lock_heads(
 ) from public, anon, authenticated;
 
 create or replace function bridge.set_aside(p_heads bridge.ready_head[]) returns void
-language plpgsql set search_path = ''
-set enable_seqscan = off set enable_bitmapscan = off set enable_sort = off set jit = off
-as $$
+language plpgsql set search_path = '' as $$
 declare
     v_ids bigint[];
     v_untils timestamptz[];
@@ -129,9 +124,8 @@ begin
         where f.status = 'pending' and not f.behind and f.goes_at < chats.until
     ) front;
 
-    update public.tma_events e set retry_at = w.until
-    from unnest(v_ids, v_untils) w (id, until)
-    where e.id = any (v_ids) and e.id = w.id;
+    update public.tma_events e set retry_at = v_untils[array_position(v_ids, e.id)]
+    where e.id = any (v_ids);
 end $$;
 comment on function bridge.set_aside(bridge.ready_head[]) is
     'Rows of chats that must wait are not due before: so each is looked at once, not by every claim. It costs no attempt, and they keep their places.';

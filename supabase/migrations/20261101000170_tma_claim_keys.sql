@@ -20,26 +20,45 @@ comment on column bridge.claim_keys.claimed_at is 'When it was carried out.';
 revoke all on bridge.claim_keys from public, anon, authenticated, service_role, tma_bridge;
 
 create or replace function bridge.claimed_under(p_key uuid)
-returns table (event public.tma_events, turn_at timestamptz, chat_id bigint)
+returns table (
+    id bigint,
+    telegram_id bigint,
+    chat_id bigint,
+    event_type text,
+    lead_id bigint,
+    lead_visible boolean,
+    payload jsonb,
+    locale text,
+    priority smallint,
+    attempt integer,
+    retries integer,
+    created_at timestamptz,
+    deliver_after timestamptz,
+    started boolean,
+    turn_at timestamptz
+)
 language plpgsql stable set search_path = ''
 -- As in the claim: only the primary key leads to a row.
 set enable_seqscan = off set enable_bitmapscan = off set jit = off
 as $$
 begin
     return query
-    select held.event, taken.turn_at, coalesce(chat.moved_to, (held.event).telegram_id)
+    select held.id, held.telegram_id, coalesce(chat.moved_to, held.telegram_id), held.event_type,
+        held.lead_id, held.lead_visible, held.payload, held.locale, held.priority, held.attempt,
+        held.retries, held.created_at, held.deliver_after, held.send_started_at is not null,
+        taken.turn_at
     from bridge.claim_keys k
     cross join unnest(k.ids, k.attempts, k.turns) as taken (id, attempt, turn_at)
     cross join lateral (
-        select e as event from public.tma_events e
+        select e.* from public.tma_events e
         where e.id = taken.id and e.attempt = taken.attempt
         offset 0
     ) held
     left join lateral (
-        select c.moved_to from bridge.chats c where c.telegram_id = (held.event).telegram_id
+        select c.moved_to from bridge.chats c where c.telegram_id = held.telegram_id
         offset 0
     ) chat on true
-    where k.key = p_key and (held.event).status = 'processing';
+    where k.key = p_key and held.status = 'processing';
 end $$;
 comment on function bridge.claimed_under(uuid) is
     'The rows that the claim of this key took and that are still its own, in no order, with the chat to send to.';

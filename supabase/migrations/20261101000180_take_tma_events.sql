@@ -4,7 +4,12 @@ create or replace function bridge.pick_heads(
     p_want integer, p_bulk integer, p_now timestamptz, p_pace bridge.pace,
     out heads bridge.ready_head[], out unfinished boolean
 )
-language plpgsql set search_path = '' as $$
+language plpgsql set search_path = ''
+-- A connection keeps the plan that it made when the table was small, or known to be empty, and every
+-- way through it cost the same. So there is one way only: along the index, never sorted. Ways that are
+-- switched off count as endlessly dear, for which Postgres would compile each call.
+set enable_seqscan = off set enable_bitmapscan = off set enable_sort = off set jit = off
+as $$
 declare
     v_urgent record;
     v_normal record;
@@ -51,33 +56,24 @@ comment on function bridge.next_open_at(timestamptz) is
 revoke execute on function bridge.next_open_at(timestamptz) from public, anon, authenticated;
 
 create or replace function bridge.take_heads(
-    p_ids bigint[], p_turns timestamptz[], p_start_now integer, p_now timestamptz,
-    out ids bigint[], out attempts integer[], out turns timestamptz[]
+    p_ids bigint[], p_starting bigint[], p_now timestamptz, out ids bigint[], out attempts integer[]
 )
 language plpgsql set search_path = ''
 set enable_seqscan = off set enable_bitmapscan = off set enable_sort = off set jit = off
 as $$
-declare
-    -- So near that passing the fence apart would take longer than waiting.
-    c_now constant interval := '0.02 seconds';
 begin
     with taken as (
         update public.tma_events e
         set status = 'processing', claimed_at = p_now, attempt = e.attempt + 1, retry_at = null,
-            send_started_at = case
-                when t.turn_at <= p_now + c_now and t.place <= p_start_now then p_now
-            end
-        from unnest(p_ids, p_turns) with ordinality t (id, turn_at, place)
-        where e.id = any (p_ids) and e.id = t.id
-        returning e.id, e.attempt, t.turn_at
+            send_started_at = case when e.id = any (p_starting) then p_now end
+        where e.id = any (p_ids)
+        returning e.id, e.attempt
     )
-    select array_agg(taken.id), array_agg(taken.attempt), array_agg(taken.turn_at)
-    into ids, attempts, turns
-    from taken;
+    select array_agg(taken.id), array_agg(taken.attempt) into ids, attempts from taken;
 end $$;
-comment on function bridge.take_heads(bigint[], timestamptz[], integer, timestamptz) is
-    'Claims these rows for these turns, and lets the first p_start_now whose turn is now pass the fence. What it took, in no order.';
-revoke execute on function bridge.take_heads(bigint[], timestamptz[], integer, timestamptz)
+comment on function bridge.take_heads(bigint[], bigint[], timestamptz) is
+    'Claims these rows, and lets p_starting of them pass the fence. Their tokens, in no order.';
+revoke execute on function bridge.take_heads(bigint[], bigint[], timestamptz)
     from public, anon, authenticated;
 
 create or replace function bridge.give_turns(
@@ -87,8 +83,11 @@ create or replace function bridge.give_turns(
 returns void
 language plpgsql set search_path = '' as $$
 declare
+    -- So near that passing the fence apart would take longer than waiting.
+    c_now constant interval := '0.02 seconds';
     v_ids bigint[];
     v_turns timestamptz[];
+    v_starting integer;
     v_taken record;
 begin
     -- Those whose chats must still wait a little come last.
@@ -101,9 +100,14 @@ begin
         ) - 1)) as turn_at
         from unnest(p_heads) with ordinality h (id, telegram_id, ready_at, place)
     ) t;
-    select * into v_taken from bridge.take_heads(v_ids, v_turns, p_start_now, p_now);
+    v_starting := (select count(*) from unnest(v_turns) at where at <= p_now + c_now);
+    select * into v_taken
+    from bridge.take_heads(v_ids, v_ids[1 : least(v_starting, p_start_now)], p_now);
     update bridge.claim_keys k
-    set ids = v_taken.ids, attempts = v_taken.attempts, turns = v_taken.turns
+    set ids = v_taken.ids, attempts = v_taken.attempts, turns = array(
+        select v_turns[array_position(v_ids, t.id)]
+        from unnest(v_taken.ids) with ordinality t (id, place) order by t.place
+    )
     where k.key = p_key;
 end $$;
 comment on function bridge.give_turns(
@@ -140,8 +144,8 @@ create or replace function bridge.grant_turns(
 )
 language plpgsql set search_path = '' as $$
 declare
-    v_pace constant bridge.pace := bridge.pace_of(p_limits);
-    v_step constant interval := coalesce(v_pace.bot, '0');
+    v_pace bridge.pace;
+    v_step interval;
     v_bot bridge.bot_pace;
     v_old bridge.bot_pace;
     v_now timestamptz;
@@ -150,13 +154,20 @@ declare
     v_picked record;
     v_taken integer;
     v_next timestamptz;
+    v_open timestamptz;
 begin
     select * into v_bot from bridge.bot_pace b where b.only_row for update;
     v_old := v_bot;
     v_now := clock_timestamp(); -- not now(): that was before it waited for other claims
+    v_bot := bridge.note_limits(v_bot, p_limits, v_now);
+    limits_differ := v_bot.limits_differed_at > v_now - interval '1 minute';
+
+    v_pace := bridge.pace_of(p_limits);
+    v_step := coalesce(v_pace.bot, '0');
     v_first := greatest(v_now, v_bot.paused_until, case
         -- What is further ahead than that is from a clock that was put back.
-        when v_step > '0' then least(v_bot.next_turn_at, v_now + bridge.look_ahead() + v_step)
+        when v_bot.next_turn_at <= v_now + bridge.look_ahead() + v_step and v_step > '0'
+        then v_bot.next_turn_at
     end);
     v_free := bridge.free_turns(p_limit, v_first, v_step, v_now);
     select * into v_picked from bridge.pick_heads(
@@ -176,17 +187,13 @@ begin
     -- Half of the look-ahead is left then, for the way here and back.
     v_next := v_first - bridge.look_ahead() / 2;
     if v_taken < v_free and not v_picked.unfinished then
-        v_next := case
-            when bridge.next_open_at(v_now) is not null
-            then greatest(v_next, bridge.next_open_at(v_now))
-        end;
+        v_open := bridge.next_open_at(v_now);
+        v_next := case when v_open is not null then greatest(v_next, v_open) end;
     end if;
     next_seconds := case
         when v_next is not null then greatest(extract(epoch from v_next - clock_timestamp()), 0)
     end;
 
-    v_bot := bridge.note_limits(v_bot, p_limits, v_now);
-    limits_differ := v_bot.limits_differed_at > v_now - interval '1 minute';
     if v_bot is distinct from v_old then
         update bridge.bot_pace b
         set (next_turn_at, turns, limits, limits_at, limits_differed_at) = (
@@ -208,6 +215,7 @@ returns bridge.bot_pace
 language plpgsql immutable set search_path = '' as $$
 begin
     if p_bot.limits is distinct from p_limits then
+        perform bridge.checked_limits(p_limits); -- those that are there have been
         if p_bot.limits_at > p_now - interval '1 minute' then
             p_bot.limits_differed_at := p_now;
         end if;
@@ -219,7 +227,7 @@ begin
     return p_bot;
 end $$;
 comment on function bridge.note_limits(bridge.bot_pace, jsonb, timestamptz) is
-    'The state of the bot after a claim with these limits.';
+    'The state of the bot after a claim with these limits. Raises invalid_parameter_value for limits that make no sense.';
 revoke execute on function bridge.note_limits(bridge.bot_pace, jsonb, timestamptz)
     from public, anon, authenticated;
 

@@ -119,11 +119,12 @@ revoke execute on function bridge.lead_name(bigint, jsonb) from public, anon, au
 create or replace function public.claim_tma_events(
     p_limit integer, p_key uuid, p_limits jsonb default null, p_start_now integer default 8
 )
-returns jsonb
+returns json
 language plpgsql security definer set search_path = '' as $$
 declare
     v_told record;
-    v_rows jsonb;
+    v_rows json;
+    v_now timestamptz;
 begin
     if p_limit is null or p_limit not between 1 and 1000 then
         raise exception 'p_limit must be between 1 and 1000, not %', p_limit
@@ -139,34 +140,25 @@ begin
             hint = 'A new uuid for each claim; the same one only to ask again for an answer that was lost.';
     end if;
     select * into v_told from bridge.claim_once(
-        p_key, p_limit, bridge.checked_limits(p_limits), p_start_now
+        p_key, p_limit, p_limits, p_start_now
     );
 
-    select jsonb_agg(jsonb_build_object(
-        'id', (c.event).id,
-        'telegram_id', (c.event).telegram_id,
-        'chat_id', c.chat_id,
-        'event_type', left((c.event).event_type, 200),
-        'lead_id', (c.event).lead_id,
-        'lead_name', bridge.lead_name(
-            case when (c.event).lead_visible then (c.event).lead_id end, (c.event).payload
-        ),
-        'payload', bridge.text_of((c.event).payload),
-        'locale', (c.event).locale,
-        'priority', (c.event).priority,
-        'attempt', (c.event).attempt,
-        'retries', (c.event).retries,
-        'created_at', coalesce((c.event).created_at, (c.event).deliver_after),
-        'deliver_after', (c.event).deliver_after,
-        'waited_seconds', extract(
-            epoch from now() - greatest((c.event).created_at, (c.event).deliver_after)
-        ),
-        'turn_in', greatest(extract(epoch from c.turn_at - clock_timestamp()), 0),
-        'started', (c.event).send_started_at is not null
-    ) order by c.turn_at, (c.event).priority desc, (c.event).deliver_after, (c.event).id)
-    into v_rows
-    from bridge.claimed_under(p_key) c;
-    return jsonb_build_object(
+    v_now := clock_timestamp();
+    select json_agg(r order by r.turn_at, r.priority desc, r.deliver_after, r.id) into v_rows
+    from (
+        select c.id, c.telegram_id, c.chat_id, left(c.event_type, 200) as event_type, c.lead_id,
+            bridge.lead_name(case when c.lead_visible then c.lead_id end, c.payload) as lead_name,
+            bridge.text_of(c.payload) as payload, c.locale, c.priority, c.attempt, c.retries,
+            coalesce(c.created_at, c.deliver_after) as created_at, c.deliver_after,
+            extract(epoch from now() - greatest(c.created_at, c.deliver_after))::double precision
+                as waited_seconds,
+            c.turn_at,
+            greatest(extract(epoch from c.turn_at - v_now), 0)::double precision
+                as turn_in,
+            c.started
+        from bridge.claimed_under(p_key) c
+    ) r;
+    return json_build_object(
         'rows', coalesce(v_rows, '[]'),
         'next_seconds', v_told.next_seconds,
         'limits_differ', v_told.limits_differ

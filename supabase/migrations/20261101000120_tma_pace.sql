@@ -260,3 +260,20 @@ $$;
 comment on function bridge.forget_chats() is
     'Deletes what says nothing any more: the chat may send, has not moved and has not blocked the bot.';
 revoke execute on function bridge.forget_chats() from public, anon, authenticated;
+
+create or replace function bridge.pace_now() returns jsonb
+language sql stable set search_path = '' as $$
+    select jsonb_build_object(
+        'limits', b.limits,
+        'limits_differ', b.limits_differed_at > now() - interval '1 minute',
+        'paused_seconds', greatest(extract(epoch from b.paused_until - now()), 0),
+        'paused_chats', (
+            select count(*) from bridge.chats c
+            where c.paused_at > 'epoch' and c.paused_until > now()
+        )
+    )
+    from bridge.bot_pace b
+$$;
+comment on function bridge.pace_now() is
+    'The limits of the last claim (null: none), whether another of the last minute had others, how long the bot is still paused (0: not), and how many chats are.';
+revoke execute on function bridge.pace_now() from public, anon, authenticated;

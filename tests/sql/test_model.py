@@ -56,16 +56,15 @@ class Workers(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.database.execute("delete from tma_events; update bridge.bot_pace set turns = 0")
-        self.model = Outbox()
+        # Every tenth turn is bulk's, so some of the first are.
+        self.database.execute("delete from tma_events; update bridge.bot_pace set turns = 8")
+        self.model = Outbox(turns=8)
         self.keys: list[UUID] = []
         self.rows: list[int] = []
         self.tokens: list[Token] = []
         self.starts: Counter[Token] = Counter()
 
-    @rule(
-        chat=st.integers(1, 3), due_in=st.sampled_from([-60, -30, 0, 600]), priority=PRIORITIES
-    )
+    @rule(chat=st.integers(1, 3), due_in=st.sampled_from([-60, -30, 0, 600]), priority=PRIORITIES)
     def insert(self, chat: int, due_in: float, priority: int) -> None:
         """A Mini App or a service inserts: now, with an earlier place, or for later."""
         event = insert(self.database, telegram_id=chat, due_in=due_in, priority=priority)
@@ -325,7 +324,7 @@ DISORDERED = (
 
 MUTANTS = {
     "hold without the attempt": ("hold_claims", [(" and e.attempt = c.attempt", "")]),
-    "hold a row that is settled": ("hold_claims", [("held.status = 'processing' and ", "")]),
+    "hold a row that is settled": ("hold_claims", [("held.status = 'processing'", "true")]),
     "settle without holding": (
         "settle_tma_events",
         [
@@ -387,11 +386,15 @@ CROWDED_MUTANTS = {
     ),
     "let nobody move up by the sweep": (
         "promote_all_events",
-        [("where e.settled_at is null and e.behind\n", "where false\n")],
+        [("select (telegram_id, priority)::bridge.line from lines", "select null::bridge.line")],
     ),
     "move a row to the front": (
         "place_moved_event",
         [("new.behind := exists", "new.behind := not exists")],
+    ),
+    "give a row of another class a place in line": (
+        "place_events",
+        [("and p.priority = chats.priority", "")],
     ),
 }
 

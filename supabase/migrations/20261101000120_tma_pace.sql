@@ -76,7 +76,7 @@ revoke all on bridge.chats from public, anon, authenticated, service_role, tma_b
 create or replace function bridge.checked_limits(p_limits jsonb) returns jsonb
 language plpgsql immutable set search_path = '' as $$
 declare
-    c_ranges constant jsonb := '{"bot_per_second": [0.01, 10000], "chat_per_second": [0.001, 1000],
+    c_ranges constant jsonb := jsonb '{"bot_per_second": [0.01, 10000], "chat_per_second": [0.001, 1000],
         "chat_burst": [1, 1000], "group_per_minute": [0.01, 10000]}';
     v_name text;
     v_value jsonb;
@@ -226,7 +226,7 @@ create or replace function bridge.pause_bot_if_meant(p_seconds double precision)
 language plpgsql set search_path = '' as $$
 declare
     c_chats constant integer := 3;
-    c_at_once constant interval := '2 seconds';
+    c_at_once constant interval := interval '2 seconds';
 begin
     -- One after the other, so that the last of several sees what the others have written.
     perform from bridge.bot_pace b where b.only_row for update;

@@ -141,7 +141,7 @@ declare
     -- Of those that must wait; the claims after this one see to the others.
     c_enough constant integer := 300;
     v_horizon constant timestamptz := p_now + bridge.look_ahead();
-    v_goes_at timestamptz := '-infinity';
+    v_goes_at timestamptz := timestamptz '-infinity';
     v_id bigint := 0;
     v_found bridge.ready_head[];
     v_waiting bridge.ready_head[];

@@ -84,7 +84,7 @@ returns void
 language plpgsql set search_path = '' as $$
 declare
     -- So near that passing the fence apart would take longer than waiting.
-    c_now constant interval := '0.02 seconds';
+    c_now constant interval := interval '0.02 seconds';
     v_ids bigint[];
     v_turns timestamptz[];
     v_starting integer;
@@ -163,7 +163,7 @@ begin
     limits_differ := v_bot.limits_differed_at > v_now - interval '1 minute';
 
     v_pace := bridge.pace_of(p_limits);
-    v_step := coalesce(v_pace.bot, '0');
+    v_step := coalesce(v_pace.bot, interval '0');
     v_first := greatest(v_now, v_bot.paused_until, case
         -- What is further ahead than that is from a clock that was put back.
         when v_bot.next_turn_at <= v_now + bridge.look_ahead() + v_step and v_step > '0'

@@ -349,8 +349,6 @@ MUTANTS = {
     ),
     "tell again what it does not hold": ("claimed_under", [("and e.attempt = taken.attempt", "")]),
     "start more than was asked for": ("give_turns", [("least(v_starting, p_start_now)", "100")]),
-    "let bulk starve": ("pick_heads", [("greatest(v_left, p_bulk)", "v_left")]),
-    "let bulk go first": ("pick_heads", [("greatest(v_left, p_bulk)", "p_want")]),
     "let a lower class go beside a higher one": (
         "lock_heads",
         [("(p_priority >= 1 or", "(true or"), ("(p_priority >= 0 or", "(true or")],

@@ -45,7 +45,7 @@ def _claims(stage: Stage, rows: int, samples: int) -> dict[str, Samples]:
     ):
         crowded.execute(_CROWD, (rows,))
         # The first claim takes the chat's first row, which then holds back the others for good.
-        crowded.execute("select from claim_tma_events(1)")
+        crowded.execute("select claim_tma_events(1, gen_random_uuid())")
         names = (f"beside one chat of {rows:,} rows", "without it")
         for name in names:
             found[name] = defaultdict(list)

@@ -70,7 +70,7 @@ async def test_a_check_leaves_nothing_behind(patient):
         ("alter table tma_events disable row level security", "access", "security is off"),
         ("alter table plan_requests disable row level security", "access", "plan_requests"),
         (
-            "grant execute on function claim_tma_events(integer) to anon",
+            "grant execute on function claim_tma_events to anon",
             "access",
             "may call public.claim_tma_events",
         ),

@@ -1,4 +1,7 @@
-"""What became of a row: every way in which the work on it can end."""
+"""What became of a row: every way in which the work on it can end.
+
+`moved_to` is the new id of a group, where Telegram told it on the way.
+"""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -20,8 +23,8 @@ class Cause(StrEnum):
     """Why a row is to be tried again."""
 
     TELEGRAM_PAUSE = "telegram_pause"  # a 429: Telegram said how long to wait
-    TURN = "turn"  # its turn did not come in time
-    FENCE = "fence"  # the fence was not passed
+    FENCE = "fence"  # the fence was not passed, or too late
+    BUG = "bug"  # of the bridge, before anything was sent
     NO_CONNECTION = "no_connection"  # Telegram could not be reached
     UNCERTAIN = "uncertain"  # it may have been sent, and is to be sent at least once
     ASKED = "asked"  # the function that answers requests asked for it
@@ -32,6 +35,7 @@ class Sent:
     """Telegram accepted the message."""
 
     message_id: int
+    moved_to: int | None = None
     word: ClassVar = "delivered"
 
 
@@ -40,13 +44,14 @@ class Retry:
     """Nothing was sent; try again in `after` seconds (None: the backoff decides).
 
     `counted` is false for what is not the row's fault: a pause that Telegram asked for, a
-    turn that did not come in time. Such an attempt is not used up.
+    fence that did not answer. Such an attempt is not used up.
     """
 
     why: str
     after: float | None = None
     counted: bool = True
     cause: Cause | None = None
+    moved_to: int | None = None
 
     @property
     def word(self) -> str:
@@ -60,6 +65,7 @@ class Failed:
 
     failure: Failure
     error: str
+    moved_to: int | None = None
 
     @property
     def word(self) -> str:
@@ -72,6 +78,7 @@ class Uncertain:
     """It may have been sent. The delivery mode decides what that means for the row."""
 
     why: str
+    moved_to: int | None = None
     word: ClassVar = "uncertain"
 
 

@@ -25,7 +25,7 @@ from realtime_bridge.request_tables.request import (
     Request,
     RequestOutcome,
 )
-from realtime_bridge.worker import ROWS, Token, token_of, wrong_fields
+from realtime_bridge.worker import ROWS, Claim, Token, token_of, wrong_fields
 
 log = structlog.get_logger()
 
@@ -111,7 +111,7 @@ class RequestQueue:
         self._rpc = rpc
         self._table = table
 
-    async def claim(self, limit: int) -> Sequence[Request]:
+    async def claim(self, limit: int) -> Claim[Request]:
         """Take up to `limit` waiting requests, oldest first."""
         answer = await self._call("claim_tma_requests", p_limit=limit)
         requests, invalid = [], []
@@ -125,7 +125,11 @@ class RequestQueue:
                 case Unreadable(why):  # after its lease it is claimed again
                     log.error("row_without_token", lane=self._table, error=why)
         await asyncio.gather(*invalid)
-        return requests
+        return Claim(requests)
+
+    async def recall(self) -> Sequence[Request]:
+        """Return nothing: requests whose claim was not answered wait for their lease."""
+        return ()
 
     async def settle(self, request: Request, outcome: RequestOutcome) -> bool:
         """Write an outcome, with its events in the same transaction; False if it came too late."""

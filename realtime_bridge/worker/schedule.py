@@ -6,6 +6,10 @@ from math import inf
 
 from realtime_bridge.model import Wake
 
+# A claim that is to come so soon anyway is waited for when a slot comes free. While the bot's turns
+# are all granted, one claim does for those of a moment.
+SOON_SECONDS = 0.2
+
 
 class Schedule:
     """A lane's deadlines: the next claim, and when the next row is due.
@@ -14,12 +18,12 @@ class Schedule:
     asked before the moment that hold_until() says.
     """
 
-    def __init__(self, clock: Callable[[], float], hold: Callable[[], float]) -> None:
-        """`clock()`: seconds. `hold()`: seconds for which claiming makes no sense."""
+    def __init__(self, clock: Callable[[], float]) -> None:
+        """`clock()`: seconds."""
         self.now = clock
         self.stopped = False
         self.rang = False  # since the last sweep began: for a row due soon, perhaps
-        self._hold = hold
+        self.informed = False  # claims say when to ask again
         self._claim = (-inf, Wake.START)
         self._due_at = inf  # of the next row
         self._told_since = inf  # the same, as far as it was told since the last sweep began
@@ -43,6 +47,23 @@ class Schedule:
         self._due_at = min(self._due_at, when)
         self._told_since = min(self._told_since, when)
         self._moved.set()
+
+    def told(self, again_in: float | None) -> None:
+        """Take a claim's word for when to ask again; None: it does not know.
+
+        Whatever was told before it came from the same rows, or is followed by a claim of its own.
+        """
+        self.informed = again_in is not None
+        if again_in is not None:
+            self._due_at = inf
+            self.due_in(again_in)
+
+    def refill_in(self, seconds: float) -> None:
+        """Claim then, for slots that came free."""
+        when = self.now() + seconds
+        if when < self._due_at <= when + SOON_SECONDS:
+            when = self._due_at
+        self.claim_by(when, Wake.SETTLED)
 
     def sweeping(self) -> None:
         """Begin to take note of what the sweep that begins now may not know."""
@@ -86,7 +107,7 @@ class Schedule:
         while not self.stopped:
             self._moved.clear()
             next_at = max(self._not_before, min(self._claim[0], self._due_at))
-            seconds = max(next_at - self.now(), self._hold())
+            seconds = next_at - self.now()
             if seconds <= 0:
                 return
             try:

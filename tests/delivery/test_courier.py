@@ -16,7 +16,6 @@ from realtime_bridge.base.stopwatch import Stopwatch
 from realtime_bridge.database.rpc import Refused, Unavailable
 from realtime_bridge.messages.renderer import Button, Message
 from realtime_bridge.outcomes import Cause, Failed, Failure, Halted, Lost, Retry, Sent, Uncertain
-from realtime_bridge.telegram.pacing import Limits, Pacing
 from realtime_bridge.telegram.sender import Sender
 from realtime_bridge.telegram.wire import Session
 from tests.delivery.proxy import Trouble
@@ -50,7 +49,6 @@ class Office:
         self.url = url
         self.token = token
         self.session = session
-        self.pacing = Pacing(Limits(1000, 100, 20, 1000))
 
     @asynccontextmanager
     async def courier(self, *, message=HELLO, start=passes, send_timeout=5.0, **more):
@@ -62,9 +60,8 @@ class Office:
             yield Sender(
                 Bot(self.token, session=session),
                 Saying(message),
-                self.pacing,
                 start,
-                **{"send_timeout": send_timeout, "turn_limit": 2.0, "start_limit": 10.0, **more},
+                **{"send_timeout": send_timeout, "start_limit": 10.0, **more},
             )
         finally:
             await (await session.create_session()).close()  # without aiogram's pause for TLS

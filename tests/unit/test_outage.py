@@ -13,6 +13,7 @@ from realtime_bridge.observe.outage import CALM_SECONDS, Outage
 from realtime_bridge.observe.repeats import Repeats, Total
 from realtime_bridge.observe.telemetry import Telemetry
 from realtime_bridge.outcomes import Sent
+from realtime_bridge.worker.ports import Claim
 from realtime_bridge.worker.pump import Pump
 from realtime_bridge.worker.sweeper import Sweeper
 from tests.unit.rows import event
@@ -45,7 +46,10 @@ class Weather:
     async def claim(self, limit):
         self._answer()
         taken, self.rows[:limit] = self.rows[:limit], []
-        return taken
+        return Claim(taken)
+
+    async def recall(self):
+        return ()
 
     async def settle(self, row, outcome):
         self._answer()
@@ -151,9 +155,9 @@ def test_outcomes_that_wait_add_no_lines(lived, how):
         claim = weather.claim
 
         async def claim_and_go(limit):
-            rows = await claim(limit)
-            setattr(weather, how, getattr(weather, how) or bool(rows))
-            return rows
+            brought = await claim(limit)
+            setattr(weather, how, getattr(weather, how) or bool(brought.rows))
+            return brought
 
         weather.claim = claim_and_go
         await asyncio.sleep(600)

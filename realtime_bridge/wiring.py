@@ -75,13 +75,17 @@ class Wiring:
         self._policy = Policy(settings.delivery, settings.max_attempts)
         self._lanes: list[Lane] = []
         self._said = Repeats(log)
+        self._expect_message: Callable[[], None] = lambda: None  # until there is a bot
         self._outage = Outage(lambda away: self._doorbell.database(away=away))
         self._sweeper = self._build_sweeper()
         self._doorbell = self._build_doorbell(keys)
 
     def build(self, bot: "Bot", messages: "Messages") -> Parts:
         """Build everything around a bot that answers."""
-        sender: "Sender"
+        from realtime_bridge.telegram import Sender, Warmth
+
+        self._expect_message = Warmth(bot, self._settings.send_timeout).expect
+        sender: Sender
         queue = self._event_queue(in_doubt=lambda: sender.in_doubt)
         sender = self._sender(bot, messages, queue)
         self._lanes.append(self._events_lane(queue, sender))
@@ -140,6 +144,8 @@ class Wiring:
         settings = self._settings
 
         def wake(source: Wake) -> None:
+            if source.is_a_bell:
+                self._expect_message()
             for lane in self._lanes:
                 lane.wake(source)
 

@@ -138,7 +138,7 @@ class Settings(BaseModel):
         gt=0,
         le=100,
         alias="TELEGRAM_CHAT_RATE",
-        description="Messages per second to one private chat, by all replicas together (Telegram: 1).",
+        description="Messages per second to one private chat, all replicas together (Telegram: 1).",
     )
     telegram_chat_burst: int = Field(
         3,
@@ -152,7 +152,7 @@ class Settings(BaseModel):
         gt=0,
         le=1000,
         alias="TELEGRAM_GROUP_RATE",
-        description="Messages per minute to one group, by all replicas together (Telegram: 20).",
+        description="Messages per minute to one group, all replicas together (Telegram: 20).",
     )
     allow_paid_broadcast: bool = Field(
         False,

@@ -2,5 +2,6 @@
 
 from realtime_bridge.telegram.bot import own_bot
 from realtime_bridge.telegram.sender import Sender
+from realtime_bridge.telegram.warmth import Warmth
 
-__all__ = ["Sender", "own_bot"]
+__all__ = ["Sender", "Warmth", "own_bot"]

@@ -231,7 +231,7 @@ class EventQueue:
         return decided is not None and await self._settles.ask(decided)
 
     async def release(self, events: Sequence[TmaEvent]) -> None:
-        """Hand claims back of which certainly nothing was sent, whether they were started or not."""
+        """Hand claims back of which certainly nothing was sent, started or not."""
         if events:
             claims = [claim | {"unsent": True} for claim in _claims(events)]
             await self._rpc.call("release_tma_events", {"p_claims": claims})

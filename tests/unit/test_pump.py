@@ -815,32 +815,3 @@ def test_a_row_that_may_have_been_sent_is_not_handed_back(lived):
 
     lived(scenario, queue, hangs, undone=lambda row: row.id == 2)
     assert queue.released == [2]
-
-
-def test_a_row_that_ends_in_the_moment_of_the_cut_is_not_handed_back(lived):
-    """It has an outcome, whether or not its slot is free yet."""
-    queue = MemoryQueue(rows=[Row(1)])
-    pumps = []
-
-    async def ends_at_the_cut(row, laps):
-        # Just after the wait for it is over, and before anything else runs.
-        await until(lambda: pumps)
-        cut_off = pumps[0]._slots.cut_off
-        go = asyncio.Event()
-
-        async def cut(grace, undone):
-            go.set()
-            return await cut_off(0, undone)
-
-        pumps[0]._slots.cut_off = cut
-        await go.wait()
-        return Sent(row.id)
-
-    async def scenario(pump):
-        pumps.append(pump)
-        await until(lambda: pump.in_hand)
-        await asyncio.sleep(1)
-
-    lived(scenario, queue, ends_at_the_cut)
-    assert queue.released == []
-    assert queue.settled == [(1, Sent(1))]

@@ -132,7 +132,7 @@ class Pump(Generic[Row, Result]):
             return
         self._schedule.swept(None)
         self._schedule.claim_by(self._schedule.now(), Wake.BACKLOG if busy else Wake.SWEEP)
-        self._look_ahead()  # for the one after it
+        self._sweeper.soon()  # for the one after it
 
     async def run(self) -> None:
         """Work until stop(); rows in hand are then still being handled (see finish)."""
@@ -157,7 +157,7 @@ class Pump(Generic[Row, Result]):
             return False
         source, was_due = reason
         if was_due:
-            self._look_ahead()  # for the one after it
+            self._sweeper.soon()  # for the one after it
         wanted = self._slots.wanted(self.unwritten, halted=self.halted is not None)
         if wanted <= 0:
             self._slots.more = True  # the next row that finishes asks again

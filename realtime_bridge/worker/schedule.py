@@ -26,7 +26,8 @@ class Schedule:
         self.informed = False  # claims say when to ask again
         self._claim = (-inf, Wake.START)
         self._due_at = inf  # of the next row
-        self._told_since = inf  # the same, as far as it was told since the last sweep began
+        self._again_at = inf  # when a claim is worth it, by the word of the last one
+        self._told_since = inf  # of due_at, as far as it was told since the last sweep began
         self._not_before = -inf
         self._moved = asyncio.Event()
 
@@ -51,18 +52,17 @@ class Schedule:
     def told(self, again_in: float | None) -> None:
         """Take a claim's word for when to ask again; None: it does not know.
 
-        Whatever was told before it came from the same rows, or is followed by a claim of its own.
+        It knows nothing of leases that end: what sweeps said stays.
         """
         self.informed = again_in is not None
-        if again_in is not None:
-            self._due_at = inf
-            self.due_in(again_in)
+        self._again_at = inf if again_in is None else self.now() + again_in
+        self._moved.set()
 
     def refill_in(self, seconds: float) -> None:
         """Claim then, for slots that came free."""
         when = self.now() + seconds
-        if when < self._due_at <= when + SOON_SECONDS:
-            when = self._due_at
+        if when < self._again_at <= when + SOON_SECONDS:
+            when = self._again_at
         self.claim_by(when, Wake.SETTLED)
 
     def sweeping(self) -> None:
@@ -89,11 +89,14 @@ class Schedule:
         now = self.now()
         claim_at, source = self._claim
         due_at = self._due_at
-        if now < min(claim_at, due_at):
+        if now < min(claim_at, due_at, self._again_at):
             return None
         self._claim = (inf, source)
+        again_at = self._again_at
+        if again_at <= now:
+            self._again_at = inf
         if due_at > now:
-            return source, False
+            return (source if claim_at <= again_at else Wake.DUE), False
         self._due_at = inf
         return (source if claim_at <= due_at else Wake.DUE), True
 
@@ -106,7 +109,7 @@ class Schedule:
         """Wait for the next deadline, which may come nearer meanwhile."""
         while not self.stopped:
             self._moved.clear()
-            next_at = max(self._not_before, min(self._claim[0], self._due_at))
+            next_at = max(self._not_before, min(self._claim[0], self._due_at, self._again_at))
             seconds = next_at - self.now()
             if seconds <= 0:
                 return

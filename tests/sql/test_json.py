@@ -78,7 +78,7 @@ def test_what_fits_is_taken(user: Connection, table: str, payload: str) -> None:
 def claimed(worker: Worker, table: str) -> list[Row]:
     """The rows of a claim as the database hands them over."""
     if table != "tma_events":
-        return worker.call(f"claim_{table}", 100)
+        return worker.call("claim_tma_requests", table, 100)
     (row,) = worker.call("claim_tma_events", 100, uuid4())
     rows: list[Row] = row["answer"]["rows"]
     return rows

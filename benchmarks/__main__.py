@@ -8,7 +8,19 @@ import signal
 
 from benchmarks import machine, results
 
-PARTS = ("drain", "latency", "idle", "growth", "fanin", "identity", "crowd", "jit", "feed")
+PARTS = (
+    "drain",
+    "latency",
+    "idle",
+    "growth",
+    "fanin",
+    "identity",
+    "crowd",
+    "jit",
+    "feed",
+    "fleet",
+    "priority",
+)
 
 
 def main() -> None:

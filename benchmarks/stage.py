@@ -15,6 +15,7 @@ import aiohttp
 
 from benchmarks import usage
 from benchmarks.nginx import Nginx
+from realtime_bridge.database import migrations_directory
 from tma_sandbox import migrations
 from tma_sandbox.keys import Keys
 from tma_sandbox.postgres import ADMIN, Postgres
@@ -103,7 +104,7 @@ class Stage:
         self.postgres = Postgres()
         self._cleanup.callback(self.postgres.stop)
         await asyncio.to_thread(self.postgres.start)
-        await asyncio.to_thread(migrations.apply, self.postgres.dsn())
+        await asyncio.to_thread(migrations.apply, self.postgres.dsn(), migrations_directory())
         self.postgrest = PostgREST(
             dsn=self.postgres.dsn(user="authenticator"), jwt_secret=self.keys.jwt_secret
         )

@@ -181,7 +181,7 @@ async def test_rows_that_hold_a_key_are_shown_without_it():
 def event(id_):
     return {
         "id": id_,
-        "chat_id": 7,
+        "chat_id": id_,
         "telegram_id": id_,
         "event_type": "step_completed",
         "lead_id": None,

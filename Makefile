@@ -53,7 +53,7 @@ lint: install
 # scale, then 10,000 events through everything that can go wrong. make chaos SEED=8 is another run.
 SEED := 7
 chaos: install
-	@PACING_EVENTS=2000 PACING_SHARE=0.95 $(BIN)/python -m pytest -q tests/delivery/test_pacing.py
+	@PACING_EVENTS=2000 PACING_SHARE=0.95 $(BIN)/python -m pytest -q tests/delivery/test_turns.py
 	@$(BIN)/python -m tests.chaos --seed $(SEED) $(ARGS)
 
 # Whether the tests would notice: bugs put into copies of the tree, each of which must be found.

@@ -119,6 +119,9 @@ async def clean_stack(stack: LocalStack) -> LocalStack:
         )
         [names] = await tables.fetchone()
         await connection.execute(f"truncate {names} restart identity cascade")
+        # What the database remembers of chats, turns and claims.
+        await connection.execute("truncate bridge.chats, bridge.claim_keys, bridge.bot_pace")
+        await connection.execute("insert into bridge.bot_pace default values")
     async with aiohttp.ClientSession(stack.url) as session:
         for path in ("/_faults", "/_sent", "/_limits"):
             async with session.delete(path) as answer:

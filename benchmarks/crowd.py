@@ -44,7 +44,7 @@ def _claims(stage: Stage, rows: int, samples: int) -> dict[str, Samples]:
     ):
         crowded.execute(_CROWD, (rows,))
         # The first claim takes the chat's first row, which then blocks the others for good.
-        crowded.execute("select from claim_tma_events(1)")
+        crowded.execute("select claim_tma_events(1, gen_random_uuid())")
         names = (f"with one chat of {rows:,} rows", "without it")
         for name in names:
             found[name] = defaultdict(list)

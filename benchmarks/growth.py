@@ -37,6 +37,13 @@ PENDING = """
     from generate_series(1, %s) n
 """
 
+CLAIMED = """
+    select (r ->> 'id')::bigint, (r ->> 'attempt')::integer
+    from json_array_elements(
+        claim_tma_events(%s, gen_random_uuid(), p_start_now => 0) -> 'rows'
+    ) r
+"""
+
 Connection = psycopg.Connection[Any]
 Samples = dict[str, list[float]]
 
@@ -103,9 +110,7 @@ def _beside(one: Connection, other: Connection, samples: int) -> tuple[Samples, 
 def cycle(connection: Connection, chat: int, into: Samples) -> None:
     """Insert, claim, start and settle CLAIM rows, and call the stats function."""
     connection.execute(PENDING, (chat, CLAIM))
-    rows = _timed(
-        connection, into, "claim", "select id, attempt from claim_tma_events(%s)", (CLAIM,)
-    )
+    rows = _timed(connection, into, "claim", CLAIMED, (CLAIM,))
     if len(rows) != CLAIM:
         raise RuntimeError(f"claimed {len(rows)} rows instead of {CLAIM}")
     claims = [{"id": id_, "attempt": attempt} for id_, attempt in rows]
@@ -133,8 +138,7 @@ def _churn(connection: Connection, rows: int) -> float:
     for number in range(rows // 100):
         connection.execute(PENDING, (2 * 10**9 + number * 100, 100))
         claims = [
-            {"id": id_, "attempt": attempt}
-            for id_, attempt in connection.execute("select id, attempt from claim_tma_events(100)")
+            {"id": id_, "attempt": attempt} for id_, attempt in connection.execute(CLAIMED, (100,))
         ]
         connection.execute("select start_tma_events(%s)", (json.dumps(claims),))
         ends = [{**claim, "status": "delivered", "message_id": 1} for claim in claims]

@@ -8,7 +8,7 @@ from typing import Any
 
 import psycopg
 
-from benchmarks.growth import PENDING
+from benchmarks.growth import CLAIMED, PENDING
 from benchmarks.latency import arrivals_of
 from benchmarks.numbers import median, percentile, table, verdict
 from benchmarks.queues import FIRST_CHAT, Queues
@@ -61,7 +61,7 @@ def _claims(stage: Stage, samples: int) -> Samples:
 
 def _claim(connection: psycopg.Connection[Any]) -> float:
     begin = time.perf_counter()
-    claimed = connection.execute("select id, attempt from claim_tma_events(1)").fetchall()
+    claimed = connection.execute(CLAIMED, (1,)).fetchall()
     took = (time.perf_counter() - begin) * 1000
     ends = [
         {"id": id_, "attempt": attempt, "status": "delivered", "message_id": 1}

@@ -65,5 +65,13 @@ SECTIONS = {
         "The changes bell during a drain",
         (("Realtime reports", "p50 s", "latest s", "slot behind, MB", "seconds behind"),),
     ),
+    "fleet": Section(
+        "A fleet under Telegram's limits",
+        (("replicas", "sent", "answers of 429", "messages/s", "out of order"),),
+    ),
+    "priority": Section(
+        "An answer among bulk",
+        (("ms from insert to arrival", "p50", "p99", "most", "bulk's share of the limit"),),
+    ),
 }
 PARTS = tuple(SECTIONS)

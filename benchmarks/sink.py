@@ -1,7 +1,8 @@
 """A Bot API that records when each message arrived, its chat and its number.
 
-Runs as `python -m benchmarks.sink PORT`. GET /_arrivals returns and clears:
-[[seconds since 1970, chat id, number], ...]; the number is what the text has as `seqN`.
+Runs as `python -m benchmarks.sink PORT [limited]`. GET /_arrivals returns and clears:
+[[seconds since 1970, chat id, number], ...]; the number is what the text has as `seqN`. `limited`:
+it keeps Telegram's limits; what exceeds them gets a 429 and is listed as number -1.
 """
 
 import asyncio
@@ -12,6 +13,10 @@ import sys
 import time
 from typing import Any
 
+from tma_sandbox.botapi.limits import Limits
+
+from tma_sandbox.botapi import Rates
+
 _LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
 _CHAT = re.compile(rb'chat_id(?:=|"\r\n\r\n|": *)(-?\d+)')
 _NUMBER = re.compile(rb"seq(\d+)")
@@ -21,7 +26,13 @@ _SENT = (
     b'"chat":{"id":1000001,"first_name":"Ada","type":"private"}}}'
 )
 
+_FLOOD = (
+    b'{"ok":false,"error_code":429,"description":"Too Many Requests: retry after %d",'
+    b'"parameters":{"retry_after":%d}}'
+)
+
 arrivals: list[tuple[float, int, int]] = []
+limits = Limits(Rates()) if "limited" in sys.argv else None
 
 
 class Connection(asyncio.Protocol):
@@ -51,15 +62,23 @@ class Connection(asyncio.Protocol):
         line = request[: request.find(b"\r\n")]
         if b"/sendMessage" in line:
             chat, number = _CHAT.search(request), _NUMBER.search(request)
-            arrivals.append((now, int(chat[1]) if chat else 0, int(number[1]) if number else 0))
+            to = int(chat[1]) if chat else 0
+            if limits and (wait := limits.retry_after(1, to)):
+                arrivals.append((now, to, -1))
+                self._write(b"429 Too Many Requests", _FLOOD % (wait, wait))
+                return
+            arrivals.append((now, to, int(number[1]) if number else 0))
             body = _SENT
         elif b"/_arrivals" in line:
             body = json.dumps(arrivals).encode()
             arrivals.clear()
         else:
             body = _ME
-        head = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
-        self._transport.write(head % len(body) + body)
+        self._write(b"200 OK", body)
+
+    def _write(self, status: bytes, body: bytes) -> None:
+        head = b"HTTP/1.1 %b\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
+        self._transport.write(head % (status, len(body)) + body)
 
 
 async def serve(port: int) -> None:

@@ -149,11 +149,17 @@ class Stage:
         finally:
             await child.stop()
 
-    async def arrivals(self) -> list[tuple[float, int, int]]:
-        """Arrivals at the exact sink since the last call: (when, chat, number)."""
+    async def limited_sink(self) -> str:
+        """Start a Bot API that keeps Telegram's limits; return its address."""
+        port = free_port()
+        await self._child("benchmarks.sink", str(port), "limited").says("ready")
+        return f"http://127.0.0.1:{port}"
+
+    async def arrivals(self, sink: str = "") -> list[tuple[float, int, int]]:
+        """Arrivals at the exact sink, or another, since the last call: (when, chat, number)."""
         async with (
             aiohttp.ClientSession() as session,
-            session.get(f"{self.exact_sink}/_arrivals") as answer,
+            session.get(f"{sink or self.exact_sink}/_arrivals") as answer,
         ):
             return [(at, chat, number) for at, chat, number in await answer.json()]
 

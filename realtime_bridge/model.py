@@ -19,13 +19,16 @@ class TmaEvent(BaseModel):
 
     `attempt` is the fence token: it grows with every claim, and only its holder may start or
     settle the row. `retries` counts the attempts used up. `waited_seconds` is the time from when
-    the row was due until it was claimed, by the database's clock.
+    the row was due until it was claimed, by the database's clock. `chat_id` is where to send: the
+    supergroup that the chat has become, else `telegram_id`. The row may go in `turn_in` seconds,
+    counted from the answer on; if `started`, it has passed the fence already.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
     id: int
     telegram_id: int
+    chat_id: int
     event_type: str
     lead_id: int | None = None
     lead_name: str = "your lead"
@@ -36,6 +39,9 @@ class TmaEvent(BaseModel):
     created_at: datetime
     deliver_after: datetime
     waited_seconds: FiniteFloat = 0.0
+    priority: int = 0
+    turn_in: FiniteFloat = 0.0
+    started: bool = False
 
 
 class Recovered(BaseModel):

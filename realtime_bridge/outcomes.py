@@ -1,4 +1,7 @@
-"""Outcomes: every way in which the work on a row can end."""
+"""Outcomes: every way in which the work on a row can end.
+
+`moved_to` is the new id of a group, if Telegram said so on the way.
+"""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -20,8 +23,8 @@ class Cause(StrEnum):
     """Why a row is tried again."""
 
     TELEGRAM_PAUSE = "telegram_pause"  # a 429: Telegram said how long to wait
-    TURN = "turn"  # its turn did not come in time
-    FENCE = "fence"  # the fence was not passed
+    FENCE = "fence"  # the fence was not passed, or too late
+    BUG = "bug"  # of the bridge, before anything was sent
     NO_CONNECTION = "no_connection"  # Telegram could not be reached
     UNCERTAIN = "uncertain"  # it may have been sent; at-least-once sends it again
     ASKED = "asked"  # the function of a request table raised Later
@@ -32,6 +35,7 @@ class Sent:
     """Telegram accepted the message."""
 
     message_id: int
+    moved_to: int | None = None
     word: ClassVar = "delivered"
 
 
@@ -40,13 +44,14 @@ class Retry:
     """Nothing was sent; try again in `after` seconds (None: when the backoff says).
 
     `counted` is false for what is not the row's fault, such as a pause that Telegram asked for or
-    a turn that did not come in time: no attempt is used up.
+    a fence that did not answer: no attempt is used up.
     """
 
     why: str
     after: float | None = None
     counted: bool = True
     cause: Cause | None = None
+    moved_to: int | None = None
 
     @property
     def word(self) -> str:
@@ -60,6 +65,7 @@ class Failed:
 
     failure: Failure
     error: str
+    moved_to: int | None = None
 
     @property
     def word(self) -> str:
@@ -72,6 +78,7 @@ class Uncertain:
     """It may have been sent; the delivery mode decides what becomes of the row."""
 
     why: str
+    moved_to: int | None = None
     word: ClassVar = "uncertain"
 
 

@@ -14,9 +14,11 @@ class Stopwatch:
     {'render': 250.0, 'send': 1000.0}
     """
 
-    def __init__(self, clock: Callable[[], float] = time.perf_counter) -> None:
+    def __init__(self, clock: Callable[[], float] = time.perf_counter, before: float = 0.0) -> None:
+        """`before`: seconds that had passed when it was started, which belong to no stage."""
         self._clock = clock
         self._last = clock()
+        self._started = self._last - before
         self.milliseconds: dict[str, float] = {}
 
     def lap(self, stage: str) -> None:
@@ -29,3 +31,8 @@ class Stopwatch:
     def seconds(self) -> float:
         """The sum of all laps."""
         return sum(self.milliseconds.values()) / 1000
+
+    @property
+    def age(self) -> float:
+        """Seconds until now, with those before the start."""
+        return self._clock() - self._started

@@ -14,6 +14,10 @@ from realtime_bridge.settings import Settings
 T = TypeVar("T")
 
 TIMEOUT = aiohttp.ClientTimeout(total=15, sock_connect=5)
+# An idle connection is kept for so long: the sweeps use it, and below what clouds' load balancers
+# and address translations forget without a word (240 s and more). A gateway that closes it earlier
+# says so, and the next call opens another.
+KEEP_ALIVE_SECONDS = 180.0
 
 # The function does not exist: https://postgrest.org/en/v12/references/errors.html
 _UNKNOWN_FUNCTION = {"PGRST202", "42883"}
@@ -105,7 +109,9 @@ class Rpc:
         return cls(settings.supabase_url, lambda: settings.key, redact=settings.redact)
 
     async def __aenter__(self) -> Self:
-        self._session = aiohttp.ClientSession(timeout=TIMEOUT)
+        self._session = aiohttp.ClientSession(
+            timeout=TIMEOUT, connector=aiohttp.TCPConnector(keepalive_timeout=KEEP_ALIVE_SECONDS)
+        )
         return self
 
     async def __aexit__(self, *_: object) -> None:

@@ -22,7 +22,7 @@ from realtime_bridge.request_tables.request import (
     Request,
     RequestOutcome,
 )
-from realtime_bridge.worker import ROWS, Token, token_of, wrong_fields
+from realtime_bridge.worker import ROWS, Claim, Token, token_of, wrong_fields
 
 log = structlog.get_logger()
 
@@ -113,7 +113,7 @@ class RequestQueue:
         self._rpc = rpc
         self._table = table
 
-    async def claim(self, limit: int) -> Sequence[Request]:
+    async def claim(self, limit: int) -> Claim[Request]:
         """Take up to `limit` waiting requests, oldest first."""
         rows = await self._call("claim_tma_requests", p_limit=limit)
         requests, refusals = [], []
@@ -127,7 +127,11 @@ class RequestQueue:
                 case Unreadable(why):  # claimed again after its lease
                     log.error("row_without_token", lane=self._table, error=why)
         await asyncio.gather(*refusals)
-        return requests
+        return Claim(requests)
+
+    async def recall(self) -> Sequence[Request]:
+        """Return nothing: requests whose claim was not answered wait for their lease."""
+        return ()
 
     async def settle(self, request: Request, outcome: RequestOutcome) -> bool:
         """Write an outcome and its events in one transaction; False if the row was lost."""

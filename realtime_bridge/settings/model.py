@@ -132,14 +132,15 @@ class Settings(BaseModel):
         gt=0,
         le=1000,
         alias="TELEGRAM_RATE",
-        description="Messages per second for the whole bot (Telegram: about 30).",
+        description="Messages per second for the whole bot, all replicas together (Telegram: about "
+        "30). Replicas must agree on this and the next three.",
     )
     telegram_chat_rate: float = Field(
         1.0,
         gt=0,
         le=100,
         alias="TELEGRAM_CHAT_RATE",
-        description="Messages per second to one private chat (Telegram: 1).",
+        description="Messages per second to one private chat, all replicas together (Telegram: 1).",
     )
     telegram_chat_burst: int = Field(
         3,
@@ -153,7 +154,7 @@ class Settings(BaseModel):
         gt=0,
         le=1000,
         alias="TELEGRAM_GROUP_RATE",
-        description="Messages per minute to one group (Telegram: 20).",
+        description="Messages per minute to one group, all replicas together (Telegram: 20).",
     )
     allow_paid_broadcast: bool = Field(
         False,
@@ -265,14 +266,6 @@ class Settings(BaseModel):
         return Redactor(
             self.secrets, [self.supabase_url, self.telegram_api_url, *self._provenance.proxies]
         )
-
-    @property
-    def turn_limit(self) -> float:
-        """Seconds that a claimed row may wait for its turn to be sent; the lease must outlast it.
-
-        More than sending all slots takes at the usual rates, or rows would be claimed in vain.
-        """
-        return min(10.0, (self.lease_seconds - 2 * self.send_timeout) / 2)
 
     @model_validator(mode="after")
     def _lease_outlives_send(self) -> Self:

@@ -83,8 +83,14 @@ returns bigint
 language sql stable set search_path = '' as $$
     select count(*)
     from (
-        select from public.tma_events e
-        where e.telegram_id = p_telegram_id and e.settled_at is null and e.deliver_after <= p_now
+        select
+        from unnest(array[1, 0, -1]) class -- each a range of the index
+        cross join lateral (
+            select from public.tma_events e
+            where e.telegram_id = p_telegram_id and e.priority = class
+                and e.settled_at is null and e.deliver_after <= p_now
+            limit p_enough + 1
+        ) e
         limit p_enough + 1
     ) due
 $$;
@@ -100,8 +106,14 @@ returns bigint
 language sql stable set search_path = '' as $$
     select count(*)
     from (
-        select from public.tma_events e
-        where e.telegram_id = p_telegram_id and e.settled_at is null and e.deliver_after > p_now
+        select
+        from unnest(array[1, 0, -1]) class -- each a range of the index
+        cross join lateral (
+            select from public.tma_events e
+            where e.telegram_id = p_telegram_id and e.priority = class
+                and e.settled_at is null and e.deliver_after > p_now
+            limit p_enough + 1
+        ) e
         limit p_enough + 1
     ) scheduled
 $$;

@@ -16,10 +16,10 @@ from realtime_bridge.base.stopwatch import Stopwatch
 from realtime_bridge.database.rpc import Refused, Unavailable
 from realtime_bridge.messages.renderer import Button, Message
 from realtime_bridge.outcomes import Cause, Failed, Failure, Halted, Lost, Retry, Sent, Uncertain
-from realtime_bridge.telegram.pacing import Limits, Pacing
 from realtime_bridge.telegram.sender import Sender
 from realtime_bridge.telegram.wire import Session
 from tests.delivery.proxy import Trouble
+from tests.integration.kit import until
 from tests.unit.rows import event
 
 CHAT, GROUP = 100, -500
@@ -50,7 +50,6 @@ class Office:
         self.url = url
         self.token = token
         self.session = session
-        self.pacing = Pacing(Limits(1000, 100, 20, 1000))
 
     @asynccontextmanager
     async def courier(self, *, message=HELLO, start=passes, send_timeout=5.0, **more):
@@ -62,17 +61,19 @@ class Office:
             yield Sender(
                 Bot(self.token, session=session),
                 Saying(message),
-                self.pacing,
                 start,
-                **{"send_timeout": send_timeout, "turn_limit": 2.0, "start_limit": 10.0, **more},
+                **{"send_timeout": send_timeout, "start_limit": 10.0, **more},
             )
         finally:
             await (await session.create_session()).close()  # without aiogram's pause for TLS
 
     async def send(self, chat=CHAT, **more):
         """Send one message; the outcome."""
+        of_the_row = {
+            name: more.pop(name) for name in {"chat_id", "turn_in", "started"} & more.keys()
+        }
         async with self.courier(**more) as courier:
-            return await courier(event(telegram_id=chat), Stopwatch())
+            return await courier(event(telegram_id=chat, **of_the_row), Stopwatch())
 
 
 @pytest_asyncio.fixture(loop_scope="session", params=[Session, AiohttpSession])
@@ -284,25 +285,34 @@ async def test_everything_that_has_a_way_out_may_come_together(world, telegram, 
     outcome = await office.send(chat=GROUP, message=message)
 
     (sent,) = await world.sent()
-    assert outcome == Sent(sent["message_id"])
+    assert outcome == Sent(sent["message_id"], moved_to=-1007)
     assert (sent["chat_id"], sent["text"], sent["reply_markup"]) == (-1007, "unclosed", None)
     assert requests(telegram) == 4
 
 
-async def test_a_group_that_became_a_supergroup_is_followed_and_remembered(world, telegram, office):
-    """The second message needs no second refusal."""
-    await world.fault(
-        bad_request("group chat was upgraded", parameters={"migrate_to_chat_id": -1007})
-    )
+async def test_a_group_that_became_a_supergroup_is_followed_and_told(world, telegram, office):
+    """All replicas are to know its new id, whatever becomes of this message."""
+    moved = bad_request("group chat was upgraded", parameters={"migrate_to_chat_id": -1007})
+    await world.fault(moved)
+    first = await office.send(chat=GROUP)
+    await world.fault(moved, {"status": 403})
+    second = await office.send(chat=GROUP)
 
-    async with office.courier() as courier:
-        first = await courier(event(telegram_id=GROUP), Stopwatch())
-        second = await courier(event(telegram_id=GROUP), Stopwatch())
+    (sent,) = await world.sent()
+    assert sent["chat_id"] == -1007
+    assert first == Sent(sent["message_id"], moved_to=-1007)
+    assert (second.failure, second.moved_to) == (Failure.BLOCKED, -1007)
+    assert requests(telegram) == 4
 
-    assert [message["chat_id"] for message in await world.sent()] == [-1007, -1007]
-    assert isinstance(first, Sent)
-    assert isinstance(second, Sent)
-    assert requests(telegram) == 3
+
+async def test_a_message_goes_where_the_claim_says(world, telegram, office):
+    """The group's new id is known: no refusal is needed to learn it."""
+    outcome = await office.send(chat=GROUP, chat_id=-1007)
+
+    (sent,) = await world.sent()
+    assert sent["chat_id"] == -1007
+    assert outcome == Sent(sent["message_id"])
+    assert requests(telegram) == 1
 
 
 async def test_a_supergroup_that_moves_on_is_not_followed_for_ever(world, telegram, office):
@@ -315,31 +325,60 @@ async def test_a_supergroup_that_moves_on_is_not_followed_for_ever(world, telegr
     assert requests(telegram) == 2
 
 
-async def test_a_pause_that_telegram_asks_for_is_kept(world, telegram, office):
-    """Until it is over the chat gets no request, and other chats get theirs."""
-    await world.fault({"status": 429, "retry_after": 7})
-    await office.send(chat=1)
+async def test_a_row_waits_for_its_turn(world, office):
+    """Late is right, early is not."""
+    begun = asyncio.get_running_loop().time()
 
-    again = await office.send(chat=1)
-    other = await office.send(chat=2)
+    await office.send(turn_in=0.3)
 
-    assert 5 < again.after <= 7
-    assert not again.counted
-    assert isinstance(other, Sent)
-    assert requests(telegram) == 2
+    assert asyncio.get_running_loop().time() - begun >= 0.3
 
 
-async def test_pauses_for_several_chats_at_once_mean_the_bot(world, telegram, office):
-    """Then nobody gets a request."""
-    await world.fault({"status": 429, "retry_after": 7, "times": 3})
-    for chat in (1, 2, 3):
-        await office.send(chat=chat)
+async def test_a_row_that_was_started_by_its_claim_passes_no_fence(telegram, office):
+    """One call between the bell and the message."""
 
-    outcome = await office.send(chat=4)
+    async def must_not_be_asked(_event):
+        raise AssertionError
+
+    assert isinstance(await office.send(start=must_not_be_asked, started=True), Sent)
+
+
+async def test_a_started_row_that_comes_too_late_is_not_sent(telegram, office):
+    """The claim was asked for long ago: its lease would not outlast the send."""
+    async with office.courier() as courier:
+        outcome = await courier(event(started=True), Stopwatch(before=10.5))
 
     assert isinstance(outcome, Retry)
-    assert 5 < office.pacing.bot_pause <= 7
-    assert requests(telegram) == 3
+    assert not outcome.counted
+    assert requests(telegram) == 0
+
+
+async def test_a_message_that_cannot_be_rendered_is_known_not_to_be_sent(telegram, office):
+    """A bug costs an attempt; nobody is left to wonder."""
+    async with office.courier(message=None, start_limit=10.0) as courier:
+        courier._messages = None
+        outcome = await courier(event(started=True), Stopwatch())
+
+    assert outcome == Retry("not sent, a bug: AttributeError", cause=Cause.BUG)
+    assert requests(telegram) == 0
+
+
+async def test_the_courier_knows_what_is_certainly_not_sent(telegram, office):
+    """Until its call to Telegram begins, and never from then on."""
+    row = event(started=True, turn_in=0.2)
+    async with office.courier() as courier:
+        with telegram.broken(Trouble.NO_ANSWER):
+            sending = asyncio.create_task(courier(row, Stopwatch()))
+            await asyncio.sleep(0)
+            assert courier.unsent(row)
+            await until(lambda: arrived(telegram))
+            assert not courier.unsent(row)
+            sending.cancel()
+            await asyncio.wait([sending])
+
+
+async def arrived(telegram):
+    return requests(telegram)
 
 
 async def test_a_row_that_the_fence_refuses_is_not_sent(telegram, office):

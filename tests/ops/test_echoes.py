@@ -181,6 +181,7 @@ async def test_rows_that_hold_a_key_are_shown_without_it():
 def event(id_):
     return {
         "id": id_,
+        "chat_id": id_,
         "telegram_id": id_,
         "event_type": "step_completed",
         "lead_id": None,
@@ -209,7 +210,8 @@ def a_working_queue(echo):
         return {"tma_events": recovered, "plan_requests": recovered | {"next_due_seconds": None}}
 
     async def claim(request):
-        return [event(next(ids)) for _ in range((await request.json())["p_limit"])]
+        rows = [event(next(ids)) for _ in range((await request.json())["p_limit"])]
+        return {"rows": rows, "next_seconds": 0, "limits_differ": False}
 
     async def start(request):
         return [one["id"] for one in (await request.json())["p_claims"]]

@@ -33,7 +33,7 @@ async def test_a_request_has_its_columns_and_its_token():
     """The token is the claim's: no column can replace it."""
     rpc = Scripted([claimed(3, json.dumps(columns(id=99, attempt=99)))])
 
-    (request,) = await queue(rpc).claim(1)
+    (request,) = (await queue(rpc).claim(1)).rows
 
     assert (request.id, request.attempt, request.telegram_id) == (3, 2, 7)
     assert request.columns == {"goal": "a plan"}
@@ -58,7 +58,7 @@ async def test_a_request_that_cannot_be_read_ends_alone(text, reason, settle):
     """It fails with the reason; even if that cannot be written, the others are handed out."""
     rpc = Scripted([claimed(1, text), claimed(2)], settle)
 
-    requests = await queue(rpc).claim(2)
+    requests = (await queue(rpc).claim(2)).rows
 
     assert [one.id for one in requests] == [2]
     error = f"the bridge cannot read: {reason}"
@@ -70,7 +70,7 @@ async def test_a_row_without_a_token_is_left_alone(row):
     """Nobody could settle it."""
     rpc = Scripted([row, claimed(2)])
 
-    assert [one.id for one in await queue(rpc).claim(2)] == [2]
+    assert [one.id for one in (await queue(rpc).claim(2)).rows] == [2]
     assert rpc.settled == []
 
 

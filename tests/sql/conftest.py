@@ -18,6 +18,10 @@ _EMPTY = """
     delete from public.plan_requests;
     delete from realtime.messages;
     delete from bridge.bot_keys;
+    delete from bridge.claim_keys;
+    delete from bridge.chats;
+    delete from bridge.bot_pace;
+    insert into bridge.bot_pace default values;
     delete from bridge.settings;
     insert into bridge.settings default values;
 """

@@ -12,7 +12,7 @@ USERS = {"anon", "authenticated"}
 BRIDGES = {"service_role", "tma_bridge"}
 
 BRIDGE_FUNCTIONS = [
-    "claim_tma_events(integer)",
+    "claim_tma_events(integer,uuid,jsonb,integer)",
     "claim_tma_requests(text,integer)",
     "count_failed_tma_events(bigint[],text,timestamp with time zone,timestamp with time zone)",
     "count_tma_requests(text)",
@@ -122,6 +122,10 @@ def test_columns(database: Connection, table: str) -> None:
         "bridge.bot_keys",
         "bridge.bells",
         "bridge.request_tables",
+        "bridge.bot_pace",
+        "bridge.chats",
+        "bridge.claim_keys",
+        "bridge.event_heads",
     ],
 )
 def test_tables(database: Connection, table: str) -> None:

@@ -13,6 +13,7 @@ from realtime_bridge.observe.outage import CALM_SECONDS, Outage
 from realtime_bridge.observe.telemetry import Telemetry
 from realtime_bridge.observe.throttled_log import ThrottledLog, Total
 from realtime_bridge.outcomes import Sent
+from realtime_bridge.worker.ports import Claim
 from realtime_bridge.worker.pump import Pump
 from realtime_bridge.worker.sweeper import Sweeper
 from tests.unit.rows import event
@@ -45,7 +46,10 @@ class FlakyQueue:
     async def claim(self, limit):
         self._answer()
         taken, self.rows[:limit] = self.rows[:limit], []
-        return taken
+        return Claim(taken)
+
+    async def recall(self):
+        return ()
 
     async def settle(self, row, outcome):
         self._answer()
@@ -151,9 +155,9 @@ def test_outcomes_that_wait_add_no_lines(run_scenario, how):
         claim = queue.claim
 
         async def claim_and_go(limit):
-            rows = await claim(limit)
-            setattr(queue, how, getattr(queue, how) or bool(rows))
-            return rows
+            brought = await claim(limit)
+            setattr(queue, how, getattr(queue, how) or bool(brought.rows))
+            return brought
 
         queue.claim = claim_and_go
         await asyncio.sleep(600)

@@ -171,13 +171,12 @@ async def test_the_key_may_come_as_a_query_parameter(http, notes, service):
 async def test_a_bearer_token_decides_over_the_key(http, notes, service, settings):
     """The gateway checks the key; the role comes from the token."""
     anonymous = {"Authorization": f"Bearer {settings['SUPABASE_ANON_KEY']}"}
+    claim = {"p_limit": 1, "p_key": "00000000-0000-4000-8000-000000000000"}
     async with http.post(
-        "/rest/v1/rpc/claim_tma_events", json={"p_limit": 1}, headers=service | anonymous
+        "/rest/v1/rpc/claim_tma_events", json=claim, headers=service | anonymous
     ) as answer:
         refused = answer.status
-    async with http.post(
-        "/rest/v1/rpc/claim_tma_events", json={"p_limit": 1}, headers=service
-    ) as answer:
+    async with http.post("/rest/v1/rpc/claim_tma_events", json=claim, headers=service) as answer:
         allowed = answer.status
 
     assert (refused, allowed) == (401, 200)

@@ -39,7 +39,7 @@ _LEAD_RIGHTS = (
     "tma_user_id()), or say who may see which lead: replace tma_may_see_lead(), as "
     "docs/security.md shows"
 )
-_SCHEMA = ("migrations", "publication", "access", "bells")
+_SCHEMA = ("migrations", "publication", "access", "bells", "limits")
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +95,7 @@ def report_findings(
     yield _publication(report, needed=changes)
     yield _access(report)
     yield _bells(report)
+    yield _limits(report)
 
 
 def nonsense_finding(fixes: Fixes) -> Finding:
@@ -261,6 +262,34 @@ def _bells(report: Report) -> Finding:
     if not report["realtime_send"]:
         return ok("bells", "Postgres Changes alone: this Realtime has no realtime.send()")
     return ok("bells", "inserts ring by broadcast and by Postgres Changes")
+
+
+def _limits(report: Report) -> Finding:
+    pace = report["pace"]
+    if pace["limits_differ"]:
+        return warning(
+            "limits",
+            "replicas have different limits, and each paces all of them whenever it asks",
+            Fix(
+                Where.ENV,
+                "the same TELEGRAM_RATE, TELEGRAM_CHAT_RATE, TELEGRAM_CHAT_BURST and "
+                "TELEGRAM_GROUP_RATE for every replica: they are for all of them together",
+            ),
+        )
+    if pace["paused_seconds"] > 0:
+        return warning(
+            "limits",
+            f"Telegram asked for a pause: no message for {pace['paused_seconds']:.0f} s",
+            Fix(
+                Where.PERSON,
+                "wait; if it comes again, something else sends with this bot, or TELEGRAM_RATE is "
+                "too high",
+            ),
+        )
+    if limits := pace["limits"]:
+        rate = limits["bot_per_second"]
+        return ok("limits", f"{rate:g} messages a second, by all replicas together")
+    return ok("limits", "no bridge has asked yet")
 
 
 def _ringing(table: str) -> str:

@@ -24,8 +24,7 @@ async def run(bulk: int = 10_000, answers: int = 60) -> dict[str, Any]:
         async with stage.worker("plain_bridge", TELEGRAM_API_URL=sink) as child:
             await child.says("started")
             took, share = await _measure(stage, queues.events, sink, answers)
-    result = {"bulk": bulk, "seconds": took, "bulk_share": share}
-    return result
+    return {"bulk": bulk, "seconds": took, "bulk_share": share}
 
 
 async def _measure(

@@ -51,8 +51,8 @@ packages="$(sed -n 's/^\$ sudo apt-get install \(.*\)/\1/p' "$repository/README.
 [ -n "$packages" ] || { echo "the README names no packages" >&2; exit 1; }
 
 root="$(mktemp -d)"
-trap 'rm -rf --one-file-system "$root"' EXIT
 mount -t tmpfs -o size=8g,mode=755 none "$root" # gone with the namespace
+trap 'umount -l "$root" && rmdir "$root"' EXIT
 
 bare="${CACHE_DIR:+$CACHE_DIR/$release.tar}"
 if [ -n "$bare" ] && [ -e "$bare" ]; then
@@ -99,8 +99,8 @@ fi
 folder="$home/a folder/realtime-bridge"
 mkdir -p "$root/mnt/origin"
 git -c safe.directory='*' clone -q --bare "$repository" "$root/mnt/origin"
-chroot "$root" chmod -R a+rX /mnt
-inside "$user:$user" "$home" git -c safe.directory='*' clone -q /mnt/origin "$folder"
+chroot "$root" chown -R "$user:$user" /mnt/origin
+inside "$user:$user" "$home" git clone -q /mnt/origin "$folder"
 
 for command; do
   echo "==> $release, $user: $command"

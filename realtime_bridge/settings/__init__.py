@@ -1,5 +1,6 @@
 """Configuration: from the environment and an env file to one frozen object."""
 
+from realtime_bridge.settings.errors import ConfigurationError
 from realtime_bridge.settings.model import Delivery, Settings
 from realtime_bridge.settings.reading import (
     changed_since,
@@ -10,7 +11,7 @@ from realtime_bridge.settings.reading import (
     source_of,
     with_keys_again,
 )
-from realtime_bridge.settings.source import KEYS, ConfigurationError, Source
+from realtime_bridge.settings.source import KEYS, Source
 from realtime_bridge.settings.validators import PLANNER_OFF, opens_mini_app
 
 __all__ = [

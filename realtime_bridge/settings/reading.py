@@ -10,8 +10,9 @@ from pydantic import (
 )
 
 from realtime_bridge.credentials import Redactor
+from realtime_bridge.settings.errors import ConfigurationError
 from realtime_bridge.settings.model import Origin, Settings
-from realtime_bridge.settings.source import KEYS, ConfigurationError, Source, known_in
+from realtime_bridge.settings.source import KEYS, Source, known_in
 
 _PROXIES = frozenset({"http_proxy", "https_proxy", "all_proxy"})
 

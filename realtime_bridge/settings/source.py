@@ -4,21 +4,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from dotenv import dotenv_values
+from realtime_bridge.settings.env_file import env_values
 
 # What is read again while the bridge runs.
 KEYS = ("SUPABASE_KEY", "SUPABASE_ANON_KEY")
 
-
 _LONGEST_SECRET = 65_536
-
-
-class ConfigurationError(Exception):
-    """The configuration cannot work; `problems` says what is wrong and how to mend it."""
-
-    def __init__(self, problems: list[str]) -> None:
-        super().__init__("\n".join(problems))
-        self.problems = problems
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,14 +50,10 @@ class Source:
     must_exist: bool = False
 
     def read(self) -> dict[str, str | None]:
-        """Collect what is set now, by name. Raises ConfigurationError: there is no such file."""
-        if self.must_exist and self.env_file and not self.env_file.is_file():
-            raise ConfigurationError([f"there is no env file {self.env_file}"])
-        try:
-            from_file = dotenv_values(self.env_file) if self.env_file else {}
-        except (OSError, ValueError) as error:
-            raise ConfigurationError([f"the env file {self.env_file} cannot be read"]) from error
-        return {**from_file, **self.environ}
+        """Collect what is set now, by name. Raises ConfigurationError: the file is of no use."""
+        if self.env_file is None:
+            return dict(self.environ)
+        return {**env_values(self.env_file, must_exist=self.must_exist), **self.environ}
 
     def home(self, name: str, values: Mapping[str, str | None]) -> Home:
         """Where a setting is kept, given what `read` collected."""

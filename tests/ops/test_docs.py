@@ -189,10 +189,8 @@ async def test_ones_own_migrations_apply_as_written(tmp_path, unused_tcp_port):
         (folder / "29990101000000_new.sql").write_text(
             "create table notes (id uuid primary key default uuid_generate_v4())"
         )
-        cli = REPOSITORY / "node_modules" / ".bin" / "supabase"
-        pushed = await shell(
-            f"{source} && {push.replace('npx supabase', str(cli))} --yes", tmp_path
-        )
+        cli = shlex.quote(str(REPOSITORY / "node_modules" / ".bin" / "supabase"))
+        pushed = await shell(f"{source} && {push.replace('npx supabase', cli)} --yes", tmp_path)
         assert "Finished supabase db push" in pushed, pushed
 
         async def seen():

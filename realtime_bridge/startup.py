@@ -12,7 +12,7 @@ import structlog
 from realtime_bridge.base import delays
 from realtime_bridge.credentials import web_app_key
 from realtime_bridge.database import Refused, Rpc, Unavailable
-from realtime_bridge.observe import Repeats
+from realtime_bridge.observe import ThrottledLog
 from realtime_bridge.request_tables import RequestTable
 from realtime_bridge.settings import ConfigurationError, Settings
 
@@ -37,7 +37,7 @@ class Startup:
         self.waiting_for: str | None = "start"
         self._settings = settings
         self._stopping = stopping
-        self._said = Repeats(log)
+        self._said = ThrottledLog(log)
 
     async def database(self, rpc: Rpc, tables: Sequence[RequestTable]) -> None:
         """Wait until the database answers. Raises ConfigurationError when it refuses."""

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from realtime_bridge.doorbell import Bell, BellState, DoorbellStatus, Reason
+from realtime_bridge.doorbell import Bell, BellState, DoorbellObserver, DoorbellStatus, Reason
 from realtime_bridge.model import TmaEvent, Wake
 from realtime_bridge.observe import FailureOf, Metrics, Outage, Telemetry, no_failure
 from realtime_bridge.request_tables import Request
@@ -39,7 +39,7 @@ class LaneTelemetry(Telemetry):
             self._expect(lane, inserted)
 
 
-class DoorbellTelemetry:
+class DoorbellTelemetry(DoorbellObserver):
     """Shows the doorbell's state in the metrics; while it is down sweeps come sooner."""
 
     def __init__(

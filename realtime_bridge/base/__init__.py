@@ -1,4 +1,4 @@
-"""Tools that every room uses and that know nothing of the bridge."""
+"""Tools that any room may use, and that know nothing about the bridge."""
 
 from realtime_bridge.base.backoff import delays, retry_delay
 from realtime_bridge.base.bodies import read_body

@@ -1,4 +1,4 @@
-"""How long each stage of one row took."""
+"""How long each stage of handling one row took."""
 
 import time
 from collections.abc import Callable
@@ -8,9 +8,9 @@ class Stopwatch:
     """A stopwatch: each lap is the time since the one before.
 
     >>> ticks = iter([0.0, 0.25, 1.25])
-    >>> laps = Stopwatch(clock=lambda: next(ticks))
-    >>> laps.lap("render"); laps.lap("send")
-    >>> laps.milliseconds
+    >>> stopwatch = Stopwatch(clock=lambda: next(ticks))
+    >>> stopwatch.lap("render"); stopwatch.lap("send")
+    >>> stopwatch.milliseconds
     {'render': 250.0, 'send': 1000.0}
     """
 
@@ -20,12 +20,12 @@ class Stopwatch:
         self.milliseconds: dict[str, float] = {}
 
     def lap(self, stage: str) -> None:
-        """End the stage that ran until now."""
+        """Record the time since the last lap under the name of a stage."""
         now = self._clock()
         self.milliseconds[stage] = round((now - self._last) * 1000, 2)
         self._last = now
 
     @property
     def seconds(self) -> float:
-        """All laps together."""
+        """The sum of all laps."""
         return sum(self.milliseconds.values()) / 1000

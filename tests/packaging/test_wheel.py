@@ -103,6 +103,7 @@ def test_the_wheel_has_nothing_else(wheel):
     """No tests, no examples, no folder of the repository."""
     assert {name.partition("/")[0] for name in wheel} == {
         "realtime_bridge",
+        "tma_sandbox",
         f"realtime_bridge-{VERSION}.dist-info",
     }
 

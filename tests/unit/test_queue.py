@@ -89,11 +89,11 @@ def test_a_row_whose_workers_keep_dying_ends():
         ('{"a":' * 101 + "1" + "}" * 101, "it is nested deeper than 100 levels"),
         ("9" * 4_301, "a number has too many digits"),
         ('{"a": 1e16000}', "a number is too large"),
-        ('{"a": NaN}', "NaN and Infinity are no JSON"),
-        ('{"cut": "of', "it is no JSON"),
+        ('{"a": NaN}', "NaN and Infinity are not JSON"),
+        ('{"cut": "of', "it is not JSON"),
         ("[1,".ljust(2**17, " "), "it is longer than 128 KiB"),
-        ("", "it is no JSON"),
-        ({"not": "text"}, "it is not handed over as text"),
+        ("", "it is not JSON"),
+        ({"not": "text"}, "it is not text"),
     ],
 )
 def test_a_payload_that_cannot_be_read_ends_the_row_with_the_reason(text, reason):

@@ -10,14 +10,22 @@ from realtime_bridge.commands.check.database import PUBLISH
 from realtime_bridge.commands.check.finding import Finding, Fix, failed, ok, skipped, warning
 from realtime_bridge.commands.check.fixes import Fixes
 from realtime_bridge.database import Refused, Rpc, Unavailable
-from realtime_bridge.doorbell import Bell, BellState, Doorbell, Limits, Reason, Unobserved, wanted
+from realtime_bridge.doorbell import (
+    Bell,
+    BellState,
+    Doorbell,
+    DoorbellObserver,
+    Reason,
+    Timing,
+    wanted,
+)
 from realtime_bridge.settings import Settings
 
 NAME = "realtime"
 JOIN_SECONDS = 15.0
 RING_SECONDS = 5.0
 # A cold server needs three seconds; a refusal comes after five.
-_LIMITS = Limits(ready=10.0)
+_TIMING = Timing(ready_timeout=10.0)
 # How Realtime says that it cannot verify a token: when the connection is made, and at a join.
 _OF_THE_KEY = ("401", "JWT", "Jwt")
 
@@ -34,7 +42,7 @@ class RoundTrip:
     no_probe: str | None = None  # why no row could be inserted
 
 
-class _Ear(Unobserved):
+class _Ear(DoorbellObserver):
     """Notes what a doorbell tells, and when."""
 
     def __init__(self) -> None:
@@ -81,7 +89,7 @@ async def round_trip(settings: Settings, rpc: Rpc) -> RoundTrip:
         wake=ear.wake,
         mode=settings.doorbell,
         observer=ear,
-        limits=_LIMITS,
+        timing=_TIMING,
     )
     begun = time.perf_counter()
     running = asyncio.create_task(doorbell.run())

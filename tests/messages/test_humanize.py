@@ -1,4 +1,4 @@
-"""Lengths and cuts as Telegram counts them."""
+"""Lengths and cuts, in Telegram's units."""
 
 import pytest
 
@@ -18,7 +18,7 @@ from realtime_bridge.messages.humanize import paragraphs, readable, shorten
     ],
 )
 def test_a_cut_leaves_whole_characters_and_no_loose_end(text, limit, expected):
-    """No half emoji, no space and no joiner before the ellipsis."""
+    """No split emoji, space or joiner before the ellipsis."""
     assert shorten(text, limit) == expected
 
 
@@ -28,6 +28,6 @@ def test_an_integer_that_python_refuses_to_write_is_an_ellipsis():
 
 
 def test_megabytes_are_cut_before_they_are_read():
-    """A hostile value costs no more than its head."""
+    """Only the beginning of a hostile value is processed."""
     assert readable("x" * 10_000_000, 10) == "xxxxxxxxx…"
     assert paragraphs("x\n" * 10_000_000, 10) == "x\nx\nx\nx\nx…"

@@ -1,25 +1,26 @@
-"""A database, a server and a bridge in virtual time: hours of bells in seconds."""
+"""A simulation of database, server and bridge in virtual time: hours of rings in seconds."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from math import inf
 from typing import Any
 
 from structlog.testing import capture_logs
 
-from realtime_bridge.doorbell import Bell, Doorbell, Limits, Mode, Reason
+from realtime_bridge.doorbell import Bell, Doorbell, Mode, Reason, Timing
 from realtime_bridge.watching import sweep_every
-from tests.doorbell.scripted import Channel, ScriptedRealtime
-from tests.doorbell.visitor import KEY, Told
+from tests.doorbell.harness import KEY, RecordingObserver
+from tests.doorbell.scripted_server import Channel, ScriptedRealtime
 from tests.unit.virtual_time import ListeningLoop, in_virtual_time
 
 TABLE = "tma_events"
 SWEEP = 30.0  # seconds; the default of SWEEP_INTERVAL
 POLL = 3.0  # FALLBACK_POLL_INTERVAL
 QUIET = {"doorbell_ready", "doorbell_heard_again"}
-LIMITS = Limits()
+TIMING = Timing()
+BACK = 5.0  # seconds, from when the server can serve until both bells are ready
 
 
 def now() -> float:
@@ -28,50 +29,48 @@ def now() -> float:
 
 
 @dataclass
-class Town:
-    """Rows are inserted, ring as told, and are claimed as a bridge claims them.
+class Simulation:
+    """Rows that are inserted, ring, and are claimed as a bridge claims them.
 
-    `latency`: of each bell in seconds; inf for one that is dead. A row rings both bells, and is
-    claimed when the bridge is woken or sweeps; a busy one claims every second as well. The claim
-    tells the doorbell what it claimed.
+    `latency`: seconds until each bell rings; inf: it never does. A row rings both bells, and is
+    claimed when the bridge is woken or sweeps; a busy bridge claims every second as well. Each
+    claim tells the doorbell what was claimed.
     """
 
     mode: Mode = "both"
     tables: tuple[str, ...] = (TABLE,)
     latency: dict[Bell, float] = field(default_factory=dict)
     busy: bool = False
-    limits: Limits = LIMITS
     server: ScriptedRealtime = field(default_factory=ScriptedRealtime)
-    told: Told = field(default_factory=Told)
+    observer: RecordingObserver = field(default_factory=RecordingObserver)
     logs: list[dict[str, Any]] = field(default_factory=list)
     rings: list[str] = field(default_factory=list)  # what woke the bridge
     pickups: list[float] = field(default_factory=list)  # seconds that each row waited
-    mute: set[tuple[Channel, Bell]] = field(default_factory=set)  # joined, and never rung
+    mute: set[tuple[Channel, Bell]] = field(default_factory=set)  # joined, but never rung
+    doorbell: Doorbell = field(init=False)
     _waiting: list[tuple[float, bool]] = field(default_factory=list)  # when, and whether it rings
     _woken: asyncio.Event = field(default_factory=asyncio.Event)
     _rings: set[asyncio.Task[None]] = field(default_factory=set)
 
     def __post_init__(self) -> None:
+        self.latency = {Bell.CHANGES: 0.5, Bell.BROADCAST: 0.01} | self.latency
+
+    async def run(self, scenario: Callable[["Simulation"], Awaitable[None]]) -> None:
+        """Run the bridge while a scenario happens to it."""
+        await self.server.start()
         self.doorbell = Doorbell(
-            url="",
+            url=self.server.url,
             key=lambda: KEY,
             tables=self.tables,
             wake=self._wake,
             mode=self.mode,
-            observer=self.told,
-            limits=self.limits,
+            observer=self.observer,
             clock=now,
         )
-        self.latency = {Bell.CHANGES: 0.5, Bell.BROADCAST: 0.01} | self.latency
-
-    async def live(self, story: Callable[["Town"], Awaitable[None]]) -> None:
-        """Run the bridge while a story happens to it."""
-        await self.server.start()
-        self.doorbell._url = self.server.url
         tasks = [asyncio.create_task(self.doorbell.run()), asyncio.create_task(self._claim())]
         try:
             await self.ready()
-            await story(self)
+            await scenario(self)
         finally:
             for task in [*tasks, *self._rings]:
                 task.cancel()
@@ -84,11 +83,11 @@ class Town:
             await asyncio.sleep(0.05)
 
     def state(self, bell: Bell) -> str:
-        """Return what the status says of a bell."""
+        """Return the state of a bell as the status shows it."""
         return getattr(self.doorbell.status, bell.value).value
 
     def deafen(self, bell: Bell) -> float:
-        """Let a bell fall silent on every connection that there is; return when."""
+        """Silence a bell on every connection that is open; return the time."""
         self.mute |= {(channel, bell) for channel in self.server.joins}
         return now()
 
@@ -111,7 +110,7 @@ class Town:
                 task.add_done_callback(self._rings.discard)
 
     async def insert_every(self, pause: float, *, seconds: float) -> None:
-        """Insert steadily, for so many seconds; several at a time where that is very often."""
+        """Insert at this interval for some seconds; several at a time if the interval is tiny."""
         end, step = now() + seconds, max(pause, 0.1)
         while now() < end:
             for _ in range(round(step / pause)):
@@ -126,11 +125,11 @@ class Town:
     @property
     def reasons(self) -> list[Reason]:
         """Why connections were replaced so far."""
-        return [what[1] for what in self.told.all if what[0] == "rebuilt"]
+        return [call[1] for call in self.observer.calls if call[0] == "rebuilt"]
 
     @property
     def alarms(self) -> list[str]:
-        """What the log says that a quiet life does not bring."""
+        """The events logged that a healthy doorbell does not log."""
         return [
             line["event"]
             for line in self.logs
@@ -179,28 +178,20 @@ class Town:
 
 
 async def until(condition: Callable[[], object], within: float, step: float = 0.1) -> float:
-    """Wait in virtual time until something holds; return when it did."""
+    """Wait in virtual time until a condition holds; return the time."""
     async with asyncio.timeout(within):
         while not condition():
             await asyncio.sleep(step)
     return now()
 
 
-@contextmanager
-def logging_to(town: Town) -> Iterator[None]:
-    """Keep the log in the town."""
-    with capture_logs() as logs:
-        town.logs = logs
-        yield
+def simulate(scenario: Callable[[Simulation], Awaitable[None]], **options: Any) -> Simulation:
+    """Run a scenario in virtual time; return the simulation as it ended."""
 
-
-def live(story: Callable[[Town], Awaitable[None]], **options: Any) -> Town:
-    """Let a story happen in virtual time; return what became of the town."""
-
-    async def world() -> Town:
-        town = Town(**options)
-        with logging_to(town):
-            await town.live(story)
-        return town
+    async def world() -> Simulation:
+        sim = Simulation(**options)
+        with capture_logs() as sim.logs:
+            await sim.run(scenario)
+        return sim
 
     return in_virtual_time(world(), ListeningLoop)

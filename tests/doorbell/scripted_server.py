@@ -1,7 +1,7 @@
-"""A websocket server on loopback that answers as Supabase Realtime does, and fails as told.
+"""A websocket server on loopback that answers as Supabase Realtime does, and fails as scripted.
 
 The frames' texts, fields and their order are those of a real server (v2.129.8, vsn 1.0.0).
-`python -m tests.doorbell.scripted` runs one as a process of its own, to be stopped by signals.
+`python -m tests.doorbell.scripted_server` runs one in its own process, which signals can stop.
 """
 
 import asyncio
@@ -32,7 +32,7 @@ EXPIRED = "Token has expired 0 seconds ago"
 
 @dataclass(eq=False)
 class Channel:
-    """One join that a client asked for, and what the server can say on it."""
+    """One join by a client, and the messages that the server can send on it."""
 
     socket: ServerConnection
     topic: str
@@ -79,7 +79,7 @@ class Channel:
         await self.change_of({"id": 1, "table_name": table})
 
     async def change_of(self, record: Any) -> None:
-        """Tell of a row of bridge.bells that may look like anything."""
+        """Send a change of bridge.bells with any record, even a malformed one."""
         bells = {"schema": "bridge", "table": "bells"}
         ids = [42112121 + n for n, b in enumerate(self.bindings) if b | bells == b]
         data = bells | {
@@ -152,8 +152,14 @@ async def refuse_public(channel: Channel) -> None:
     await (grant(channel) if channel.private else channel.reply_error(PRIVATE_ONLY))
 
 
+async def starting(channel: Channel) -> None:
+    """Refuse a join after five seconds, as a server does that cannot reach its database."""
+    await asyncio.sleep(5.0)
+    await channel.reply_error("InitializingProjectConnection: Realtime is initializing")
+
+
 async def expire_at_once(channel: Channel) -> None:
-    """Grant, then find the token expired: the channel is shut, the socket stays open."""
+    """Grant, then find the token expired: the channel is closed, the socket stays open."""
     await channel.reply()
     await channel.system_error(EXPIRED, extension="system")
     await channel.phx_close()
@@ -191,7 +197,7 @@ def status(code: int, body: str = "", location: str | None = None) -> Handshake:
 
 @dataclass
 class ScriptedRealtime:
-    """`handshake` and `answer` say how it behaves; `script` overrides the next answers."""
+    """A server that handles connections by `handshake`, and joins by `script`, then `answer`."""
 
     handshake: Handshake = accept
     answer: Answer = grant
@@ -213,7 +219,7 @@ class ScriptedRealtime:
         return self.joins[-1]
 
     def then(self, *answers: Answer) -> None:
-        """Script the next joins; after them `answer` holds again."""
+        """Script the answers to the next joins; after them `answer` applies again."""
         self.script.extend(answers)
 
     async def start(self) -> None:
@@ -227,7 +233,7 @@ class ScriptedRealtime:
         )
 
     async def kill(self) -> None:
-        """Go as a killed process does: connections reset, port refused."""
+        """Disappear like a killed process: connections are reset, the port is refused."""
         server, self._server = self._server, None
         if server:
             server.close(close_connections=False)

@@ -1,5 +1,5 @@
 # ruff: noqa: RUF001 - Ukrainian has letters that look Latin
-"""Dates as a person says them."""
+"""Dates as people say them."""
 
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
@@ -20,7 +20,7 @@ WORDS = {
 
 
 def said(value, locale="en", timezone=UTC, now=NOW):
-    """What a user reads for a day; NOW is Tuesday, 1 December 2026, 9:00 UTC."""
+    """Return a date as the user reads it; NOW is Tuesday, 1 December 2026, 9:00 UTC."""
     return dates.relative_day(
         value, now=now, timezone=timezone, locale=Locale.parse(locale), words=WORDS[locale[:2]]
     )
@@ -47,7 +47,7 @@ def said(value, locale="en", timezone=UTC, now=NOW):
     ],
 )
 def test_a_day_is_said_relative_to_today(days, english, ukrainian):
-    """Up to 30 days are counted, the next ones have names, what is further away is a date."""
+    """The nearest days have names, up to 30 days are counted, anything further away is a date."""
     day = (NOW.date() + timedelta(days=days)).isoformat()
 
     assert said(day, "en") == english
@@ -95,14 +95,14 @@ def test_every_spelling_of_a_moment_is_understood(value):
         "٣٣٣٣٣٣٣٣٣٣",
     ],
 )
-def test_what_is_no_date_is_shown_as_given(value):
-    """The Mini App may know better how to say it."""
+def test_anything_but_a_date_is_shown_unchanged(value):
+    """The Mini App may have written it for people already."""
     assert said(value) == value
 
 
 @pytest.mark.parametrize("value", ["0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-12:00"])
-def test_a_moment_at_the_edge_of_the_calendar_is_shown_as_given(value):
-    """Its day in another timezone may not exist."""
+def test_a_moment_at_the_edge_of_the_calendar_is_shown_unchanged(value):
+    """Its date in another timezone may not exist."""
     assert said(value, timezone=UTC) == value
 
 
@@ -119,12 +119,12 @@ def test_a_moment_at_the_edge_of_the_calendar_is_shown_as_given(value):
     ],
 )
 def test_days_are_counted_on_the_users_calendar(timezone, due, expected):
-    """A moment has its day in the user's timezone; a date without an offset is theirs already."""
+    """A time with an offset is converted to the user's timezone; one without is in it already."""
     assert said(due, timezone=dates.timezone(timezone)) == expected
 
 
 def test_today_is_the_users_today():
-    """At 23:30 UTC it is tomorrow in Kyiv already."""
+    """At 23:30 UTC it is already tomorrow in Kyiv."""
     late = datetime(2026, 12, 1, 23, 30, tzinfo=UTC)
 
     assert said("2026-12-02", timezone=ZoneInfo("Europe/Kyiv"), now=late) == "today"
@@ -136,13 +136,13 @@ def test_today_is_the_users_today():
     ["", "Mars/Olympus", "../../etc/passwd", "/etc/passwd", "Europe", "\x00", "+99:99", "x" * 9999],
 )
 def test_an_unknown_timezone_is_utc(name):
-    """A hostile or misspelt name costs the message nothing."""
+    """A hostile or misspelt name does not fail the message."""
     assert dates.timezone(name) is UTC
 
 
 @pytest.mark.parametrize("key", ["timezone", "tz"])
 def test_the_payload_names_the_timezone(messages, key):
-    """A Mini App sends what Intl.DateTimeFormat().resolvedOptions().timeZone says."""
+    """A Mini App sends the value of Intl.DateTimeFormat().resolvedOptions().timeZone."""
     payload = {"step_id": 1, "due": "2026-12-01T23:30:00Z", key: "Europe/Kyiv"}
 
     message = messages.render(event("step_due", payload), now=NOW)

@@ -40,8 +40,9 @@ def main(command: list[str]) -> int:
     telling = threading.Thread(target=tell, args=(said, ended, pauses()), daemon=True)
     telling.start()
     try:
-        said.extend(process.stdout or ())
-        code = process.wait()
+        with process:
+            said.extend(process.stdout or ())
+        code = process.returncode
     except KeyboardInterrupt:  # the command had it too
         process.wait()
         return 128 + signal.SIGINT

@@ -67,7 +67,8 @@ def tell(said: list[str], ended: threading.Event, pauses: Iterator[float]) -> No
     for pause in pauses:
         if ended.wait(pause):
             return
-        last = said[-1].strip() if said else ""
+        told = (line.strip() for line in reversed(said) if not line.startswith("WARNING"))
+        last = next(told, "")
         line = f"    {time.monotonic() - begun:.0f} s{': ' if last else ''}{last}"
         print(line[:WIDTH].encode("ascii", "replace").decode(), flush=True)
 

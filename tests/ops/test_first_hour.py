@@ -121,6 +121,17 @@ def test_what_starts_supabase_again_is_what_ran_it(values, env_file, fix):
     assert fix in Fixes(values, env_file and Path(env_file)).supabase().text
 
 
+def test_an_env_file_that_is_not_there_is_made_by_what_makes_it(tmp_path, monkeypatch):
+    """The local stack's goes when it ends; for others a person knows."""
+    monkeypatch.chdir(tmp_path)
+    stacks = tmp_path / ".env.local"
+
+    assert Fixes({}, Path(".env.local")).settings("there").text == "realtime-bridge local"
+    assert Fixes({}, stacks).settings("there").text == f"realtime-bridge local --env-file {stacks}"
+    assert "--env-file" in Fixes({}, tmp_path / "x").settings("there").text
+    assert Fixes({}).settings("LEASE_SECONDS").text.startswith("change it in .env")
+
+
 STARTING = """
 import os
 import sys

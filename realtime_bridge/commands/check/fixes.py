@@ -91,7 +91,21 @@ class Fixes:
             return self.key()
         if name == "BOT_TOKEN":
             return Fix(Where.PERSON, _BOTFATHER)
+        if not name.isupper():
+            return self._settings_file()
         return Fix(Where.PERSON, f"change it in {self._env_file or '.env'}; see docs/settings.md")
+
+    def _settings_file(self) -> Fix:
+        """The env file itself is of no use."""
+        file = self._env_file or Path(".env")
+        if file.name == ".env.local" and not file.exists():
+            option = "" if str(file) == file.name else f" --env-file {shlex.quote(str(file))}"
+            return Fix(Where.SHELL, f"realtime-bridge local{option}")
+        return Fix(
+            Where.PERSON,
+            f"mend {file}, name another file with --env-file, or set its settings in the "
+            "environment; see docs/settings.md",
+        )
 
     def key(self) -> Fix:
         """The key is missing, of the wrong kind, or refused."""

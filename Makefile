@@ -65,7 +65,8 @@ chaos: install
 chaos-mutants: install
 	@$(BIN)/python -m tests.chaos.mutants
 
-# All benchmarks (three quarters of an hour), or one: make bench PART=drain; does it work: make bench ARGS=--quick
+# All benchmarks (three quarters of an hour), or one: make bench PART=drain. They write
+# docs/performance.md. Only to see that they work: make bench ARGS=--quick
 bench: $(VENV)/.bench
 	@$(BIN)/python -m benchmarks $(PART) $(ARGS)
 

@@ -100,7 +100,7 @@ def platform_db(postgres: Postgres) -> Iterator[str]:
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def stack() -> AsyncIterator[LocalStack]:
-    """The embedded stack that the whole run shares; it waits nowhere on purpose.
+    """The stack that the whole run shares, without the delays of a real server.
 
     It lives in the session's event loop, so tests that talk to it must run there too:
     `pytestmark = pytest.mark.asyncio(loop_scope="session")`.

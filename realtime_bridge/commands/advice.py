@@ -8,18 +8,18 @@ _EXAMINE = "Run `realtime-bridge check`: it says what is wrong."
 
 
 def advice(error: Unavailable | Refused, settings: Settings) -> str:
-    """Say what happened and what mends it, for whoever typed the command."""
+    """Say what happened and what fixes it, for whoever typed the command."""
     if isinstance(error, Refused):
         return str(error) if error.fix else f"{error}. {_EXAMINE}"
     fix = _fixes(settings).supabase()
-    return f"No answer from {settings.supabase_url}: {error}\nTo mend it: {fix.text}"
+    return f"No answer from {settings.supabase_url}: {error}\nTo fix it: {fix.text}"
 
 
 def _fixes(settings: Settings) -> Fixes:
-    source = settings.origin.source
+    source = settings.provenance.source
     if source is None:
         return Fixes({"SUPABASE_URL": settings.supabase_url})
     try:
         return Fixes(source.read(), source.env_file if source.must_exist else None)
     except ConfigurationError:  # gone by now
-        return Fixes(settings.origin.known)
+        return Fixes(settings.provenance.values)

@@ -20,7 +20,7 @@ from typing import assert_never
 
 import click
 
-from realtime_bridge.database import Part, migrations_directory, schema_parts
+from realtime_bridge.database import SchemaPart, migrations_directory, schema_parts
 
 _MIGRATION = re.compile(r"([0-9]+)_.*\.sql")  # what the Supabase CLI applies
 _HEAD = re.compile(
@@ -102,7 +102,9 @@ def _difference(release: str | None) -> str:
     return f"was changed since version {release} wrote it; it stays as it is"
 
 
-def bring(folder: Path, parts: Sequence[Part], release: str, now: datetime) -> Written | NothingNew:
+def bring(
+    folder: Path, parts: Sequence[SchemaPart], release: str, now: datetime
+) -> Written | NothingNew:
     """Write into `folder` one migration of what it lacks, if it lacks anything.
 
     Raises OSError where the folder cannot be read or written; then nothing is written.
@@ -129,7 +131,7 @@ def bring(folder: Path, parts: Sequence[Part], release: str, now: datetime) -> W
     return Written(file, [part.name for part in new], len(new) == len(parts), changed)
 
 
-def recognised(file: str, text: str, ours: Mapping[str, Part]) -> Copy | None:
+def recognised(file: str, text: str, ours: Mapping[str, SchemaPart]) -> Copy | None:
     """What a migration has of our parts, which are told by their digests; None if nothing."""
     text = _plain(text)
     heads = list(_HEAD.finditer(text))
@@ -146,7 +148,7 @@ def recognised(file: str, text: str, ours: Mapping[str, Part]) -> Copy | None:
     return None
 
 
-def lacking(newest: Mapping[str, Copy], parts: Sequence[Part]) -> list[Part]:
+def lacking(newest: Mapping[str, Copy], parts: Sequence[SchemaPart]) -> list[SchemaPart]:
     """The parts that are new, or differ from how they were written last."""
     return [
         part
@@ -155,7 +157,7 @@ def lacking(newest: Mapping[str, Copy], parts: Sequence[Part]) -> list[Part]:
     ]
 
 
-def composed(parts: Sequence[Part], release: str) -> str:
+def composed(parts: Sequence[SchemaPart], release: str) -> str:
     """One migration of these parts."""
     lines = [
         "-- Written by `realtime-bridge migrations`, which knows it again by these lines.",

@@ -1,12 +1,14 @@
-"""`realtime-bridge local` and `demo`: the embedded stack, which is an extra of the package."""
+"""`realtime-bridge local` and `demo`: the sandbox, which is an extra of the package."""
 
 import asyncio
 import sys
+from functools import partial
 from pathlib import Path
 
 import click
 
 EXIT_CONFIGURATION = 78  # EX_CONFIG of sysexits.h
+_DEMO_MINI_APP = "https://t.me/demo_bot/app"
 
 
 @click.command()
@@ -16,7 +18,7 @@ EXIT_CONFIGURATION = 78  # EX_CONFIG of sysexits.h
     type=click.Path(dir_okay=False, path_type=Path),
     default=Path(".env.local"),
     show_default=True,
-    help="Keep the settings that `run` needs in this file, until it ends. Other settings in it "
+    help="Keep the settings for `run` in this file until the sandbox stops. Other settings in it "
     "stay.",
 )
 @click.option(
@@ -25,28 +27,28 @@ EXIT_CONFIGURATION = 78  # EX_CONFIG of sysexits.h
     default=(0.1, 0.5),
     show_default=True,
     metavar="BUSY IDLE",
-    help="Seconds until the local Realtime looks at the WAL again, after changes that nobody "
-    "listens for and after none. The default is a real server's: notices come within 500 ms.",
+    help="Seconds between polls of the WAL by the local Realtime, after changes that nobody "
+    "subscribed to and after none. The default is a real server's: notices come within 500 ms.",
 )
 @click.option(
     "--data",
     "data_dir",
     type=click.Path(file_okay=False, path_type=Path),
-    help="Keep the database here; without it everything is gone at the end.",
+    help="Keep the database and the keys here; without it everything is gone at the end.",
 )
 @click.option(
     "--migrations",
     "migrations_dir",
     type=click.Path(exists=True, file_okay=False, path_type=Path),
-    help="Apply your project's migrations in this folder, which has the bridge's among them, "
-    "instead of the bridge's alone.",
+    help="Apply your project's migrations from this folder instead of the bridge's alone. They "
+    "must include the bridge's.",
 )
 @click.option(
     "--signing-keys",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     metavar="FILE",
-    help="Trust tokens signed with these keys too: a file as the CLI's auth.signing_keys_path. "
-    "The first private one signs what the gateway puts in the place of sb_ keys.",
+    help="Also trust tokens signed with these keys: a file like the Supabase CLI's "
+    "auth.signing_keys_path. The first private key signs the tokens of sb_ keys.",
 )
 def local(
     port: int,
@@ -57,37 +59,43 @@ def local(
     migrations_dir: Path | None,
     signing_keys: Path | None,
 ) -> None:
-    """Run Postgres, PostgREST, Realtime and a Bot API on this machine, for trying and testing."""
+    """Run Postgres, PostgREST, Realtime and a Bot API on this machine, for trials and tests."""
     _need_local()
     from realtime_bridge.database import migrations_directory
     from tma_sandbox.command import run_local
+    from tma_sandbox.stack import LocalStack
 
-    work = run_local(
+    stack = partial(
+        LocalStack,
         port,
-        env_file,
         changes_poll=changes_poll,
         data_dir=data_dir,
         migrations=migrations_dir or migrations_directory(),
         signing_keys=signing_keys,
-        run="realtime-bridge run",
-        echo=click.echo,
     )
-    sys.exit(asyncio.run(work))
+    command, run = "realtime-bridge local", "realtime-bridge run"
+    sys.exit(asyncio.run(run_local(stack, env_file, command=command, run=run, echo=click.echo)))
 
 
 @click.command()
-@click.option("--port", default=0, help="Port of the embedded stack (default: any free one).")
+@click.option("--port", default=0, help="Port of the sandbox (default: any free one).")
 @click.option("--every", default=4.0, show_default=True, help="Seconds between new events.")
 @click.option("--count", type=int, help="Stop after so many events (default: go on).")
 def demo(port: int, every: float, count: int | None) -> None:
-    """See it work: the embedded stack, the bridge, and a simulated Mini App."""
+    """See it work: the sandbox, the bridge, and a simulated Mini App."""
     _need_local()
     from realtime_bridge.database import migrations_directory
-    from tma_sandbox.demo import run_demo
+    from tma_sandbox.demo import BridgeProgram, run_demo
 
+    bridge = BridgeProgram(
+        command=[sys.executable, "-m", "realtime_bridge", "run"],
+        # The page opens the Mini App at links to this address, as Telegram would.
+        settings={"HTTP_PORT": "0", "LOG_FORMAT": "json", "MINI_APP_URL": _DEMO_MINI_APP},
+        ready='"doorbell_ready"',
+    )
     work = run_demo(
         migrations=migrations_directory(),
-        bridge=[sys.executable, "-m", "realtime_bridge", "run"],
+        bridge=bridge,
         port=port,
         every=every,
         count=count,
@@ -100,7 +108,7 @@ def _need_local() -> None:
         import psycopg  # noqa: F401
     except ImportError:
         click.echo(
-            "The embedded stack is not installed. Install it with:\n"
+            "The sandbox is not installed. Install it with:\n"
             "  pip install 'realtime-bridge[local]'",
             err=True,
         )

@@ -16,7 +16,7 @@ _OF_THE_LOCAL_STACK = ".env.local"
 
 
 def env_values(path: Path, *, must_exist: bool) -> dict[str, str | None]:
-    """Read an env file by name. Raises ConfigurationError, which names what mends it.
+    """Read an env file by name. Raises ConfigurationError, which says how to fix it.
 
     Without `must_exist` it may be absent, and a directory: some keep a virtual environment there.
     """

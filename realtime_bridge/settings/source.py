@@ -6,15 +6,15 @@ from pathlib import Path
 
 from realtime_bridge.settings.env_file import env_values
 
-# What is read again while the bridge runs.
+# The settings that a running bridge reads again.
 KEYS = ("SUPABASE_KEY", "SUPABASE_ANON_KEY")
 
-_LONGEST_SECRET = 65_536
+_LONGEST_SECRET = 65_536  # bytes
 
 
 @dataclass(frozen=True, slots=True)
-class Home:
-    """Where a setting is kept, which is how a running bridge gets another value of it."""
+class Location:
+    """Where a setting is kept, which decides how a running bridge gets another value."""
 
     name: str
     file: Path | None = None  # named by NAME_FILE
@@ -26,8 +26,8 @@ class Home:
         return str(self.env_file or "the environment")
 
     @property
-    def renewal(self) -> str:
-        """What a person does who has another value."""
+    def how_to_change(self) -> str:
+        """What a person does to change the value."""
         if self.file:
             return f"write the new one to {self.file}; no restart"
         if self.env_file:
@@ -55,34 +55,34 @@ class Source:
             return dict(self.environ)
         return {**env_values(self.env_file, must_exist=self.must_exist), **self.environ}
 
-    def home(self, name: str, values: Mapping[str, str | None]) -> Home:
-        """Where a setting is kept, given what `read` collected."""
+    def locate(self, name: str, variables: Mapping[str, str | None]) -> Location:
+        """Find out where a setting is kept, among the variables that `read` returned."""
         if is_set(self.environ.get(name)):
-            return Home(name)
-        if is_set(values.get(name)):
-            return Home(name, env_file=self.env_file)
-        path = values.get(f"{name}_FILE")
-        return Home(name, file=Path(path.strip()) if path and path.strip() else None)
+            return Location(name)
+        if is_set(variables.get(name)):
+            return Location(name, env_file=self.env_file)
+        path = variables.get(f"{name}_FILE")
+        return Location(name, file=Path(path.strip()) if path and path.strip() else None)
 
 
-def known_in(
-    values: Mapping[str, str | None], names: Iterable[str]
+def resolve(
+    variables: Mapping[str, str | None], names: Iterable[str]
 ) -> tuple[dict[str, str], list[str]]:
-    """What is set, from files too where NAME_FILE names one, and why some of it is not."""
-    known: dict[str, str] = {}
+    """Return the values of these settings, from NAME or NAME_FILE, and the problems with them."""
+    values: dict[str, str] = {}
     problems: list[str] = []
     for name in names:
-        value, path = values.get(name), values.get(f"{name}_FILE")
+        value, path = variables.get(name), variables.get(f"{name}_FILE")
         if is_set(value):
-            known[name] = str(value).strip()
+            values[name] = str(value).strip()
         elif is_set(path):
             try:
-                known[name] = secret_in(Path(str(path).strip()))
+                values[name] = read_secret(Path(str(path).strip()))
             except OSError as error:
                 problems.append(f"{name}_FILE cannot be read: {path} ({error.strerror})")
             except ValueError as error:
                 problems.append(f"{name}_FILE {error}: {path}")
-    return known, problems
+    return values, problems
 
 
 def is_set(value: str | None) -> bool:
@@ -90,8 +90,8 @@ def is_set(value: str | None) -> bool:
     return bool(value and value.strip())
 
 
-def secret_in(path: Path) -> str:
-    """Read a file that holds one secret. Raises OSError, and ValueError for what is none."""
+def read_secret(path: Path) -> str:
+    """Read a file that holds one secret. Raises OSError, or ValueError if it is empty or binary."""
     with path.open("rb") as file:
         content = file.read(_LONGEST_SECRET)
     try:

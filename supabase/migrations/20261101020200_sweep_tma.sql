@@ -42,6 +42,7 @@ begin
     end if;
 
     perform bridge.forget_rings();
+    perform bridge.forget_probes();
     select to_jsonb(r) into v_lane
     from public.recover_tma_events(p_lease, p_resend_uncertain) r;
     v_swept := jsonb_build_object('tma_events', v_lane);

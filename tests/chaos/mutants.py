@@ -96,7 +96,7 @@ MUTANTS = [
         "realtime_bridge/telegram/sender.py",
         "if laps.seconds > self._start_limit:",
         "if False:",
-        "tests/delivery/test_courier.py",
+        "tests/delivery/test_sender.py",
     ),
     Mutant(
         "a timeout is taken for a failure to connect",

@@ -8,7 +8,7 @@ from functools import partial
 
 import pytest_asyncio
 
-from tests.delivery.nursery import Nursery
+from tests.delivery.fork_server import ForkServer
 from tests.delivery.proxy import Trouble
 from tests.integration.kit import until
 
@@ -30,9 +30,9 @@ POINTS = [*BEFORE_THE_FENCE, *BEHIND_IT_NOT_SENT, *BEHIND_IT_AND_SENT, *AFTER_AL
 
 
 @pytest_asyncio.fixture(loop_scope="session", scope="module")
-async def nursery(tmp_path_factory):
-    async with Nursery(tmp_path_factory.mktemp("logs")) as nursery:
-        yield nursery
+async def fork_server(tmp_path_factory):
+    async with ForkServer(tmp_path_factory.mktemp("logs")) as fork_server:
+        yield fork_server
 
 
 def environment(world, supabase, mode):
@@ -81,9 +81,9 @@ async def deliveries(world):
     return [chats.count(chat) for chat in range(1, len(POINTS) + 1)]
 
 
-async def test_at_most_once(world, supabase, nursery):
+async def test_at_most_once(world, supabase, fork_server):
     """Before the fence the next process sends it; behind it the row says what nobody can know."""
-    start = partial(nursery.start, environment(world, supabase, "at_most_once"))
+    start = partial(fork_server.start, environment(world, supabase, "at_most_once"))
     last, killed_at = await killed_at_every_point(world, supabase, start)
 
     rows = await world.settled(len(POINTS))
@@ -99,9 +99,9 @@ async def test_at_most_once(world, supabase, nursery):
     assert max(row["settled_at"] for row in rows) - killed_at <= timedelta(seconds=LEASE + 5)
 
 
-async def test_at_least_once(world, supabase, nursery):
+async def test_at_least_once(world, supabase, fork_server):
     """Everything arrives; what had arrived when the process died arrives twice."""
-    start = partial(nursery.start, environment(world, supabase, "at_least_once"))
+    start = partial(fork_server.start, environment(world, supabase, "at_least_once"))
     last, killed_at = await killed_at_every_point(world, supabase, start)
 
     rows = await world.settled(len(POINTS))

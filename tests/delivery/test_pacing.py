@@ -9,7 +9,7 @@ import pytest
 
 from tests.integration.kit import until
 from tma_sandbox.botapi import Rates
-from tma_sandbox.botapi.limits import Limits
+from tma_sandbox.botapi.rate_limiter import RateLimiter
 
 SCALE = float(os.environ.get("PACING_SCALE", "1"))
 EVENTS = int(os.environ.get("PACING_EVENTS", "240"))
@@ -22,7 +22,7 @@ BOT, CHAT, GROUP = 30 * SCALE, 1 * SCALE, 20 * SCALE
 def limits(world):
     """Telegram's limits, scaled; `refused` counts the messages that broke them."""
     rates = Rates(bot_per_second=BOT, chat_per_second=CHAT, group_per_minute=GROUP)
-    world.stack.bot_api.limits = Limits(rates)
+    world.stack.bot_api.limits = RateLimiter(rates)
     return world.stack.bot_api.limits
 
 

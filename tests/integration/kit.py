@@ -1,4 +1,4 @@
-"""Hands for the integration tests: a bridge, a Mini App, a look at the rows and at Telegram."""
+"""Helpers for integration tests: run a bridge, insert as a Mini App, read rows and messages."""
 
 import asyncio
 import os

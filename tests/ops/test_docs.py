@@ -18,6 +18,7 @@ REPOSITORY = Path(__file__).parents[2]
 PAGES = [
     *(REPOSITORY / f"{name}.md" for name in ("README", "CONTRIBUTING", "CHANGELOG", "SECURITY")),
     *sorted((REPOSITORY / "docs").glob("*.md")),
+    REPOSITORY / "tma_sandbox" / "README.md",
 ]
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 CONSOLE = re.compile(r"```console\n(.*?)```", re.DOTALL)
@@ -26,7 +27,11 @@ COMMAND = re.compile(r"(?:`|\$ |\(|&& )realtime-bridge ((?:[a-z]|--?[a-z])[^`\n|
 NAMED = re.compile(r"`([A-Z][A-Z_]{5,})(?:=[^`]*)?`")
 FILES = {"NAME_FILE", "BOT_TOKEN_FILE", "SUPABASE_KEY_FILE"}
 STACK_NAMES = {"SUPABASE_SECRET_KEY", "SUPABASE_PUBLISHABLE_KEY"}  # what `local` writes besides
-OTHER_NAMES = {"SUPABASE_JWT_SECRET", "DATABASE_URL", "SIGTERM", *STACK_NAMES, *FILES}
+OTHER_NAMES = {
+    *("SUPABASE_JWT_SECRET", "DATABASE_URL", "SIGTERM", "TMA_SANDBOX_PG_BIN"),
+    *STACK_NAMES,
+    *FILES,
+}
 
 
 PAGE = (REPOSITORY / "README.md").read_text(encoding="utf-8")
@@ -178,7 +183,7 @@ def words(line):
 async def test_getting_started_works_as_written(tmp_path, unused_tcp_port):
     """The first section, line by line, on another port, and how Telegram is made to misbehave."""
     lines = typed("Without an account", unused_tcp_port)
-    faults = typed("Telegram as you want it", unused_tcp_port)
+    faults = typed("Make Telegram misbehave", unused_tcp_port)
     install, local, check, run, source, insert, look, sign = lines
     assert install.startswith("pip install")
     environment = {"HTTP_PORT": "0"}

@@ -44,7 +44,7 @@ async def test_a_database_that_is_away_is_told_with_the_fix(command):
     assert code == 1
     (text,) = warned
     assert text.startswith("No answer from http://127.0.0.1:9: ")
-    assert text.endswith("\nTo mend it: npx supabase start   # or: realtime-bridge local")
+    assert text.endswith("\nTo fix it: npx supabase start   # or: realtime-bridge local")
 
 
 @asynccontextmanager
@@ -83,7 +83,7 @@ async def test_tail_says_that_the_database_is_away_and_that_it_is_back(monkeypat
 
     gone, back = warned
     assert "HTTP 503 from recent_tma_events" in gone
-    assert "To mend it: realtime-bridge local --port " in gone
+    assert "To fix it: realtime-bridge local --port " in gone
     assert gone.endswith("Waiting for it; rows that end meanwhile are shown then.")
     assert back.startswith("Supabase answers again, after ")
 

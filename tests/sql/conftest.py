@@ -35,7 +35,7 @@ def postgres() -> Iterator[Postgres]:
     """
     with pytest.MonkeyPatch.context() as patch:
         if (DEBIAN / "lib" / "llvmjit.so").exists():
-            patch.setenv("REALTIME_BRIDGE_PG_BIN", str(DEBIAN / "bin"))
+            patch.setenv("TMA_SANDBOX_PG_BIN", str(DEBIAN / "bin"))
         with Postgres() as cluster:
             yield cluster
 

@@ -35,6 +35,7 @@ def test_of_a_fresh_project(worker: Worker) -> None:
         "lead_columns": None,
         "lead_rights": None,
         "bots": [],
+        "probe_users": [9007199254740990, 9007199254740991],
         "allow_unverified": False,
         "auth_max_age_seconds": 86400,
         "open_policies": [],

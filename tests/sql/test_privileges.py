@@ -17,6 +17,7 @@ BRIDGE_FUNCTIONS = [
     "count_failed_tma_events(bigint[],text,timestamp with time zone,timestamp with time zone)",
     "count_tma_requests(text)",
     "delete_tma_probe(bigint)",
+    "delete_tma_user_probe(text)",
     "insert_tma_probe()",
     "purge_tma_events(interval,integer)",
     "recent_tma_events(double precision,integer)",

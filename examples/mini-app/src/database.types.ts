@@ -176,6 +176,7 @@ export type Database = {
       }
       count_tma_requests: { Args: { p_table: string }; Returns: Json }
       delete_tma_probe: { Args: { p_id: number }; Returns: undefined }
+      delete_tma_user_probe: { Args: { p_dedupe_key: string }; Returns: undefined }
       insert_tma_probe: { Args: Record<PropertyKey, never>; Returns: number }
       purge_tma_events: { Args: { p_keep: string; p_limit?: number }; Returns: number }
       recent_tma_events: {

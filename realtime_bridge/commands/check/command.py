@@ -1,7 +1,7 @@
 """`realtime-bridge check`."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 
@@ -10,7 +10,14 @@ from realtime_bridge.commands.check.finding import Finding, Status
 from realtime_bridge.commands.check.fixes import Fixes
 from realtime_bridge.commands.check.settings import settings_findings, use
 from realtime_bridge.observe import configure_logging
-from realtime_bridge.settings import ConfigurationError, Source, read, redactor, source_of
+from realtime_bridge.settings import (
+    ConfigurationError,
+    Settings,
+    Source,
+    build,
+    makeshift_redactor,
+    source_of,
+)
 
 _GOOD = 0
 _BAD = 1
@@ -30,17 +37,13 @@ async def run_check(
     echo: Callable[[str], None],
     paint: Callable[[str, Status], str] = lambda text, _: text,
 ) -> int:
-    """Tell `echo` each finding as it comes, or all of them as JSON; return the exit code.
+    """Print each finding as it comes, or all of them as JSON; return the exit code.
 
     `paint` may add colour to the word that says how bad it is.
     """
     configure_logging("CRITICAL")  # the doorbell would tell it all in its own words
-    source = source_of(env_file=env_file)
-    try:
-        values, problems = source.read(), []
-    except ConfigurationError as error:
-        values, problems = {}, error.problems
-    echo = redactor(values).before(echo)
+    values, settings, problems = _read(source_of(env_file=env_file))
+    echo = (settings.redact if settings else makeshift_redactor(values)).before(echo)
     findings: list[Finding] = []
 
     def tell(finding: Finding) -> None:
@@ -48,21 +51,30 @@ async def run_check(
         if not as_json:
             echo(text_of(finding, paint))
 
-    code = await _check(source, problems, Fixes(values, env_file), tell)
+    code = await _check(settings, problems, Fixes(values, env_file), tell)
     if as_json:
         told = {"ok": code == _GOOD, "findings": [asdict(finding) for finding in findings]}
         echo(json.dumps(told, indent=2, ensure_ascii=False))
     return code
 
 
+def _read(source: Source) -> tuple[Mapping[str, str | None], Settings | None, list[str]]:
+    """The settings as they were given, as they are used, and why they cannot be."""
+    values: Mapping[str, str | None] = {}
+    try:
+        values = source.read()
+        return values, build(source), []
+    except ConfigurationError as error:
+        return values, None, error.problems
+
+
 async def _check(
-    source: Source,
+    settings: Settings | None,
     problems: list[str],
     fixes: Fixes,
     tell: Callable[[Finding], None],
 ) -> int:
     try:
-        settings = None if problems else read(source)
         if settings:
             use(settings)
     except ConfigurationError as error:

@@ -1,21 +1,24 @@
-"""What mends things: lines to paste, made for the project at hand."""
+"""Fixes: lines to paste, written for the project at hand."""
 
 import os
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import SplitResult, urlsplit
 
 from realtime_bridge.commands.check.finding import Fix, Where
 from realtime_bridge.credentials import SECRET, is_signed_with, secret_of
-from realtime_bridge.database import migration_of
+from realtime_bridge.database import migration_of, schema_parts
 
 _HOSTED = ".supabase.co"
 _BOTFATHER = (
     "take the token from BotFather (https://t.me/BotFather: /mybots > the bot > API Token) and set "
     "BOT_TOKEN"
 )
+_REGISTER = "restart `realtime-bridge run` with this BOT_TOKEN: its start registers the bot"
+# The migrations that say who may write and read.
+_RULES = ("_tma_user_id.sql", "_tma_events_access.sql")
 _NO_SECRET = (
     "use what this project trusts: an sb_secret_ key; or a signing key of your own, which somebody "
     "who may administer the project imports (dashboard: Project Settings > JWT Keys), with "
@@ -61,7 +64,7 @@ class Setting:
 
 
 class Fixes:
-    """Writes fixes for one project, told by its settings as they were given."""
+    """Writes the fixes for one project, given its settings as they were read."""
 
     def __init__(
         self,
@@ -103,7 +106,7 @@ class Fixes:
             return Fix(Where.SHELL, f"realtime-bridge local{option}")
         return Fix(
             Where.PERSON,
-            f"mend {file}, name another file with --env-file, or set its settings in the "
+            f"fix {file}, name another file with --env-file, or set its settings in the "
             "environment; see docs/settings.md",
         )
 
@@ -149,16 +152,35 @@ class Fixes:
 
     def anon_key(self) -> Fix:
         """The gateway does not know our own JWT."""
+        why = "the gateway lets in its own keys only, and a tma_bridge JWT goes behind one"
+        return self._public_key(why)
+
+    def mini_app_key(self) -> Fix:
+        """`check` cannot do what Mini Apps do."""
+        return self._public_key("the one that the Mini App has")
+
+    def _public_key(self, why: str) -> Fix:
         where = "the dashboard (Project Settings > API Keys)" if self.hosted else "supabase status"
-        return Fix(
-            Where.PERSON,
-            f"set SUPABASE_ANON_KEY to the publishable or anon key that {where} shows: the "
-            "gateway lets in its own keys only, and a tma_bridge JWT goes behind one",
-        )
+        text = f"set SUPABASE_ANON_KEY to the publishable or anon key that {where} shows: {why}"
+        return Fix(Where.PERSON, text)
 
     def bot_token(self) -> Fix:
         """Telegram does not know the bot."""
         return Fix(Where.PERSON, _BOTFATHER)
+
+    def other_bot(self) -> Fix:
+        """Bots are registered, but not the one of BOT_TOKEN."""
+        return Fix(Where.PERSON, f"{_REGISTER}; or, if the Mini App is another bot's, {_BOTFATHER}")
+
+    def old_bot_token(self) -> Fix:
+        """The bot is registered, but what BOT_TOKEN signs is not taken."""
+        again = self.rules().text
+        return Fix(
+            Where.PERSON,
+            f"{_REGISTER}. If BOT_TOKEN is not the newest, {_BOTFATHER}. If it runs with it "
+            "already: a proxy in front of Supabase may drop the header x-telegram-init-data, or "
+            f"tma_user_id() may be another than ours, which puts it back:\n{again}",
+        )
 
     def supabase(self) -> Fix:
         """Nobody answers."""
@@ -209,7 +231,14 @@ class Fixes:
 
     def functions(self, names: Sequence[str]) -> Fix:
         """Functions of ours are gone although their migrations were applied."""
-        files = {path.name for name in names if (path := migration_of(name))}
+        return self._reapplied(path.name for name in names if (path := migration_of(name)))
+
+    def rules(self) -> Fix:
+        """Policies or what they ask are not as the migrations made them."""
+        return self._reapplied(part.file for part in schema_parts() if part.file.endswith(_RULES))
+
+    def _reapplied(self, names: Iterable[str]) -> Fix:
+        files = set(names)
         paths = " ".join(f'-f "$(realtime-bridge migrations)/{name}"' for name in sorted(files))
         return Fix(Where.SHELL, f'{self._sourced()}psql -v ON_ERROR_STOP=1 "$DATABASE_URL" {paths}')
 

@@ -1,4 +1,4 @@
-"""A row there and its ring back: what no look at the database can tell."""
+"""Insert a row and wait for its ring: what no catalog can tell."""
 
 import asyncio
 import time
@@ -133,7 +133,7 @@ async def _probe(trip: RoundTrip, ear: _Ear, rpc: Rpc) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Remedies:
-    """What mends what a round trip finds, besides what every project has in common."""
+    """Fixes for what a round trip finds, besides those that every project shares."""
 
     fixes: Fixes
     broadcast: Fix  # where it is refused
@@ -141,7 +141,7 @@ class Remedies:
 
 
 def realtime_finding(trip: RoundTrip, remedies: Remedies) -> Finding:
-    """Say what a round trip means: one bell is enough to work, two were asked for."""
+    """Interpret a round trip: one bell is enough to work, two were asked for."""
     fix = _fix(trip, remedies)
     if trip.lost:
         return failed(NAME, f"no subscription: {trip.lost}", fix)

@@ -6,7 +6,7 @@ from contextlib import suppress
 
 import jwt
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from realtime_bridge.commands.check import Fixes
@@ -146,6 +146,8 @@ ADDRESSES = st.sampled_from(
 )
 
 
+@example(values={"TEMPLATES_DIR": "x" * 300, "PLAYBOOK": "y" * 300}, good=True)
+@example(values={"SUPABASE_URL": "http://["}, good=True)
 @given(
     values=st.dictionaries(st.sampled_from(NAMES), st.one_of(st.text(), NUMBERS, ADDRESSES)),
     good=st.booleans(),

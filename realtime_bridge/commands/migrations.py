@@ -11,12 +11,16 @@ our small files, as in a clone of our repository, is known by its text.
 
 import hashlib
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from importlib import metadata
 from pathlib import Path
+from typing import assert_never
 
-from realtime_bridge.database import SchemaPart
+import click
+
+from realtime_bridge.database import SchemaPart, migrations_directory, schema_parts
 
 _MIGRATION = re.compile(r"([0-9]+)_.*\.sql")  # what the Supabase CLI applies
 _HEAD = re.compile(
@@ -60,6 +64,42 @@ class NothingNew:
 
 class NoVersionLeftError(ValueError):
     """A migration has a version that no other can follow."""
+
+
+def run_migrations(
+    folder: Path | None, *, echo: Callable[[str], None], warn: Callable[[str], None]
+) -> int:
+    """Bring a folder what it lacks and say so, or say where the parts are; the exit code."""
+    if folder is None:
+        echo(str(migrations_directory()))
+        return 0
+    release = metadata.version("realtime-bridge")
+    try:
+        outcome = bring(folder, schema_parts(), release, datetime.now(UTC))
+    except OSError as error:
+        where = click.format_filename(error.filename or folder)
+        warn(f"{where}: {error.strerror}; nothing was written")
+        return 1
+    except NoVersionLeftError as error:
+        warn(f"{error}; nothing was written")
+        return 1
+    for copy in outcome.changed:
+        warn(f"{click.format_filename(copy.file)} {_difference(copy.release)}")
+    match outcome:
+        case Written(file, parts, whole):
+            these = "" if whole else f" ({', '.join(parts)})"
+            echo(f"1 new: {click.format_filename(file)}{these}")
+        case NothingNew(present):
+            echo(f"0 new: version {present} is there")
+        case _:
+            assert_never(outcome)
+    return 0
+
+
+def _difference(release: str | None) -> str:
+    if release is None:
+        return "is not as this release has it; it stays as it is"
+    return f"was changed since version {release} wrote it; it stays as it is"
 
 
 def bring(

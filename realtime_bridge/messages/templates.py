@@ -136,14 +136,20 @@ def _read(environment: Environment, folder: Path) -> _Folder:
 
 def _files(folder: Path) -> Iterable[Path]:
     """List the files to read; names that begin with `_` are only included, with `.` ignored."""
-    if not folder.is_dir():
-        raise BadTemplates(f"{folder} is not a folder")
-    return (
-        path
-        for path in sorted(folder.rglob("*"))
-        if (path.suffix == _SUFFIX or path.name == _WORDS)
-        and not any(part.startswith((".", "_")) for part in path.relative_to(folder).parts)
-    )
+    try:
+        if not folder.is_dir():
+            raise BadTemplates(f"{folder} is not a folder")
+        return [
+            path
+            for path in sorted(folder.rglob("*"))
+            if (path.suffix == _SUFFIX or path.name == _WORDS)
+            and not any(part.startswith((".", "_")) for part in path.relative_to(folder).parts)
+            and path.is_file()
+        ]
+    except OSError as error:  # no right to look, a loop of links
+        raise BadTemplates(
+            f"{error.filename or folder} cannot be read: {error.strerror}"
+        ) from error
 
 
 def _compiled(environment: Environment, name: str) -> Template:
@@ -155,6 +161,9 @@ def _compiled(environment: Environment, name: str) -> Template:
         raise BadTemplates(f"{where}: {error.message}") from error
     except (OSError, UnicodeDecodeError) as error:
         raise BadTemplates(f"{name} cannot be read: {error}") from error
+    except (SyntaxError, ArithmeticError, ValueError, RecursionError, MemoryError) as error:
+        # Of Python, to which Jinja translates it: numbers without end, too much nesting.
+        raise BadTemplates(f"{name} cannot be compiled: {type(error).__name__}") from error
 
 
 def _words(path: Path) -> dict[str, str]:
@@ -162,6 +171,8 @@ def _words(path: Path) -> dict[str, str]:
         words = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:  # ValueError: neither UTF-8 nor TOML
         raise BadTemplates(f"{path} cannot be read: {error}") from error
+    except RecursionError:
+        raise BadTemplates(f"{path} cannot be read: it is nested too deeply") from None
     wrong = [name for name, word in words.items() if not isinstance(word, str)]
     if wrong:
         raise BadTemplates(f'{path}: {wrong[0]} must be a text, such as {wrong[0]} = "..."')

@@ -1,5 +1,6 @@
 """Configuration: the environment and an env file become one frozen object."""
 
+from realtime_bridge.settings.errors import ConfigurationError
 from realtime_bridge.settings.model import Delivery, Settings
 from realtime_bridge.settings.reading import (
     build,
@@ -11,7 +12,7 @@ from realtime_bridge.settings.reading import (
     reload_keys,
     source_of,
 )
-from realtime_bridge.settings.source import KEYS, ConfigurationError, Source
+from realtime_bridge.settings.source import KEYS, Source
 from realtime_bridge.settings.validators import PLANNER_OFF, opens_mini_app
 
 __all__ = [

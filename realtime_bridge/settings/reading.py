@@ -8,8 +8,9 @@ from typing import Any
 from pydantic import ValidationError
 
 from realtime_bridge.credentials import Redactor
+from realtime_bridge.settings.errors import ConfigurationError
 from realtime_bridge.settings.model import Provenance, Settings
-from realtime_bridge.settings.source import KEYS, ConfigurationError, Source, resolve
+from realtime_bridge.settings.source import KEYS, Source, resolve
 
 _FIELDS = {field.alias or name: field for name, field in Settings.model_fields.items()}
 _PROXIES = frozenset({"http_proxy", "https_proxy", "all_proxy"})

@@ -4,20 +4,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from dotenv import dotenv_values
+from realtime_bridge.settings.env_file import env_values
 
 # The settings that a running bridge reads again.
 KEYS = ("SUPABASE_KEY", "SUPABASE_ANON_KEY")
 
 _LONGEST_SECRET = 65_536  # bytes
-
-
-class ConfigurationError(Exception):
-    """The configuration cannot work; `problems` says what is wrong and how to fix it."""
-
-    def __init__(self, problems: list[str]) -> None:
-        super().__init__("\n".join(problems))
-        self.problems = problems
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,14 +50,10 @@ class Source:
     must_exist: bool = False
 
     def read(self) -> dict[str, str | None]:
-        """Return all variables, by name. Raises ConfigurationError for a missing env file."""
-        if self.must_exist and self.env_file and not self.env_file.is_file():
-            raise ConfigurationError([f"there is no env file {self.env_file}"])
-        try:
-            from_file = dotenv_values(self.env_file) if self.env_file else {}
-        except (OSError, ValueError) as error:
-            raise ConfigurationError([f"the env file {self.env_file} cannot be read"]) from error
-        return {**from_file, **self.environ}
+        """Collect what is set now, by name. Raises ConfigurationError: the file is of no use."""
+        if self.env_file is None:
+            return dict(self.environ)
+        return {**env_values(self.env_file, must_exist=self.must_exist), **self.environ}
 
     def locate(self, name: str, variables: Mapping[str, str | None]) -> Location:
         """Find out where a setting is kept, among the variables that `read` returned."""

@@ -1,5 +1,6 @@
 """Validators of settings. Each raises ValueError that says what is wrong, and the fix."""
 
+import os
 import re
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -89,14 +90,14 @@ def bot_token(value: SecretStr) -> SecretStr:
 
 def existing_folder(value: Path) -> Path:
     """Accept a folder that exists."""
-    if not value.is_dir():
+    if not os.path.isdir(value):  # noqa: PTH112 - Path's raises for names that are too long
         raise ValueError(f"is not a folder: {value}")
     return value
 
 
 def existing_file(value: Path) -> Path:
     """Accept a file that exists."""
-    if not value.is_file():
+    if not os.path.isfile(value):  # noqa: PTH113 - as above
         raise ValueError(f"is not a file: {value}")
     return value
 

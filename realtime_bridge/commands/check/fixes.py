@@ -1,10 +1,11 @@
 """Fixes: lines to paste, written for the project at hand."""
 
 import os
+import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from realtime_bridge.commands.check.finding import Fix, Where
 from realtime_bridge.credentials import SECRET, is_signed_with, secret_of
@@ -74,7 +75,8 @@ class Fixes:
         self._values = values
         self._env_file = env_file
         self._environ = os.environ if environ is None else environ
-        self._host = urlsplit(values.get("SUPABASE_URL") or "").hostname or ""
+        url = _parts(values.get("SUPABASE_URL") or "")
+        self._host = (url and url.hostname) or ""
 
     @property
     def hosted(self) -> bool:
@@ -92,7 +94,21 @@ class Fixes:
             return self.key()
         if name == "BOT_TOKEN":
             return Fix(Where.PERSON, _BOTFATHER)
+        if not name.isupper():
+            return self._settings_file()
         return Fix(Where.PERSON, f"change it in {self._env_file or '.env'}; see docs/settings.md")
+
+    def _settings_file(self) -> Fix:
+        """The env file itself is of no use."""
+        file = self._env_file or Path(".env")
+        if file.name == ".env.local" and not file.exists():
+            option = "" if str(file) == file.name else f" --env-file {shlex.quote(str(file))}"
+            return Fix(Where.SHELL, f"realtime-bridge local{option}")
+        return Fix(
+            Where.PERSON,
+            f"fix {file}, name another file with --env-file, or set its settings in the "
+            "environment; see docs/settings.md",
+        )
 
     def key(self) -> Fix:
         """The key is missing, of the wrong kind, or refused."""
@@ -171,7 +187,30 @@ class Fixes:
         if self.hosted:
             text = "check SUPABASE_URL and the network; the dashboard restores a paused project"
             return Fix(Where.PERSON, text)
-        return Fix(Where.SHELL, "npx supabase start")
+        if not self._here:
+            return Fix(Where.PERSON, f"start Supabase on {self._host}, or check SUPABASE_URL")
+        if self._local_stack:
+            return Fix(Where.SHELL, self._local_stack)
+        return Fix(Where.SHELL, "npx supabase start   # or: realtime-bridge local")
+
+    @property
+    def _here(self) -> bool:
+        """Whether Supabase is to run on this machine."""
+        return self._host == "localhost" or self._host.startswith("127.") or self._host == "::1"
+
+    @property
+    def _local_stack(self) -> str:
+        """What starts the stack of `realtime-bridge local`, where these are its settings.
+
+        It alone plays Telegram too, at the same address.
+        """
+        url = _parts(self._values.get("SUPABASE_URL") or "")
+        telegram = _parts(self._values.get("TELEGRAM_API_URL") or "")
+        if url is None or telegram is None or url.netloc != telegram.netloc:
+            return ""
+        port = url.netloc.rpartition(":")[2] if ":" in url.netloc else "80"
+        file = f" --env-file {shlex.quote(str(self._env_file))}" if self._env_file else ""
+        return f"realtime-bridge local --port {port}{file}"
 
     def address(self) -> Fix:
         """Somebody answers, but not Supabase."""
@@ -233,6 +272,14 @@ class Fixes:
 
     def _setting(self, name: str) -> Setting:
         return Setting(name, self._env_file, name in self._environ)
+
+
+def _parts(url: str) -> SplitResult | None:
+    """The parts of an address; None for what is no address."""
+    try:
+        return urlsplit(url)
+    except ValueError:  # http://[
+        return None
 
 
 def sql(*statements: str) -> Fix:

@@ -20,7 +20,7 @@ class TmaEvent(BaseModel):
     `attempt` is the fence token: it grows with every claim, and only its holder may start or
     settle the row. `retries` counts the attempts used up. `waited_seconds` is the time from when
     the row was due until it was claimed, by the database's clock. `chat_id` is where to send: the
-    supergroup that the chat has become, else `telegram_id`. The row may go in `turn_in` seconds,
+    supergroup that the chat has become, else `telegram_id`, which None means as well. The row may go in `turn_in` seconds,
     counted from the answer on; if `started`, it has passed the fence already.
     """
 
@@ -28,7 +28,6 @@ class TmaEvent(BaseModel):
 
     id: int
     telegram_id: int
-    chat_id: int
     event_type: str
     lead_id: int | None = None
     lead_name: str = "your lead"
@@ -39,9 +38,15 @@ class TmaEvent(BaseModel):
     created_at: datetime
     deliver_after: datetime
     waited_seconds: FiniteFloat = 0.0
+    chat_id: int | None = None
     priority: int = 0
     turn_in: FiniteFloat = 0.0
     started: bool = False
+
+    @property
+    def destination(self) -> int:
+        """The chat to send to."""
+        return self.telegram_id if self.chat_id is None else self.chat_id
 
 
 class Recovered(BaseModel):

@@ -97,7 +97,7 @@ class Sender:
             return _not_sent("it is too late")
         self._posting.add(_token(event))
         try:
-            return await self._deliver(event.chat_id, message)
+            return await self._deliver(event.destination, message)
         finally:
             self._posting.discard(_token(event))
             laps.lap("send")

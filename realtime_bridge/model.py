@@ -19,9 +19,9 @@ class TmaEvent(BaseModel):
 
     `attempt` is the fence token: it grows with every claim, and only its holder may start or
     settle the row. `retries` counts the attempts used up. `waited_seconds` is the time from when
-    the row was due until it was claimed, by the database's clock. `chat_id` is where to send: the
-    supergroup that the chat has become, else `telegram_id`, which None means as well. The row may go in `turn_in` seconds,
-    counted from the answer on; if `started`, it has passed the fence already.
+    the row was due until it was claimed, by the database's clock. `chat_id` is the supergroup that
+    the chat has become; None means `telegram_id`. The row may go in `turn_in` seconds, counted
+    from the answer on; if `started`, it has passed the fence already.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")

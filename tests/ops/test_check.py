@@ -108,6 +108,9 @@ async def test_what_slows_all_replicas_down_is_a_warning(patient, change, says, 
 
     code, findings = await patient.check()
 
+    await patient.world.sql(
+        "update bridge.bot_pace set limits_differed_at = default, paused_until = default"
+    )
     limits = findings["limits"]
     assert (code, limits["status"]) == (0, "warning")
     assert says in limits["detail"]

@@ -13,9 +13,8 @@ import sys
 import time
 from typing import Any
 
-from tma_sandbox.botapi.limits import Limits
-
 from tma_sandbox.botapi import Rates
+from tma_sandbox.botapi.rate_limiter import RateLimiter
 
 _LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
 _CHAT = re.compile(rb'chat_id(?:=|"\r\n\r\n|": *)(-?\d+)')
@@ -32,7 +31,7 @@ _FLOOD = (
 )
 
 arrivals: list[tuple[float, int, int]] = []
-limits = Limits(Rates()) if "limited" in sys.argv else None
+limits = RateLimiter(Rates()) if "limited" in sys.argv else None
 
 
 class Connection(asyncio.Protocol):

@@ -76,16 +76,6 @@ async def test_a_check_leaves_nothing_behind(project):
             "may call public.claim_tma_events",
         ),
         ("alter table tma_events disable trigger tma_bell", "bells", "tma_events do not ring"),
-        (
-            "update bridge.bot_pace set paused_until = now() + interval '50 seconds'",
-            "limits",
-            "no message for",
-        ),
-        (
-            "update bridge.bot_pace set limits_differed_at = now()",
-            "limits",
-            "different limits",
-        ),
         ("drop function settle_tma_events", "migrations", "settle_tma_events"),
         ("drop function claim_tma_requests", "migrations", "claim_tma_requests"),
         ("drop trigger tma_bell on plan_requests", "bells", "plan_requests do not ring"),
@@ -103,6 +93,28 @@ async def test_damage_to_the_database_is_named_and_mended(project, damage, named
 
     assert (broken, findings[named]["status"]) == (1, "failed")
     assert after[named]["status"] == "ok"
+
+
+@pytest.mark.parametrize(
+    ("change", "says", "fix"),
+    [
+        ("limits_differed_at = now()", "different limits", "the same TELEGRAM_RATE"),
+        ("paused_until = now() + interval '50 seconds'", "no message for", "wait"),
+    ],
+)
+async def test_what_slows_all_replicas_down_is_a_warning(project, change, says, fix):
+    """It passes, or somebody must agree on a number."""
+    await project.world.sql(f"update bridge.bot_pace set {change}")
+
+    code, findings = await project.check()
+
+    await project.world.sql(
+        "update bridge.bot_pace set limits_differed_at = default, paused_until = default"
+    )
+    limits = findings["limits"]
+    assert (code, limits["status"]) == (0, "warning")
+    assert says in limits["detail"]
+    assert fix in limits["fix"]["text"]
 
 
 async def test_a_permissive_policy_is_a_warning(project):

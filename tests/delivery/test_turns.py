@@ -9,11 +9,11 @@ from contextlib import AsyncExitStack
 import pytest
 import pytest_asyncio
 import structlog
-from tma_sandbox.botapi.limits import Limits
 
-from tests.delivery.nursery import Nursery
+from tests.delivery.fork_server import ForkServer
 from tests.integration.kit import until
 from tma_sandbox.botapi import Rates
+from tma_sandbox.botapi.rate_limiter import RateLimiter
 
 SCALE = float(os.environ.get("PACING_SCALE", "1"))
 EVENTS = int(os.environ.get("PACING_EVENTS", "240"))
@@ -26,15 +26,15 @@ BOT, CHAT, GROUP = 30 * SCALE, 1 * SCALE, 20 * SCALE
 def limits(world):
     """Telegram's limits, scaled; `refused` counts the messages that broke them."""
     rates = Rates(bot_per_second=BOT, chat_per_second=CHAT, group_per_minute=GROUP)
-    world.stack.bot_api.limits = Limits(rates)
+    world.stack.bot_api.limits = RateLimiter(rates)
     return world.stack.bot_api.limits
 
 
 @pytest_asyncio.fixture(loop_scope="session")
-async def nursery(tmp_path):
+async def fork_server(tmp_path):
     """Where replicas come from that can be killed."""
-    async with Nursery(tmp_path) as nursery:
-        yield nursery
+    async with ForkServer(tmp_path) as fork_server:
+        yield fork_server
 
 
 SETTINGS = {
@@ -96,16 +96,16 @@ async def test_a_backlog_goes_out_as_fast_as_telegram_allows(world, limits, repl
     assert len(sent) <= BOT * (seconds(sent) + 1) + 1
 
 
-async def test_replicas_that_come_and_go_change_nothing(world, limits, nursery):
+async def test_replicas_that_come_and_go_change_nothing(world, limits, fork_server):
     """One is killed in the middle of a backlog, and another is started."""
     chats = [1 + n % (EVENTS // 4) for n in range(EVENTS)]
     environment = world.environment(**SETTINGS, SEND_TIMEOUT="1", LEASE_SECONDS="8")
     await insert_many(world, chats)
 
-    replicas = [await nursery.start(environment) for _ in range(3)]
+    replicas = [await fork_server.start(environment) for _ in range(3)]
     await all_sent(world, EVENTS // 3, 60)
     await replicas[0].kill()
-    await nursery.start(environment)
+    await fork_server.start(environment)
     rows = await world.settled(EVENTS, seconds=60 + 2 * EVENTS / BOT)
 
     sent = await world.sent()

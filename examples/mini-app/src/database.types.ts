@@ -82,6 +82,7 @@ export type Database = {
           locale: string | null
           message_id: number | null
           payload: Json | null
+          priority: number
           retries: number
           retry_at: string | null
           send_started_at: string | null
@@ -107,6 +108,7 @@ export type Database = {
           locale?: string | null
           message_id?: number | null
           payload?: Json | null
+          priority?: number
           retries?: number
           retry_at?: string | null
           send_started_at?: string | null
@@ -131,6 +133,7 @@ export type Database = {
           locale?: string | null
           message_id?: number | null
           payload?: Json | null
+          priority?: number
           retries?: number
           retry_at?: string | null
           send_started_at?: string | null
@@ -146,21 +149,8 @@ export type Database = {
     }
     Functions: {
       claim_tma_events: {
-        Args: { p_limit: number }
-        Returns: {
-          attempt: number
-          created_at: string
-          deliver_after: string
-          event_type: string
-          id: number
-          lead_id: number
-          lead_name: string
-          locale: string
-          payload: string
-          retries: number
-          telegram_id: number
-          waited_seconds: number
-        }[]
+        Args: { p_key: string; p_limit: number; p_limits?: Json; p_start_now?: number }
+        Returns: Json
       }
       claim_tma_requests: {
         Args: { p_limit: number; p_table: string }

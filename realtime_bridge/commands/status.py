@@ -91,7 +91,7 @@ async def run_status(
     echo: Callable[[str], None],
 ) -> int:
     """Show the state once, or again and again; return the exit code."""
-    urls = replicas or _own(settings)
+    urls = replicas or replicas_of(settings)
     echo = settings.redact.before(echo)
     keys = Keys(settings, trial_of(settings))
     async with Rpc(settings.supabase_url, keys.current, keys.replace, settings.redact) as rpc:
@@ -106,7 +106,7 @@ async def run_status(
             await asyncio.sleep(LOOK_AGAIN_SECONDS)
 
 
-def _own(settings: Settings) -> list[str]:
+def replicas_of(settings: Settings) -> list[str]:
     """Where a bridge with these settings answers, if it does."""
     port = settings.http_port
     return [f"http://{settings.http_host}:{port}"] if port else []

@@ -2,13 +2,14 @@
 
 import json
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from realtime_bridge.commands.check.examination import examine
 from realtime_bridge.commands.check.finding import Finding, Status
 from realtime_bridge.commands.check.fixes import Fixes
 from realtime_bridge.commands.check.settings import settings_findings, use
+from realtime_bridge.credentials import Redactor
 from realtime_bridge.observe import configure_logging
 from realtime_bridge.settings import ConfigurationError, Source, read, redactor, source_of
 
@@ -36,10 +37,7 @@ async def run_check(
     """
     configure_logging("CRITICAL")  # the doorbell would tell it all in its own words
     source = source_of(env_file=env_file)
-    try:
-        values, problems = source.read(), []
-    except ConfigurationError as error:
-        values, problems = {}, error.problems
+    values, problems = _values(source)
     echo = redactor(values).before(echo)
     findings: list[Finding] = []
 
@@ -53,6 +51,29 @@ async def run_check(
         told = {"ok": code == _GOOD, "findings": [asdict(finding) for finding in findings]}
         echo(json.dumps(told, indent=2, ensure_ascii=False))
     return code
+
+
+async def gather(env_file: Path | None) -> list[Finding]:
+    """All findings at once, with no secret in them."""
+    source = source_of(env_file=env_file)
+    values, problems = _values(source)
+    redact = redactor(values)
+    findings: list[Finding] = []
+    await _check(source, problems, Fixes(values, env_file), findings.append)
+    return [_redacted(finding, redact) for finding in findings]
+
+
+def _redacted(finding: Finding, redact: Redactor) -> Finding:
+    fix = finding.fix and replace(finding.fix, text=redact(finding.fix.text))
+    return replace(finding, detail=redact(finding.detail), fix=fix)
+
+
+def _values(source: Source) -> tuple[dict[str, str | None], list[str]]:
+    """What a source has, and what is wrong with reading it."""
+    try:
+        return dict(source.read()), []
+    except ConfigurationError as error:
+        return {}, list(error.problems)
 
 
 async def _check(

@@ -5,6 +5,7 @@ import json
 import re
 from contextlib import asynccontextmanager
 
+import aiogram  # noqa: F401 - takes seconds, in which a dashboard in this process would hear nothing
 import aiohttp
 
 from realtime_bridge.commands.dashboard import run_dashboard

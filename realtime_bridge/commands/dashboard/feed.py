@@ -17,8 +17,9 @@ TROUBLE = "trouble"
 MOST_LISTENERS = 16
 # A comment that nobody reads; without it a page that went away would be written to for ever.
 _SIGN_OF_LIFE_SECONDS = 15.0
-# A database that answers slowly is asked less often: at most this share of the time.
+# A database that answers slowly is asked less often: this share of the time, up to a longest pause.
 _SHARE = 0.25
+_LONGEST_PAUSE_SECONDS = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,9 +120,9 @@ class Feed:
             hurry.clear()  # before asking, so that what changes meanwhile is asked for again
             began = time.monotonic()
             await self._look(part)
-            took = time.monotonic() - began
+            rest = min((time.monotonic() - began) / _SHARE, _LONGEST_PAUSE_SECONDS)
             with suppress(TimeoutError):
-                async with asyncio.timeout(max(part.seconds, took / _SHARE)):
+                async with asyncio.timeout(max(part.seconds, rest)):
                     await hurry.wait()
 
     async def _look(self, part: Part) -> None:

@@ -29,6 +29,7 @@ export class Chart {
     ends.append(node('span', '', '60 min ago'), node('span', '', 'now'))
     figure.append(head, this.svg, ends, this.legend)
     parent.append(figure)
+    this.show([], 'not known yet', [])
   }
 
   /** Draw bars on one another; each series is {name, className, values}. */
@@ -58,7 +59,8 @@ export class Chart {
 
   show(drawn, top, all) {
     this.svg.replaceChildren(...drawn)
-    this.svg.setAttribute('aria-label', `${this.title}: ${all.map(([name, , total]) => `${total} ${name}`).join(', ') || 'none'}; ${top} in a minute`)
+    const totals = all.map(([name, , total]) => `${total} ${name}`).join(', ')
+    this.svg.setAttribute('aria-label', [this.title, totals, top].filter(Boolean).join('; '))
     this.top.textContent = top
     this.legend.replaceChildren(...all.map(([name, className, total]) => {
       const entry = node('span', 'entry')

@@ -43,6 +43,7 @@ function stop(text) {
 function remark({ status, failure, attempt, retry_at: retryAt }) {
   if (status === 'failed') return failure
   if (status === 'processing') return 'in flight'
+  if (status !== 'pending') return ''
   if (retryAt) return `retry at ${moment(retryAt)}`
   return attempt ? 'waits again' : 'waits'
 }

@@ -224,6 +224,6 @@ class Page:
         await self.call("Input.dispatchKeyEvent", type="keyUp", **event)
 
     async def picture(self):
-        """A PNG of all of the page."""
-        answer = await self.call("Page.captureScreenshot", captureBeyondViewport=True)
+        """A PNG of what is to be seen."""
+        answer = await self.call("Page.captureScreenshot")
         return base64.b64decode(answer["data"])

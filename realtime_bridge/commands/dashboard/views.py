@@ -13,7 +13,7 @@ from realtime_bridge.credentials import Redactor
 from realtime_bridge.database import Rpc, shaped
 from realtime_bridge.settings import Settings
 
-SHOWN_ROWS = 50
+SHOWN_ROWS = 30
 FAILED_SECONDS = 86_400.0
 Milliseconds = FiniteFloat | None
 

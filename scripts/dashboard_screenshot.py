@@ -8,12 +8,14 @@ import tempfile
 from pathlib import Path
 
 from realtime_bridge.database import migrations_directory
-from tests.dashboard.browser import running_browser
+from tests.dashboard.browser import Browser, running_browser
 from tests.dashboard.kit import running_dashboard
 from tests.integration.kit import World
 from tma_sandbox.stack import LocalStack
 
 IMAGES = Path(__file__).parents[1] / "docs" / "img"
+
+DESK, PHONE = (1200, 1560), (390, 844)
 
 # An hour of a bot with a few thousand users; one user in a hundred has blocked it.
 HOUR = """
@@ -49,13 +51,16 @@ async def main() -> None:
                 world.running_bridge(HTTP_PORT="9464"),
                 running_dashboard(world, Path(folder), HTTP_PORT="9464") as terminal,
             ):
-                await take(browser, world, terminal.address, "dashboard.png")
-                await take(browser, world, terminal.address, "dashboard-phone.png", width=390, height=844)
+                await take(browser, world, terminal.address, "dashboard.png", DESK)
+                await take(browser, world, terminal.address, "dashboard-phone.png", PHONE)
 
 
-async def take(browser, world, address, name, *, width=1200, height=1560):
+async def take(
+    browser: Browser, world: World, address: str, name: str, size: tuple[int, int]
+) -> None:
     """Write one picture, of a page on which rows of every kind are to be seen."""
-    async with browser.page(address, width=width, height=height, dark=width < 600) as page:
+    width, height = size
+    async with browser.page(address, width=width, height=height, dark=size == PHONE) as page:
         await page.until("document.querySelector('#reasons').childElementCount === 3")
         for chat in range(4):
             row = await world.insert(chat + 1, "step_completed", payload={"step_id": 3})

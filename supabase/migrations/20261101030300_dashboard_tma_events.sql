@@ -117,19 +117,25 @@ create or replace function public.failed_tma_events(
     p_seconds double precision, p_limit integer default 50
 )
 returns table (
-    failure text, error text, events bigint, last_at timestamptz, latest_ids bigint[]
+    failure text,
+    error text,
+    events bigint,
+    of_failure bigint,
+    last_at timestamptz,
+    latest_ids bigint[]
 )
 language sql stable security definer set search_path = '' as $$
-    select e.failure, left(e.error, 300), count(*), max(e.settled_at),
+    select e.failure, left(e.error, 300), count(*),
+        sum(count(*)) over (partition by e.failure)::bigint, max(e.settled_at),
         (array_agg(e.id order by e.settled_at desc, e.id desc))[1:10]
     from public.tma_events e
     where e.status = 'failed' and e.settled_at > now() - make_interval(secs => p_seconds)
     group by e.failure, left(e.error, 300)
-    order by 4 desc, 1, 2
+    order by 5 desc, 1, 2
     limit p_limit
 $$;
 comment on function public.failed_tma_events(double precision, integer) is
-    'Rows that failed in the last p_seconds by reason and text, at most p_limit of these, the latest first: how many, when the last one failed, and the ids of the last ten.';
+    'Rows that failed in the last p_seconds by reason and text, at most p_limit of these, the latest first: how many, how many of the same failure with any text (of_failure), when the last one failed, and the ids of the last ten.';
 revoke execute on function public.failed_tma_events(double precision, integer)
     from public, anon, authenticated;
 grant execute on function public.failed_tma_events(double precision, integer)

@@ -174,6 +174,16 @@ async def test_nonsense_retries_nothing(world, terminal, body):
     assert (await world.row(row))["status"] == "failed"
 
 
+async def test_a_charset_that_does_not_exist(terminal):
+    """What a request says of itself is somebody else's text."""
+    headers = {"Content-Type": "application/json; charset=bogus"}
+    async with (
+        terminal.session() as http,
+        http.post("/api/retry/count", data=b'{"ids": [1]}', headers=headers) as response,
+    ):
+        assert response.status == 200
+
+
 async def test_a_row_is_shown_without_what_its_user_wrote(world, terminal):
     """Until somebody asks for that; the log says so, and not what it was."""
     row = await world.insert(4711, payload={"lead_name": "<b>Ann</b>"}, dedupe_key="mine")

@@ -53,13 +53,15 @@ def test_each_minute_has_its_own_numbers(database: Connection, worker: Worker) -
         end(database, worker, lambda row: failed(row, "rejected"), telegram_id=4),
     ]
     put_back(database, 90, *before)
-    put_back(database, 3700, end(database, worker, telegram_id=5))
+    for chat in range(5, 9):
+        put_back(database, 3700, end(database, worker, telegram_id=chat, due_in=-500))
 
     hour = answer(worker, "tma_event_minutes")
 
     told = [(minute["delivered"], minute["failed"]) for minute in hour["minutes"]]
     assert told == [*[(0, {})] * 58, (1, {"blocked": 1, "rejected": 1}), (1, {})]
     assert hour["last_ten_seconds"] == 1
+    assert hour["p95"] < 400
 
 
 def test_times_count_from_due_to_delivered(database: Connection, worker: Worker) -> None:
@@ -120,6 +122,16 @@ def test_failures_by_reason_and_text(database: Connection, worker: Worker) -> No
     ]
 
 
+def test_a_reason_is_counted_whole(database: Connection, worker: Worker) -> None:
+    """Also where it has more texts than are listed."""
+    for chat in range(1, 4):
+        end(database, worker, lambda row: failed(row, error=f"text {row['id']}"), telegram_id=chat)
+
+    rows = worker.call("failed_tma_events", 3600, 2)
+
+    assert [row["of_failure"] for row in rows] == [3, 3]
+
+
 def test_details_say_why_a_row_waits(database: Connection, worker: Worker) -> None:
     """How many rows of its chat go before it, the first of them, and when it is due."""
     first, _, third = (insert(database, telegram_id=1) for _ in range(3))
@@ -140,7 +152,7 @@ def test_details_tell_nothing_of_the_user(database: Connection, worker: Worker) 
     event = end(
         database, worker, telegram_id=123456, lead_id=98765, dedupe_key="mine", payload={"a": "b"}
     )
-    insert(database, telegram_id=123456)
+    insert(database, telegram_id=123456, created_in=-60, due_in=-60)
 
     row = answer(worker, "tma_event_details", event)
 

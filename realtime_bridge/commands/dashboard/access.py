@@ -30,19 +30,15 @@ _READING = (hdrs.METH_GET, hdrs.METH_HEAD)
 class Access:
     """One-time tokens, and the sessions that they were exchanged for.
 
-    >>> access = Access(8787, opened=lambda: None)
+    >>> access = Access(opened=lambda: None)
     >>> session = access.exchange(access.token)
     >>> access.knows(session), access.knows("guessed")
     (True, False)
     """
 
-    def __init__(self, port: int, opened: Callable[[], None]) -> None:
-        """`opened()` is called when a token was used and `token` is another one.
-
-        Cookies are shared by all ports of a host: two dashboards must not throw each other out.
-        """
+    def __init__(self, opened: Callable[[], None]) -> None:
+        """`opened()` is called when a token was used and `token` is another one."""
         self.token = secrets.token_urlsafe(32)
-        self._cookie = f"realtime_bridge_{port}"
         self._opened = opened
         self._sessions: list[str] = []
 
@@ -64,7 +60,7 @@ class Access:
         """Let in who may; for the others one line that says why not."""
         _must_be_named_as_loopback(request)
         _must_come_from_our_page(request)
-        if self.knows(request.cookies.get(self._cookie)):
+        if self.knows(request.cookies.get(_cookie(request))):
             return await handler(request)
         token = request.query.get(_TOKEN, "")
         # HEAD: what looks ahead at an address must not use it up.
@@ -72,7 +68,7 @@ class Access:
             session = self.exchange(token)
             if session is not None:
                 response = await handler(request)
-                response.set_cookie(self._cookie, session, httponly=True, samesite="Strict")
+                response.set_cookie(_cookie(request), session, httponly=True, samesite="Strict")
                 return response
         raise web.HTTPUnauthorized(text=_NOT_OPENED if not token else _USED)
 
@@ -82,6 +78,11 @@ _USED = (
     "This address has been used, or is not from this dashboard: each is good once. The terminal "
     "shows the next one.\n"
 )
+
+
+def _cookie(request: web.Request) -> str:
+    """Cookies are shared by all ports of a host: two dashboards must not throw each other out."""
+    return f"realtime_bridge_{request.host.rpartition(':')[2].rstrip(']')}"
 
 
 def _same(one: str, other: str) -> bool:

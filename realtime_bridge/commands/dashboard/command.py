@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import os
 import socket
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -38,7 +39,7 @@ async def run_dashboard(
         try:
             listening = socket.create_server((_LOOPBACK, port))
         except OSError as error:
-            echo(f"Port {port}: {error.strerror}. Choose another one with --port.")
+            echo(f"Port {port}: {os.strerror(error.errno or 0)}. Choose another one with --port.")
             return 1
         with listening:
             await _serve(dashboard, listening, echo)
@@ -57,7 +58,7 @@ async def _serve(
     def opened() -> None:
         echo(f"It was opened. For another browser:\n  {address()}")
 
-    access = Access(port, opened)
+    access = Access(opened)
     runner = web.AppRunner(
         dashboard.app(access),
         access_log=None,  # it would tell the tokens

@@ -178,7 +178,7 @@ def _file(name: str) -> web.Response:
 
 async def _wanted(request: web.Request) -> Wanted:
     try:
-        wanted = Wanted.model_validate_json(await request.text())
+        wanted = Wanted.model_validate_json(await request.read())
         wanted.filters()
     except ValueError:  # of JSON, of UTF-8, of what is in it, or it names no rows
         raise web.HTTPBadRequest(text="This is not what the page sends.\n") from None

@@ -58,6 +58,7 @@ class Failures(TypedDict):
     failure: str
     error: str | None
     events: int
+    of_failure: int
     last_at: str
     latest_ids: list[int]
 

@@ -32,8 +32,7 @@ export class Failures {
   show(failures) {
     const reasons = new Map()
     for (const one of failures) {
-      const reason = reasons.get(one.failure) ?? { failure: one.failure, events: 0, texts: [] }
-      reason.events += one.events
+      const reason = reasons.get(one.failure) ?? { failure: one.failure, events: one.of_failure, texts: [] }
       reason.texts.push(one)
       reasons.set(one.failure, reason)
     }

@@ -4,8 +4,8 @@ import { Chart } from './chart.js'
 import { $, Listing, node, say } from './dom.js'
 import { count, span } from './text.js'
 
-/** The words that a row's failure may be, each with a colour of its own. */
-export const REASONS = ['blocked', 'chat_not_found', 'rejected', 'uncertain', 'exhausted', 'invalid']
+// The words that a row's failure may be, each with a colour of its own.
+const REASONS = ['blocked', 'chat_not_found', 'rejected', 'uncertain', 'exhausted', 'invalid']
 
 const time = (seconds) => (seconds === null ? '–' : span(seconds))
 
@@ -24,7 +24,8 @@ export class Hour {
     this.last = hour
     const { minutes } = hour
     const of = (value) => minutes.map(value)
-    const failed = REASONS.filter((why) => minutes.some((minute) => minute.failed[why]))
+    const there = new Set(minutes.flatMap((minute) => Object.keys(minute.failed)))
+    const failed = [...REASONS, ...there].filter((why, at, all) => there.has(why) && all.indexOf(why) === at)
     this.delivered.bars([{ name: 'delivered', className: 'delivered', values: of((minute) => minute.delivered) }])
     this.failed.bars(failed.map((why) => ({ name: why, className: why, values: of((minute) => minute.failed[why] ?? 0) })))
     this.times.lines([

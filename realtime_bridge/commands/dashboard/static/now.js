@@ -13,6 +13,7 @@ export class Now {
     this.rate = null
     this.state = null
     this.trouble = null
+    this.mood = ''
   }
 
   about({ version, project, delivery, rate }) {
@@ -42,6 +43,9 @@ export class Now {
   verdict() {
     const [text, mood] = this.trouble ? [this.trouble, 'bad'] : judged(this.state)
     say($('verdict'), text, `verdict ${mood}`)
+    // Who hears the page is told when it turns, not each number on the way.
+    if (mood !== this.mood) say($('turn'), text)
+    this.mood = mood
   }
 }
 
@@ -53,7 +57,7 @@ function judged(state) {
   if (!state) return ['Asking the database…', '']
   const { pending, processing, oldest_pending_seconds: oldest } = state.events
   const halted = state.replicas.find(({ details }) => details && !details.ready)
-  if (halted) return [`A bridge is not ready: ${halted.details.reasons.join('; ')}`, 'bad']
+  if (halted) return [`A bridge is not ready: ${(halted.details.reasons ?? []).join('; ')}`, 'bad']
   if (pending && oldest > OLD_SECONDS) {
     const idle = processing ? '' : ', and nothing is in flight'
     return [`Messages are late: ${rows(pending)} waiting, the oldest for ${span(oldest)}${idle}.`, 'bad']

@@ -54,7 +54,8 @@ def test_each_minute_has_its_own_numbers(database: Connection, worker: Worker) -
     ]
     put_back(database, 90, *before)
     for chat in range(5, 9):
-        put_back(database, 3700, end(database, worker, telegram_id=chat, due_in=-500))
+        late = end(database, worker, telegram_id=chat, created_in=-500, due_in=-500)
+        put_back(database, 3700, late)
 
     hour = answer(worker, "tma_event_minutes")
 

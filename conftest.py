@@ -106,7 +106,7 @@ def platform_db(postgres: Postgres) -> Iterator[str]:
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def stack() -> AsyncIterator[LocalStack]:
-    """The embedded stack that the whole run shares; it waits nowhere on purpose.
+    """The stack that the whole run shares, without the delays of a real server.
 
     It lives in the session's event loop, so tests that talk to it must run there too:
     `pytestmark = pytest.mark.asyncio(loop_scope="session")`.
@@ -125,6 +125,9 @@ async def clean_stack(stack: LocalStack) -> LocalStack:
         )
         [names] = await tables.fetchone()
         await connection.execute(f"truncate {names} restart identity cascade")
+        # What the database remembers of chats, turns and claims.
+        await connection.execute("truncate bridge.chats, bridge.claim_keys, bridge.bot_pace")
+        await connection.execute("insert into bridge.bot_pace default values")
     async with aiohttp.ClientSession(stack.url) as session:
         for path in ("/_faults", "/_sent", "/_limits"):
             async with session.delete(path) as answer:

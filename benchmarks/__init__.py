@@ -1,1 +1,1 @@
-"""How fast the bridge is, beside what else could do its job: `make bench`."""
+"""How fast the bridge is, compared with alternatives: `make bench`."""

@@ -1,4 +1,4 @@
-"""Part 7: what one chat with very many rows costs the others, and what a bulk insert costs."""
+"""Part 7: how much one chat with very many rows slows the others, and what a bulk insert costs."""
 
 import asyncio
 import time
@@ -11,6 +11,7 @@ import psycopg
 from benchmarks.growth import CLAIM, Samples, cycle
 from benchmarks.identity import headers_of, register_bot, signed
 from benchmarks.numbers import median, percentile, table, verdict
+from benchmarks.sections import SECTIONS
 from benchmarks.stage import Stage
 from realtime_bridge.database import migrations_directory
 from tma_sandbox import migrations
@@ -25,13 +26,11 @@ _CROWD = """
 async def run(
     rows: int = 150_000, samples: int = 300, bulk: int = 10_000, inserts: int = 20
 ) -> dict[str, Any]:
-    """Measure a table with such a chat beside one without, then refused bulk inserts."""
+    """Compare tables with and without such a chat, then measure refused bulk inserts."""
     async with Stage() as stage:
         claims = await asyncio.to_thread(_claims, stage, rows, samples)
         bulks = await _bulks(stage, bulk, inserts)
-    result = {"rows": rows, "milliseconds": claims, "bulk": bulk, "refused": bulks}
-    print(report(result))
-    return result
+    return {"rows": rows, "milliseconds": claims, "bulk": bulk, "refused": bulks}
 
 
 def _claims(stage: Stage, rows: int, samples: int) -> dict[str, Samples]:
@@ -44,9 +43,9 @@ def _claims(stage: Stage, rows: int, samples: int) -> dict[str, Samples]:
         psycopg.connect(dsns[1], autocommit=True) as quiet,
     ):
         crowded.execute(_CROWD, (rows,))
-        # The first claim takes the chat's first row, which then holds back the others for good.
-        crowded.execute("select from claim_tma_events(1)")
-        names = (f"beside one chat of {rows:,} rows", "without it")
+        # The first claim takes the chat's first row, which then blocks the others for good.
+        crowded.execute("select claim_tma_events(1, gen_random_uuid())")
+        names = (f"with one chat of {rows:,} rows", "without it")
         for name in names:
             found[name] = defaultdict(list)
         for number in range(samples):
@@ -56,7 +55,7 @@ def _claims(stage: Stage, rows: int, samples: int) -> dict[str, Samples]:
 
 
 async def _bulks(stage: Stage, rows: int, times: int) -> list[float]:
-    """Milliseconds until a user's insert of so many rows was refused, over PostgREST."""
+    """Milliseconds until PostgREST refuses a user's insert of this many rows."""
     body = [{"event_type": "status_changed", "payload": {"new_status": "x"}}] * rows
     with psycopg.connect(stage.postgres.dsn(), autocommit=True) as database:
         register_bot(database, stage.keys.bot_token)
@@ -76,25 +75,25 @@ async def _bulks(stage: Stage, rows: int, times: int) -> list[float]:
 
 
 def report(result: dict[str, Any]) -> str:
-    """The tables, and what must hold."""
+    """The tables and the verdicts."""
     found: dict[str, Samples] = result["milliseconds"]
     crowded, quiet = found.values()
-    calls = ("claim", "start", "settle", "sweep")
+    (head,) = SECTIONS["crowd"].tables
     rows = [
         [
             name,
-            *(f"{median(part[one]):.2f} / {percentile(part[one], 0.99):.1f}" for one in calls),
+            *(f"{median(part[one]):.2f} / {percentile(part[one], 0.99):.1f}" for one in head[1:]),
         ]
         for name, part in found.items()
     ]
     refused: list[float] = result["refused"]
     return "\n".join(
         [
-            table([f"ms (p50 / p99) for {CLAIM} rows", *calls], rows),
+            table(head, rows),
             "",
             *(
                 verdict(
-                    f"{one} beside one chat of {result['rows']:,} rows",
+                    f"{one} with one chat of {result['rows']:,} rows, relative to none",
                     median(crowded[one]) / median(quiet[one]),
                     1.5,
                     least=False,
@@ -109,7 +108,3 @@ def report(result: dict[str, Any]) -> str:
             ),
         ]
     )
-
-
-if __name__ == "__main__":
-    asyncio.run(run())

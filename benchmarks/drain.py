@@ -1,4 +1,4 @@
-"""Part 1: 5,000 rows wait. How fast each contender sends them, and at what cost."""
+"""Part 1: how fast each contender sends 5,000 waiting rows, and at what cost."""
 
 import os
 from collections import defaultdict
@@ -8,6 +8,7 @@ from typing import Any
 from benchmarks import usage
 from benchmarks.numbers import median, spread, table, verdict
 from benchmarks.queues import Queue, Queues
+from benchmarks.sections import SECTIONS
 from benchmarks.stage import Stage, until
 
 BRIDGE = "bridge, CONCURRENCY=256"
@@ -21,7 +22,7 @@ PROCRASTINATE_64 = "Procrastinate, 64 jobs"
 
 @dataclass(frozen=True)
 class Contender:
-    """A worker, what it is told, and where its rows are. `share`: of the rows, for slow ones."""
+    """A worker, its settings, and its queue. `share`: the part of the rows that a slow one gets."""
 
     name: str
     worker: str
@@ -71,9 +72,9 @@ class Result:
 
 
 async def drain(stage: Stage, queue: Queue, contender: Contender, rows: int) -> Result:
-    """Let one contender send `rows` rows to as many chats.
+    """Let one contender send `rows` rows, each to its own chat.
 
-    The rate is that of the arrivals at the sink, from the first to the last.
+    The rate is measured at the sink, from the first arrival to the last.
     """
     load = os.getloadavg()[0]
     await queue.clear()
@@ -114,7 +115,7 @@ async def _first_arrival(stage: Stage, since: float) -> None:
 
 
 async def run(rounds: int = 3, rows: int = 5000, only: str = "") -> dict[str, Any]:
-    """Interleave all contenders; print and return medians."""
+    """Interleave all contenders; return every round."""
     results: dict[str, list[Result]] = defaultdict(list)
     contenders = [one for one in CONTENDERS if only in one.name]
     async with Stage() as stage, Queues(stage) as queues:
@@ -130,16 +131,13 @@ async def run(rounds: int = 3, rows: int = 5000, only: str = "") -> dict[str, An
                     f"load {result.load:.1f}",
                     flush=True,
                 )
-    print(report(results))
     return {name: [asdict(one) for one in all_] for name, all_ in results.items()}
 
 
-def report(results: dict[str, list[Result]]) -> str:
+def report(kept: dict[str, Any]) -> str:
     """The table, and what must hold."""
-    head = [
-        "contender", "rows", "rows/s", "CPU s per 1,000 rows: worker", "Postgres", "PostgREST",
-        "peak RSS MB", "WAL B/row", "REST calls/row", "load average",
-    ]  # fmt: skip
+    results = {name: [Result(**one) for one in all_] for name, all_ in kept.items()}
+    (head,) = SECTIONS["drain"].tables
     rows = [
         [
             name,
@@ -163,7 +161,7 @@ def report(results: dict[str, list[Result]]) -> str:
         lines.append(f"CPU of the bridge alone: {1000 / spent:,.0f} rows per second of a core")
         limits = {PGQUEUER_100: 1.3, PGQUEUER: 2, PROCRASTINATE: 5, PROCRASTINATE_64: 5}
         lines += [
-            verdict(f"the bridge beside {name}", rate[BRIDGE] / rate[name], limit)
+            verdict(f"the bridge relative to {name}", rate[BRIDGE] / rate[name], limit)
             for name, limit in limits.items()
             if name in rate
         ]

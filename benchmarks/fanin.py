@@ -8,6 +8,7 @@ from typing import Any
 
 from benchmarks.numbers import spread, table
 from benchmarks.queues import Queues
+from benchmarks.sections import SECTIONS
 from benchmarks.stage import Child, Stage, until
 
 QUICK: dict[str, Any] = {"rounds": 1, "rows": 400, "burst": 1000}
@@ -15,7 +16,7 @@ LIFTED = {"LIFTED": "1", "CONCURRENCY": "128"}
 
 
 async def run(rounds: int = 2, rows: int = 5000, burst: int = 10_000) -> dict[str, Any]:
-    """Drain with 1, 2 and 4 replicas; then insert a burst with each kind of bell."""
+    """Drain with 1, 2 and 4 replicas, then insert a burst with each kind of bell."""
     drains: dict[int, list[dict[str, Any]]] = defaultdict(list)
     bursts: dict[str, list[dict[str, Any]]] = defaultdict(list)
     async with Stage() as stage, Queues(stage) as queues:
@@ -28,13 +29,11 @@ async def run(rounds: int = 2, rows: int = 5000, burst: int = 10_000) -> dict[st
             one = await _burst(stage, queues, bell, burst)
             bursts[bell].append(one)
             print(f"burst of {burst} with {bell}: {one}", flush=True)
-    result = {"drains": drains, "bursts": bursts, "rows": rows, "burst": burst}
-    print(report(result))
-    return result
+    return {"drains": drains, "bursts": bursts, "rows": rows, "burst": burst}
 
 
 async def _drain(stage: Stage, queues: Queues, replicas: int, rows: int) -> dict[str, Any]:
-    """Start the replicas idle, then insert all rows at once: ten for each chat."""
+    """Start idle replicas, then insert all rows at once, ten for each chat."""
     await queues.events.clear()
     await stage.arrivals()
     async with AsyncExitStack() as stack:
@@ -50,12 +49,12 @@ async def _drain(stage: Stage, queues: Queues, replicas: int, rows: int) -> dict
 
 
 async def _burst(stage: Stage, queues: Queues, bell: str, rows: int) -> dict[str, Any]:
-    """Insert many rows in one statement, of as many chats; when the first and last came."""
+    """Insert rows of as many chats in one statement; return when the first and last arrived."""
     await queues.events.clear()
     await stage.arrivals()
     async with AsyncExitStack() as stack:
         (child,) = await _start(stage, stack, 1, {"DOORBELL": bell})
-        await asyncio.sleep(4)  # past the sweep that was planned before the bell was ready
+        await asyncio.sleep(4)  # past the sweep that was scheduled before the bell was ready
         await queues.events.load(rows, chats=rows)
         begin = time.time()
         arrived = await _all_arrived(stage, queues, rows)
@@ -96,7 +95,7 @@ async def _all_arrived(stage: Stage, queues: Queues, rows: int) -> list[tuple[fl
 
 
 def _out_of_order(arrived: list[tuple[float, int, int]]) -> int:
-    """How many messages came after one of their chat with a higher number."""
+    """Count messages that arrived after a later one of their chat."""
     highest: dict[int, int] = {}
     wrong = 0
     for _, chat, number in sorted(arrived):
@@ -107,6 +106,7 @@ def _out_of_order(arrived: list[tuple[float, int, int]]) -> int:
 
 def report(result: dict[str, Any]) -> str:
     """The tables."""
+    by_replicas, by_bell = SECTIONS["fanin"].tables
     drains = [
         [
             replicas,
@@ -124,9 +124,11 @@ def report(result: dict[str, Any]) -> str:
     return "\n".join(
         [
             f"{result['rows']:,} rows to {result['rows'] // 10:,} chats, ten each:",
-            table(["replicas", "rows/s", "out of order", "sent twice"], drains),
+            "",
+            table(by_replicas, drains),
             "",
             f"{result['burst']:,} rows in one statement:",
-            table(["bell", "first after s", "last after s"], bursts),
+            "",
+            table(by_bell, bursts),
         ]
     )

@@ -1,4 +1,4 @@
-"""Part 9: how late the changes bell rings beside a drain, by which tables Realtime is to report."""
+"""Part 9: how late the changes bell rings during a drain, by which tables Realtime reports."""
 
 import asyncio
 import time
@@ -7,6 +7,7 @@ from typing import Any
 from benchmarks.latency import arrivals_of
 from benchmarks.numbers import median, table
 from benchmarks.queues import FIRST_CHAT, Queues
+from benchmarks.sections import SECTIONS
 from benchmarks.stage import Stage
 
 STATEMENT = 100
@@ -23,7 +24,7 @@ _LAG = """
 
 
 async def run(rows: int = 10_000, seconds: int = 60) -> dict[str, Any]:
-    """Drain `rows` with DOORBELL=changes, and insert one more row each second meanwhile."""
+    """Drain `rows` with DOORBELL=changes, and insert one more row each second."""
     found = {}
     for name, publish in WAYS.items():
         async with Stage() as stage, Queues(stage) as queues:
@@ -33,15 +34,13 @@ async def run(rows: int = 10_000, seconds: int = 60) -> dict[str, Any]:
             async with stage.worker("bridge", **env) as bridge:
                 await bridge.says("doorbell_ready")
                 found[name] = await _beside_a_drain(stage, queues, rows, seconds)
-    result = {"rows": rows, "ways": found}
-    print(report(result))
-    return result
+    return {"rows": rows, "ways": found}
 
 
 async def _beside_a_drain(
     stage: Stage, queues: Queues, rows: int, seconds: int
 ) -> dict[str, list[float]]:
-    """By second: how late each single row was, and how far Realtime's slot was behind."""
+    """How late each single row was, and how far Realtime's slot lagged, second by second."""
     for _ in range(rows // STATEMENT):
         await queues.events.load(STATEMENT, STATEMENT)
     inserted, lags = {}, []
@@ -66,14 +65,11 @@ def report(result: dict[str, Any]) -> str:
         ]
         for name, found in result["ways"].items()
     ]
-    head = ["Realtime reports", "p50 s", "latest s", "slot behind, MB", "seconds behind"]
+    (head,) = SECTIONS["feed"].tables
     return "\n".join(
         [
-            f"One row a second beside a drain of {result['rows']:,}, changes bell alone:",
+            f"One row a second during a drain of {result['rows']:,}, changes bell alone:",
+            "",
             table(head, rows),
         ]
     )
-
-
-if __name__ == "__main__":
-    asyncio.run(run())

@@ -1,6 +1,5 @@
-"""Part 6: what it costs an insert to prove who makes it."""
+"""Part 6: what it costs to verify who makes an insert."""
 
-import asyncio
 import json
 import time
 from collections import defaultdict
@@ -10,6 +9,7 @@ import aiohttp
 import psycopg
 
 from benchmarks.numbers import median, percentile, table
+from benchmarks.sections import SECTIONS
 from benchmarks.stage import Stage
 from realtime_bridge.credentials import tokens
 from tma_sandbox.initdata import sign
@@ -21,7 +21,7 @@ PROVEN = "Mini App, proven by initData"
 
 
 async def run(samples: int = 1000) -> dict[str, Any]:
-    """Insert over PostgREST in both ways in turn, and ask the function alone in SQL."""
+    """Insert over PostgREST both ways in turns, and call the function alone in SQL."""
     took: dict[str, list[float]] = defaultdict(list)
     async with Stage() as stage:
         init_data = signed(stage.keys.bot_token)
@@ -29,7 +29,7 @@ async def run(samples: int = 1000) -> dict[str, Any]:
         proven = {**headers_of(stage.keys.api_key("anon")), "x-telegram-init-data": init_data}
         with psycopg.connect(stage.postgres.dsn(), autocommit=True) as database:
             register_bot(database, stage.keys.bot_token)
-            # A user may have a hundred rows waiting; here nobody sends them.
+            # By default a user may have a hundred rows waiting; here nobody sends them.
             database.execute("update bridge.settings set max_pending_per_user = 1000000")
             async with aiohttp.ClientSession() as session:
                 for number in range(samples):
@@ -39,7 +39,6 @@ async def run(samples: int = 1000) -> dict[str, Any]:
                         database.execute("truncate tma_events")
             alone = _alone(database, init_data, samples)
     took["select tma_user_id(), in SQL"] = alone
-    print(report(took))
     return {"milliseconds": took, "init_data_bytes": len(init_data)}
 
 
@@ -65,7 +64,7 @@ def signed(bot_token: str) -> str:
 
 
 def register_bot(database: psycopg.Connection[Any], bot_token: str) -> None:
-    """Let the bot's users write."""
+    """Register the bot, so its users may write."""
     bot_id = int(bot_token.partition(":")[0])
     database.execute("select register_tma_bot(%s, %s)", (bot_id, tokens.web_app_key(bot_token)))
 
@@ -84,7 +83,7 @@ async def _insert(
 
 
 def _alone(database: psycopg.Connection[Any], init_data: str, samples: int) -> list[float]:
-    """Milliseconds of one call, by the server's own clock over a hundred."""
+    """Milliseconds per call, from a hundred calls by the server's clock."""
     headers = json.dumps({"x-telegram-init-data": init_data})
     database.execute("select set_config('request.headers', %s, false)", (headers,))
     proven = database.execute("select tma_user_id()").fetchone()
@@ -93,7 +92,7 @@ def _alone(database: psycopg.Connection[Any], init_data: str, samples: int) -> l
     took = []
     for _ in range(max(samples // 20, 3)):
         begin = time.perf_counter()
-        # offset 0 and the sum keep the planner from calling it once.
+        # offset 0 and the sum make the planner call it for each row.
         database.execute(
             "select sum(bridge.user_id() + n) from generate_series(1, 100) n"
         ).fetchone()
@@ -101,8 +100,10 @@ def _alone(database: psycopg.Connection[Any], init_data: str, samples: int) -> l
     return took
 
 
-def report(took: dict[str, list[float]]) -> str:
+def report(result: dict[str, Any]) -> str:
     """The table, and the difference."""
+    took: dict[str, list[float]] = result["milliseconds"]
+    (head,) = SECTIONS["identity"].tables
     rows = [
         [
             name,
@@ -115,12 +116,8 @@ def report(took: dict[str, list[float]]) -> str:
     more = median(took[PROVEN]) - median(took[TRUSTED])
     return "\n".join(
         [
-            table(["one insert", "p50 ms", "p95 ms", "p99 ms"], rows),
+            table(head, rows),
             "",
-            f"a proven insert takes {more:.2f} ms longer (medians), policies and limits included",
+            f"A proven insert takes {more:.2f} ms longer (medians), policies and limits included.",
         ]
     )
-
-
-if __name__ == "__main__":
-    asyncio.run(run())

@@ -1,4 +1,4 @@
-"""Part 3: what the bridge costs while nothing happens, and how soon it is ready."""
+"""Part 3: what the bridge costs when idle, and how soon it is ready."""
 
 import asyncio
 import json
@@ -11,10 +11,11 @@ import aiohttp
 
 from benchmarks import usage
 from benchmarks.numbers import median, spread, table, verdict
+from benchmarks.sections import SECTIONS
 from benchmarks.stage import Child, Stage, until
 from tma_sandbox.process import free_port
 
-# Says what it holds when aiogram is imported, and nothing else.
+# Prints its memory after importing aiogram, and nothing else.
 _IMPORT = """
 import time; begin = time.time()
 import aiogram
@@ -27,7 +28,7 @@ QUICK: dict[str, Any] = {"rounds": 1, "seconds": 10.0}
 
 
 async def run(rounds: int = 3, seconds: float = 600.0) -> dict[str, Any]:
-    """Start both `rounds` times in turn, then watch one bridge do nothing for `seconds`."""
+    """Start both `rounds` times in turns, then watch an idle bridge for `seconds`."""
     imports: list[dict[str, float]] = []
     starts: list[dict[str, float]] = []
     async with Stage() as stage:
@@ -35,9 +36,7 @@ async def run(rounds: int = 3, seconds: float = 600.0) -> dict[str, Any]:
             imports.append(await asyncio.to_thread(_import))
             starts.append(await _start(stage))
         idle = await _idle(stage, seconds)
-    result = {"imports": imports, "starts": starts, "idle": idle}
-    print(report(result))
-    return result
+    return {"imports": imports, "starts": starts, "idle": idle}
 
 
 def _import() -> dict[str, float]:
@@ -49,7 +48,7 @@ def _import() -> dict[str, float]:
 
 
 async def _start(stage: Stage) -> dict[str, float]:
-    """Seconds from the process's start until /readyz says 200, and until a bell rings."""
+    """Seconds from the start until /readyz answers 200, and until a bell rings."""
     port = free_port()
     begin = time.monotonic()
     async with stage.worker("plain_bridge", HTTP_PORT=str(port), PLANNER="") as child:
@@ -77,7 +76,7 @@ async def _ready(port: int) -> None:
 
 
 async def _idle(stage: Stage, seconds: float) -> dict[str, float]:
-    """Cost per minute with a healthy doorbell, both lanes, and settings as they come."""
+    """Cost per minute with a healthy doorbell, both lanes and default settings."""
     async with stage.worker("plain_bridge", PLANNER="") as child:
         await child.says("doorbell_ready")
         await _settled(child)
@@ -94,21 +93,21 @@ async def _idle(stage: Stage, seconds: float) -> dict[str, float]:
 
 
 async def _settled(child: Child) -> None:
-    """Let the start be over: both bells, the first sweeps."""
+    """Wait until the start is over: both bells, and the first sweeps."""
     await asyncio.sleep(5)
     if "error" in child.output():
         raise RuntimeError(child.output())
 
 
 def report(result: dict[str, Any]) -> str:
-    """The tables, and what must hold."""
+    """The tables and the verdicts."""
     imports, starts, idle = result["imports"], result["starts"], result["idle"]
     bridge_s = [one["seconds"] for one in starts]
     import_s = [one["seconds"] for one in imports]
     bridge_mb, import_mb = ([one["rss_mb"] for one in part] for part in (starts, imports))
     later = [ours - theirs for ours, theirs in zip(bridge_s, import_s, strict=True)]
     bell = [one["doorbell_seconds"] for one in starts]
-    head = ["start", "ready after s", "doorbell ready after s", "RSS MB"]
+    by_start, by_number = SECTIONS["idle"].tables
     rows = [
         ["python -c 'import aiogram'", spread(import_s, 2), "-", spread(import_mb)],
         ["bridge, both lanes", spread(bridge_s, 2), spread(bell, 2), spread(bridge_mb)],
@@ -116,9 +115,9 @@ def report(result: dict[str, Any]) -> str:
     numbers = [[name.replace("_", " "), f"{value:.2f}"] for name, value in idle.items()]
     return "\n".join(
         [
-            table(head, rows),
+            table(by_start, rows),
             "",
-            table(["idle", "value"], numbers),
+            table(by_number, numbers),
             "",
             verdict("seconds to ready beyond the import", median(later), 1.5, least=False),
             verdict(

@@ -1,4 +1,4 @@
-"""Part 8: what a claim and an event cost where Postgres compiles what it takes for dear (JIT)."""
+"""Part 8: what a claim and an event cost where Postgres compiles expensive queries (JIT)."""
 
 import asyncio
 import json
@@ -8,10 +8,11 @@ from typing import Any
 
 import psycopg
 
-from benchmarks.growth import PENDING
+from benchmarks.growth import CLAIMED, PENDING
 from benchmarks.latency import arrivals_of
 from benchmarks.numbers import median, percentile, table, verdict
 from benchmarks.queues import FIRST_CHAT, Queues
+from benchmarks.sections import SECTIONS
 from benchmarks.stage import Stage
 from realtime_bridge.database import migrations_directory
 from tma_sandbox import migrations
@@ -25,15 +26,14 @@ Samples = dict[str, list[float]]
 
 
 async def run(samples: int = 500, events: int = 50, rounds: int = 3) -> dict[str, Any]:
-    """Claim one row, and send events, with and without JIT in turns."""
+    """Claim one row and send events, with and without JIT in turns."""
     async with Stage() as stage, Queues(stage) as queues:
         version = await queues.events.value("select version() where pg_jit_available()")
         if version is None:
             text = (
                 "This PostgreSQL cannot compile queries; name one that can (Debian's): "
-                "REALTIME_BRIDGE_PG_BIN=/usr/lib/postgresql/15/bin"
+                "TMA_SANDBOX_PG_BIN=/usr/lib/postgresql/15/bin"
             )
-            print(text)
             return {"skipped": text}
         claims = await asyncio.to_thread(_claims, stage, samples)
         sent: Samples = defaultdict(list)
@@ -41,9 +41,7 @@ async def run(samples: int = 500, events: int = 50, rounds: int = 3) -> dict[str
             for at, jit in enumerate(SETTINGS):
                 chat = FIRST_CHAT + (number * len(SETTINGS) + at) * events
                 sent[jit] += await _events(stage, queues, jit, range(chat, chat + events))
-    result = {"version": version, "claims": claims, "events": sent}
-    print(report(result))
-    return result
+    return {"version": version, "claims": claims, "events": sent}
 
 
 def _claims(stage: Stage, samples: int) -> Samples:
@@ -63,7 +61,7 @@ def _claims(stage: Stage, samples: int) -> Samples:
 
 def _claim(connection: psycopg.Connection[Any]) -> float:
     begin = time.perf_counter()
-    claimed = connection.execute("select id, attempt from claim_tma_events(1)").fetchall()
+    claimed = connection.execute(CLAIMED, (1,)).fetchall()
     took = (time.perf_counter() - begin) * 1000
     ends = [
         {"id": id_, "attempt": attempt, "status": "delivered", "message_id": 1}
@@ -74,7 +72,7 @@ def _claim(connection: psycopg.Connection[Any]) -> float:
 
 
 async def _events(stage: Stage, queues: Queues, jit: str, chats: range) -> list[float]:
-    """Milliseconds from each commit to its request, with PostgREST's connections opened anew."""
+    """Milliseconds from each commit to its request, on new connections of PostgREST."""
     admin = stage.postgres.dsn(user=ADMIN)
     async with await psycopg.AsyncConnection.connect(admin, autocommit=True) as connection:
         await connection.execute(f"alter database postgres set jit = {jit}".encode())
@@ -95,22 +93,20 @@ async def _events(stage: Stage, queues: Queues, jit: str, chats: range) -> list[
 
 
 def report(result: dict[str, Any]) -> str:
-    """The tables, and what must hold."""
+    """The tables and the verdicts."""
     lines = [str(result["version"]), ""]
-    for what, took in (("claim of one row", result["claims"]), ("event", result["events"])):
+    for head, took in zip(
+        SECTIONS["jit"].tables, (result["claims"], result["events"]), strict=True
+    ):
         rows = [
             [f"jit = {jit}", f"{median(took[jit]):.2f}", f"{percentile(took[jit], 0.99):.2f}"]
             for jit in SETTINGS
         ]
         ratio = median(took["on"]) / median(took["off"])
         lines += [
-            table([what, "p50 ms", "p99 ms"], rows),
+            table(head, rows),
             "",
-            verdict(f"p50 of {what} with jit on beside jit off", ratio, 1.5, least=False),
+            verdict(f"p50 of {head[0]} with JIT, relative to none", ratio, 1.5, least=False),
             "",
         ]
     return "\n".join(lines)
-
-
-if __name__ == "__main__":
-    asyncio.run(run())

@@ -9,6 +9,7 @@ from typing import Any
 
 from benchmarks.numbers import median, percentile, table, verdict
 from benchmarks.queues import FIRST_CHAT, Queue, Queues
+from benchmarks.sections import SECTIONS
 from benchmarks.stage import Child, Stage, until
 
 BROADCAST = "bridge, broadcast bell"
@@ -18,7 +19,7 @@ WARM_UP = 20
 
 @dataclass(frozen=True)
 class Contender:
-    """A worker and its pace. `slow`: seconds are its scale, so a few rows tell all."""
+    """A worker and its settings. `slow`: it takes seconds, so a few rows are enough."""
 
     name: str
     worker: str
@@ -36,12 +37,11 @@ CONTENDERS = [
     Contender("bridge, doorbell down: polls", "bridge", "events", deaf=True, slow=True),
     Contender("poller, every 3 s", "poller", "events", slow=True),
 ]
-STAGES = ("bell", "claim", "turn", "fence", "send")
 
 
 @dataclass(frozen=True)
 class Pace:
-    """One insert every so many seconds, so many times; slow contenders get fewer."""
+    """The seconds between inserts, and their number; slow contenders get fewer."""
 
     every: float
     rows: int
@@ -55,7 +55,7 @@ QUICK: dict[str, Any] = {"rounds": 1, "paces": (Pace(0.05, 40, 20),)}
 async def run(
     rounds: int = 2, paces: tuple[Pace, ...] = PACES, only: str = "", *, slow_rounds: int = 1
 ) -> dict[str, Any]:
-    """Interleave the contenders; print and return milliseconds."""
+    """Interleave the contenders; return milliseconds."""
     found: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
     stages: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
     async with Stage() as stage, Queues(stage) as queues:
@@ -73,7 +73,6 @@ async def run(
                         f"p50 {percentile(took, 0.5):.1f} p99 {percentile(took, 0.99):.1f} ms",
                         flush=True,
                     )
-    print(report(found, stages))
     return {
         "milliseconds": found,
         "stages": {
@@ -89,7 +88,7 @@ Measured = dict[str, tuple[list[float], dict[str, list[float]]]]
 async def _measure(
     stage: Stage, queues: Queues, contender: Contender, paces: tuple[Pace, ...]
 ) -> Measured:
-    """By pace: milliseconds of every row, and of every stage of every row."""
+    """For each pace, the milliseconds of every row and of its stages."""
     queue: Queue = getattr(queues, contender.queue)
     await queue.clear()
     await stage.arrivals()
@@ -121,7 +120,7 @@ async def _measure(
 async def _warm_up(
     stage: Stage, queue: Queue, contender: Contender, child: Child, chat: int
 ) -> int:
-    """Let it start and answer some rows; the next free chat."""
+    """Let it start and send some rows; return the next free chat."""
     await child.says("started" if contender.worker == "bridge" else "ready")
     if contender.worker == "bridge" and not contender.deaf:
         await child.says("doorbell_ready")
@@ -140,11 +139,11 @@ async def _warm_up(
 
 
 async def _insert(queue: Queue, chat: int, rows: int, every: float) -> dict[int, float]:
-    """Insert at an even pace; when each commit was known to the one who inserted."""
+    """Insert at a steady pace; return when each commit was confirmed."""
     committed = {}
     begin = time.monotonic()
     for number in range(rows):
-        # Not in step with anything that polls.
+        # Not in step with any poller.
         due = begin + number * every + (number * 0.618034 % 1.0) * every / 2
         await asyncio.sleep(max(due - time.monotonic(), 0))
         await queue.add(chat + number, 0)
@@ -153,7 +152,7 @@ async def _insert(queue: Queue, chat: int, rows: int, every: float) -> dict[int,
 
 
 async def arrivals_of(stage: Stage, chats: set[int]) -> dict[int, float]:
-    """When the first request for each of these chats came, as soon as all have."""
+    """Wait for the first request of each of these chats; return when each arrived."""
     first: dict[int, float] = {}
 
     async def complete() -> bool:
@@ -168,7 +167,7 @@ async def arrivals_of(stage: Stage, chats: set[int]) -> dict[int, float]:
 def _split(
     committed: dict[int, float], arrived: dict[int, float], marks: dict[str, Any]
 ) -> dict[str, list[float]]:
-    """Milliseconds by stage: until the bell, the claim's answer, the fence's, the request."""
+    """Milliseconds of the stages: until the bell, the claim, the fence, and the request."""
     split: dict[str, list[float]] = defaultdict(list)
     for chat, at in committed.items():
         mark = marks.get(str(chat))
@@ -185,27 +184,28 @@ def _split(
     return split
 
 
-def report(
-    found: dict[str, dict[str, list[float]]], stages: dict[str, dict[str, list[float]]]
-) -> str:
+def report(result: dict[str, Any]) -> str:
     """The tables, and what must hold."""
+    found: dict[str, dict[str, list[float]]] = result["milliseconds"]
+    stages: dict[str, dict[str, float]] = result["stages"]
+    by_contender, by_stage = SECTIONS["latency"].tables
     rows = [
         [name, every, len(took), *(f"{percentile(took, share):.1f}" for share in (0.5, 0.95, 0.99))]
         for name, by_pace in found.items()
         for every, took in by_pace.items()
     ]
-    lines = [table(["contender", "one insert every", "rows", "p50 ms", "p95 ms", "p99 ms"], rows)]
+    lines = [table(by_contender, rows)]
     split = [
-        [name, *(f"{median(by_stage[one]):.1f}" for one in STAGES)]
-        for name, by_stage in stages.items()
-        if by_stage
+        [name, *(f"{medians[one]:.1f}" for one in by_stage[1:])]
+        for name, medians in stages.items()
+        if medians
     ]
-    lines += ["", table(["median ms by stage", *STAGES], split), ""]
+    lines += ["", table(by_stage, split), ""]
     for every, ours in found.get(BROADCAST, {}).items():
         theirs = found.get(PGQUEUER, {}).get(every)
         if theirs:
             for share, limit in ((0.5, 1.5), (0.99, 2.0)):
                 ratio = percentile(ours, share) / percentile(theirs, share)
-                what = f"p{share * 100:.0f} beside PgQueuer, one insert every {every}"
+                what = f"p{share * 100:.0f} relative to PgQueuer, one insert every {every}"
                 lines.append(verdict(what, ratio, limit, least=False))
     return "\n".join(lines)

@@ -1,4 +1,4 @@
-"""What the numbers were measured on."""
+"""The machine that the numbers were measured on."""
 
 import os
 import platform
@@ -12,7 +12,7 @@ PACKAGES = (
 
 
 def describe() -> str:
-    """The machine, its load now, and the versions of everything in play."""
+    """The machine, its current load, and all versions."""
     names = [line for line in _lines("/proc/cpuinfo") if line.startswith("model name")]
     memory = next(line for line in _lines("/proc/meminfo") if line.startswith("MemTotal"))
     load = "/".join(f"{one:.1f}" for one in os.getloadavg())

@@ -1,4 +1,4 @@
-"""nginx as Supabase's gateway, and as a Bot API that answers faster than anybody asks."""
+"""nginx as Supabase's gateway, and as a Bot API that is never the bottleneck."""
 
 import asyncio
 import json
@@ -120,7 +120,7 @@ class Nginx:
         return self._program.pid
 
     async def ready(self) -> None:
-        """Return when it serves; raises RuntimeError when it does not within five seconds."""
+        """Wait until it serves. Raises RuntimeError after five seconds."""
         deadline = time.monotonic() + 5
         async with aiohttp.ClientSession() as session:
             while self._program.running and time.monotonic() < deadline:
@@ -129,7 +129,7 @@ class Nginx:
                         return
                 except aiohttp.ClientError:
                     await asyncio.sleep(0.02)
-        raise RuntimeError(f"nginx did not start: {self._program.last_words()}")
+        raise RuntimeError(f"nginx did not start: {self._program.log_tail()}")
 
     def requests(self, since: float = 0.0) -> list[tuple[float, str]]:
         """(seconds since 1970, path) of every REST request that ended after `since`."""
@@ -140,7 +140,7 @@ class Nginx:
         return [at for at, _ in _read(self._home / "sink.log") if at >= since]
 
     def stop(self) -> None:
-        """End it."""
+        """Stop it."""
         self._program.stop()
         shutil.rmtree(self._home, ignore_errors=True)
 

@@ -6,12 +6,12 @@ from collections.abc import Iterable, Sequence
 
 
 def median(values: Sequence[float]) -> float:
-    """The middle value; nan of nothing."""
+    """The median; nan if there are no values."""
     return statistics.median(values) if values else math.nan
 
 
 def percentile(values: Sequence[float], share: float) -> float:
-    """The value that `share` (0 to 1) of all do not exceed.
+    """The value that `share` (0 to 1) of all values do not exceed.
 
     >>> percentile([4, 1, 3, 2], 0.5), percentile([4, 1, 3, 2], 0.99)
     (2, 4)
@@ -23,7 +23,7 @@ def percentile(values: Sequence[float], share: float) -> float:
 
 
 def spread(values: Sequence[float], digits: int = 0) -> str:
-    """The median with the least and the most.
+    """The median with minimum and maximum.
 
     >>> spread([3, 1, 2])
     '2 (1-3)'
@@ -35,7 +35,7 @@ def spread(values: Sequence[float], digits: int = 0) -> str:
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    """A Markdown table, aligned for people who read it in a terminal."""
+    """A Markdown table, aligned for reading in a terminal."""
     cells = [[str(cell) for cell in row] for row in (head, *rows)]
     widths = [max(len(row[at]) for row in cells) for at in range(len(head))]
     lines = [
@@ -47,10 +47,10 @@ def table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
 
 
 def verdict(what: str, value: float, limit: float, *, least: bool = True) -> str:
-    """One line that says whether what must hold holds.
+    """One line that says whether a result meets its bound.
 
-    >>> verdict("drain beside PgQueuer", 1.5, 1.3)
-    'holds: drain beside PgQueuer = 1.50 (at least 1.3)'
+    >>> verdict("drain relative to PgQueuer", 1.5, 1.3)
+    'holds: drain relative to PgQueuer = 1.50 (at least 1.3)'
     """
     holds = value >= limit if least else value <= limit
     word = "holds" if holds else "FALLS SHORT"

@@ -1,4 +1,4 @@
-"""Pictures of the kept results: `python -m benchmarks.plots` writes docs/img/*.svg."""
+"""Charts of the saved results: `python -m benchmarks.plots` writes docs/img/*.svg."""
 
 import json
 from pathlib import Path
@@ -15,7 +15,7 @@ OURS, OTHERS = "#2481cc", "#9aa5b1"
 
 
 def main() -> None:
-    """Draw what there are results for."""
+    """Draw all results that there are."""
     mpl.use("svg")
     mpl.rcParams.update({"font.size": 9, "svg.hashsalt": "bench", "svg.fonttype": "none"})
     IMAGES.mkdir(parents=True, exist_ok=True)

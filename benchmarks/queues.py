@@ -1,4 +1,4 @@
-"""Where the contenders find their work: how to put it there, and how much is left."""
+"""The contenders' queues: how to fill them, and how much is left."""
 
 import json
 from contextlib import AsyncExitStack
@@ -17,29 +17,29 @@ ENTRYPOINT = "send"
 
 
 def text_of(chat: int, number: int) -> str:
-    """The message that every contender sends: what the bridge's template makes of its row."""
+    """The message that every contender sends: the text of the bridge's template."""
     return f"Lead status updated: Lead {chat} → seq{number}"
 
 
 class Queue(Protocol):
-    """Work for one kind of contender."""
+    """The queue of one kind of contender."""
 
     name: str
 
     async def load(self, rows: int, chats: int) -> None:
-        """Add rows in one transaction, spread over so many chats, numbered within each."""
+        """Add rows in one transaction, spread over the chats and numbered within each."""
 
     async def add(self, chat: int, number: int) -> None:
-        """Add one; on return it is committed."""
+        """Add one row and commit."""
 
     async def left(self) -> int:
-        """How many are not finished."""
+        """Count what is not finished."""
 
     async def clear(self) -> None:
-        """Forget everything."""
+        """Remove everything."""
 
     async def wal(self) -> int:
-        """Bytes of WAL that the server has written."""
+        """How many bytes of WAL the server has written."""
 
 
 class _Direct:
@@ -51,7 +51,7 @@ class _Direct:
         self._connection = connection
 
     async def execute(self, statement: str) -> None:
-        """Run a statement of no result."""
+        """Run a statement without a result."""
         await self._connection.execute(statement)
 
     async def value(self, query: str, *values: Any) -> Any:
@@ -60,12 +60,12 @@ class _Direct:
         return row[0] if row else None
 
     async def wal(self) -> int:
-        """Bytes of WAL that the server has written."""
+        """How many bytes of WAL the server has written."""
         return int(await self.value("select pg_current_wal_insert_lsn() - '0/0'"))
 
 
 class Events(_Direct):
-    """public.tma_events, as the bridge (and the poller that it replaces) reads it."""
+    """public.tma_events, which the bridge and the poller read."""
 
     name = "events"
 
@@ -96,7 +96,7 @@ class Events(_Direct):
         return int(await self.value("select count(*) from tma_events where settled_at is null"))
 
     async def clear(self) -> None:
-        """Forget everything."""
+        """Remove everything."""
         await self._connection.execute("truncate tma_events")
         await self._connection.execute("vacuum analyze tma_events")
 
@@ -127,7 +127,7 @@ class PgQueuerJobs(_Direct):
         return int(await self.value("select count(*) from pgqueuer"))
 
     async def clear(self) -> None:
-        """Forget everything."""
+        """Remove everything."""
         await self._connection.execute("truncate pgqueuer, pgqueuer_log")
         await self._connection.execute("vacuum analyze pgqueuer")
 
@@ -168,13 +168,13 @@ class ProcrastinateJobs(_Direct):
         )
 
     async def clear(self) -> None:
-        """Forget everything."""
+        """Remove everything."""
         await self._connection.execute("truncate procrastinate_jobs cascade")
         await self._connection.execute("vacuum analyze procrastinate_jobs")
 
 
 class Queues:
-    """All three on one stage, each in a database of its own."""
+    """All three queues on one stage, each in its own database."""
 
     events: Events
     pgqueuer: PgQueuerJobs
@@ -194,7 +194,7 @@ class Queues:
         await self._cleanup.aclose()
 
     def env(self) -> dict[str, str]:
-        """Where the rivals' workers find their databases."""
+        """The database settings of the other contenders' workers."""
         return {
             "PGQUEUER_URL": self._stage.postgres.dsn("pgqueuer"),
             "PROCRASTINATE_URL": self._stage.postgres.dsn("procrastinate"),

@@ -1,4 +1,4 @@
-"""The embedded Realtime in a process of its own: `python -m benchmarks.realtime_server PORT`.
+"""The sandbox's Realtime in its own process: `python -m benchmarks.realtime_server PORT`.
 
 DATABASE_URL (of a superuser) and JWT_SECRET come from the environment.
 """
@@ -13,7 +13,7 @@ from tma_sandbox.realtime import Delays, LocalRealtime
 
 
 async def serve(port: int) -> None:
-    """Serve until the process is told to go."""
+    """Serve until SIGTERM."""
     realtime = LocalRealtime(
         dsn=os.environ["DATABASE_URL"],
         jwt_secret=os.environ["JWT_SECRET"],

@@ -1,4 +1,4 @@
-"""Where the last full run of each part is kept."""
+"""The saved results of the last full run of each part."""
 
 import json
 from pathlib import Path
@@ -7,10 +7,12 @@ from typing import Any
 RESULTS = Path(__file__).parent / "results"
 
 
-def keep(part: str, machine: str, result: Any) -> None:
+def keep(part: str, day: str, machine: str, result: Any) -> None:
     """Write the result of a full run; numbers to a thousandth."""
     RESULTS.mkdir(exist_ok=True)
-    kept = json.loads(json.dumps({"machine": machine, "result": result}), parse_float=_short)
+    kept = json.loads(
+        json.dumps({"day": day, "machine": machine, "result": result}), parse_float=_short
+    )
     (RESULTS / f"{part}.json").write_text(json.dumps(kept) + "\n")
 
 

@@ -1,7 +1,8 @@
-"""A Bot API that notes when each message arrived, for which chat, and with which number.
+"""A Bot API that records when each message arrived, its chat and its number.
 
-Runs as `python -m benchmarks.sink PORT`. GET /_arrivals tells and forgets:
-[[seconds since 1970, chat id, number], ...]; the number is what the text has as `seqN`.
+Runs as `python -m benchmarks.sink PORT [limited]`. GET /_arrivals returns and clears:
+[[seconds since 1970, chat id, number], ...]; the number is what the text has as `seqN`. `limited`:
+it keeps Telegram's limits; what exceeds them gets a 429 and is listed as number -1.
 """
 
 import asyncio
@@ -12,6 +13,9 @@ import sys
 import time
 from typing import Any
 
+from tma_sandbox.botapi import Rates
+from tma_sandbox.botapi.rate_limiter import RateLimiter
+
 _LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
 _CHAT = re.compile(rb'chat_id(?:=|"\r\n\r\n|": *)(-?\d+)')
 _NUMBER = re.compile(rb"seq(\d+)")
@@ -21,22 +25,28 @@ _SENT = (
     b'"chat":{"id":1000001,"first_name":"Ada","type":"private"}}}'
 )
 
+_FLOOD = (
+    b'{"ok":false,"error_code":429,"description":"Too Many Requests: retry after %d",'
+    b'"parameters":{"retry_after":%d}}'
+)
+
 arrivals: list[tuple[float, int, int]] = []
+limits = RateLimiter(Rates()) if "limited" in sys.argv else None
 
 
 class Connection(asyncio.Protocol):
-    """One kept-alive HTTP/1.1 connection; no framework, so that it is never what is waited for."""
+    """One HTTP/1.1 connection with keep-alive; no framework, so it is never the bottleneck."""
 
     def __init__(self) -> None:
         self._buffer = b""
         self._transport: Any = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Remember whom to answer."""
+        """Keep the transport."""
         self._transport = transport
 
     def data_received(self, data: bytes) -> None:
-        """Answer every whole request."""
+        """Answer every complete request."""
         now = time.time()
         self._buffer += data
         while (end := self._buffer.find(b"\r\n\r\n")) >= 0:
@@ -51,19 +61,27 @@ class Connection(asyncio.Protocol):
         line = request[: request.find(b"\r\n")]
         if b"/sendMessage" in line:
             chat, number = _CHAT.search(request), _NUMBER.search(request)
-            arrivals.append((now, int(chat[1]) if chat else 0, int(number[1]) if number else 0))
+            to = int(chat[1]) if chat else 0
+            if limits and (wait := limits.retry_after(1, to)):
+                arrivals.append((now, to, -1))
+                self._write(b"429 Too Many Requests", _FLOOD % (wait, wait))
+                return
+            arrivals.append((now, to, int(number[1]) if number else 0))
             body = _SENT
         elif b"/_arrivals" in line:
             body = json.dumps(arrivals).encode()
             arrivals.clear()
         else:
             body = _ME
-        head = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
-        self._transport.write(head % len(body) + body)
+        self._write(b"200 OK", body)
+
+    def _write(self, status: bytes, body: bytes) -> None:
+        head = b"HTTP/1.1 %b\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
+        self._transport.write(head % (status, len(body)) + body)
 
 
 async def serve(port: int) -> None:
-    """Serve until the process is told to go."""
+    """Serve until SIGTERM."""
     gc.freeze()
     server = await asyncio.get_running_loop().create_server(Connection, "127.0.0.1", port)
     print("ready", flush=True)

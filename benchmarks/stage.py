@@ -15,6 +15,7 @@ import aiohttp
 
 from benchmarks import usage
 from benchmarks.nginx import Nginx
+from realtime_bridge.database import migrations_directory
 from tma_sandbox import migrations
 from tma_sandbox.keys import Keys
 from tma_sandbox.postgres import ADMIN, Postgres
@@ -27,7 +28,7 @@ ROOT = Path(__file__).parents[1]
 
 
 async def until(condition: Callable[[], Awaitable[T]], seconds: float = PATIENCE) -> T:
-    """Wait until an async condition is truthy; its value. Raises TimeoutError."""
+    """Wait until an async condition is truthy; return its value. Raises TimeoutError."""
     async with asyncio.timeout(seconds):
         while not (value := await condition()):  # noqa: ASYNC110 - other processes set no event
             await asyncio.sleep(0.05)
@@ -35,7 +36,7 @@ async def until(condition: Callable[[], Awaitable[T]], seconds: float = PATIENCE
 
 
 class Child:
-    """A Python module that runs as a process of its own, and ends when we do, however that is."""
+    """A Python module in its own process, which does not outlive ours."""
 
     def __init__(self, module: str, *arguments: str, env: Mapping[str, str], home: Path) -> None:
         self._log = home / f"{module}-{time.monotonic_ns()}.log"
@@ -47,11 +48,11 @@ class Child:
         self.pid = self._program.pid
 
     def output(self) -> str:
-        """All that it has printed."""
+        """Its output so far."""
         return self._log.read_text(errors="replace")
 
     async def says(self, word: str) -> None:
-        """Return when it has printed this word; raises RuntimeError when it ends before."""
+        """Wait until it has printed this word. Raises RuntimeError if it ends before."""
 
         async def said() -> bool:
             if not self._program.running:
@@ -61,15 +62,15 @@ class Child:
         await until(said)
 
     async def stop(self) -> None:
-        """Ask it to go (SIGTERM), and make it."""
+        """Send SIGTERM, then kill it if necessary."""
         await asyncio.to_thread(self._program.stop, signal.SIGTERM, 15)
 
 
 class Stage:
-    """Everything but the contender, while the context lasts.
+    """Everything except the contender, while the context lasts.
 
     `nginx` is Supabase's address and a fast Bot API; `exact_sink` is the address of a Bot API that
-    notes arrivals by chat.
+    records arrivals by chat.
     """
 
     postgres: Postgres
@@ -103,7 +104,7 @@ class Stage:
         self.postgres = Postgres()
         self._cleanup.callback(self.postgres.stop)
         await asyncio.to_thread(self.postgres.start)
-        await asyncio.to_thread(migrations.apply, self.postgres.dsn())
+        await asyncio.to_thread(migrations.apply, self.postgres.dsn(), migrations_directory())
         self.postgrest = PostgREST(
             dsn=self.postgres.dsn(user="authenticator"), jwt_secret=self.keys.jwt_secret
         )
@@ -133,7 +134,7 @@ class Stage:
 
     @asynccontextmanager
     async def worker(self, module: str, **env: str) -> AsyncIterator[Child]:
-        """Run a contender; `env` beside what every contender is told."""
+        """Run a contender, with `env` added to the settings of all contenders."""
         told = {
             "SUPABASE_URL": self.nginx.gateway,
             "SUPABASE_KEY": self.keys.api_key("service_role"),
@@ -148,20 +149,26 @@ class Stage:
         finally:
             await child.stop()
 
-    async def arrivals(self) -> list[tuple[float, int, int]]:
-        """What came to the exact sink since the last time: (when, chat, number)."""
+    async def limited_sink(self) -> str:
+        """Start a Bot API that keeps Telegram's limits; return its address."""
+        port = free_port()
+        await self._child("benchmarks.sink", str(port), "limited").says("ready")
+        return f"http://127.0.0.1:{port}"
+
+    async def arrivals(self, sink: str = "") -> list[tuple[float, int, int]]:
+        """Arrivals at the exact sink, or another, since the last call: (when, chat, number)."""
         async with (
             aiohttp.ClientSession() as session,
-            session.get(f"{self.exact_sink}/_arrivals") as answer,
+            session.get(f"{sink or self.exact_sink}/_arrivals") as answer,
         ):
             return [(at, chat, number) for at, chat, number in await answer.json()]
 
     def scratch(self, name: str) -> Path:
-        """A file that lives as long as the stage."""
+        """The path of a file that exists as long as the stage."""
         return self._home / name
 
     def meter(self, **more: int) -> usage.Meter:
-        """CPU seconds from now on: of the database, PostgREST and nginx, and of `more`."""
+        """Measure CPU seconds from now on: of the database, PostgREST, nginx, and `more`."""
         return usage.Meter.start(
             postgres=self.postgres.pid,
             postgrest=self.postgrest.pid,

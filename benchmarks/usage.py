@@ -1,4 +1,4 @@
-"""What processes cost: CPU seconds and memory of a whole tree."""
+"""CPU seconds and memory of process trees."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -8,13 +8,13 @@ import psutil  # type: ignore[import-untyped]
 
 
 def cpu_seconds(pid: int) -> float:
-    """User and system time of a process and its children, the ended ones included."""
+    """User and system time of a process and its children, including ended ones."""
     root = psutil.Process(pid)
     total = 0.0
     for process in (root, *root.children(recursive=True)):
         try:
             times = process.cpu_times()
-        except psutil.NoSuchProcess:  # its parent has its seconds by now
+        except psutil.NoSuchProcess:  # it has ended; its parent has its seconds
             continue
         total += times.user + times.system + times.children_user + times.children_system
     return total
@@ -26,7 +26,7 @@ def rss_mb(pid: int) -> float:
 
 
 def peak_rss_mb(pid: int) -> float:
-    """The most resident memory that the process ever had."""
+    """The peak resident memory of a process."""
     status = Path(f"/proc/{pid}/status").read_text()
     line = next(line for line in status.splitlines() if line.startswith("VmHWM"))
     return int(line.split()[1]) * 1024 / 1e6
@@ -34,14 +34,14 @@ def peak_rss_mb(pid: int) -> float:
 
 @dataclass(frozen=True)
 class Meter:
-    """CPU seconds of several processes since it was started."""
+    """CPU seconds of several processes since `start`."""
 
     pids: Mapping[str, int]
     before: Mapping[str, float]
 
     @classmethod
     def start(cls, **pids: int) -> "Meter":
-        """Note what each has used until now."""
+        """Record what each has used so far."""
         return cls(pids, {name: cpu_seconds(pid) for name, pid in pids.items()})
 
     def read(self) -> dict[str, float]:

@@ -5,15 +5,20 @@ Needs SUPABASE_URL, SUPABASE_KEY and BOT_TOKEN in the environment or in .env:
     python examples/embedded_bot.py
 """
 
+import sys
+
 from aiogram import Bot, Dispatcher
 from aiogram.client.session.aiohttp import AiohttpSession
 from aiogram.client.telegram import TelegramAPIServer
 from aiogram.filters import CommandStart
 from aiogram.types import Message
 
-from realtime_bridge import Bridge, load
+from realtime_bridge import Bridge, ConfigurationError, load
 
-settings = load()
+try:
+    settings = load()
+except ConfigurationError as error:
+    sys.exit(f"This bot cannot start:\n{error}")
 session = AiohttpSession(api=TelegramAPIServer.from_base(settings.telegram_api_url))
 bot = Bot(settings.bot_token.get_secret_value(), session=session)
 bridge = Bridge(settings, bot=bot)

@@ -1,17 +1,19 @@
-"""The whole bridge in one object."""
+"""The bridge as one object, for a process of its own or inside a bot."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import structlog
 
+from realtime_bridge.base import in_thread
 from realtime_bridge.database import Keys, Rpc, trial_of
 from realtime_bridge.observe import READY, STOPPING, Metrics, health_app, serve
 from realtime_bridge.request_tables import RequestTable, load_request_tables
 from realtime_bridge.settings import ConfigurationError, Settings
-from realtime_bridge.startup import Startup, StoppedEarly, importing
+from realtime_bridge.startup import Startup, StoppedEarly
 from realtime_bridge.wiring import Parts, Wiring, messages_of
 
 if TYPE_CHECKING:
@@ -23,7 +25,7 @@ log = structlog.get_logger()
 
 
 class Bridge:
-    """The whole bridge in one object: run() in a sidecar, start() and stop() inside a bot."""
+    """The whole bridge: run() it in a process of its own, or start() and stop() it inside a bot."""
 
     def __init__(
         self,
@@ -35,10 +37,10 @@ class Bridge:
         request_tables: Sequence[RequestTable] = (),
         notify: Callable[[str], None] = lambda _: None,
     ) -> None:
-        """Build nothing yet. A bot that is passed in stays the caller's: it is not closed.
+        """Build nothing yet. A `bot` that is passed in stays the caller's: it is not closed.
 
-        `planner` stands in for PLANNER; `request_tables` are answered beside REQUEST_TABLES.
-        `notify` is told READY=1 and STOPPING=1, as systemd wants to be.
+        `messages` replaces the templates, `planner` replaces PLANNER; `request_tables` are
+        answered in addition to REQUEST_TABLES. `notify` gets systemd's READY=1 and STOPPING=1.
         """
         self.settings = settings
         self.metrics = Metrics()
@@ -56,7 +58,7 @@ class Bridge:
     async def start(self) -> None:
         """Run in the background; for `dispatcher.startup.register(bridge.start)`."""
         self._running = asyncio.create_task(self.run(), name="realtime-bridge")
-        self._running.add_done_callback(_report)
+        self._running.add_done_callback(_log_crash)
 
     async def stop(self) -> None:
         """Stop cleanly and wait for it; for `dispatcher.shutdown.register(bridge.stop)`."""
@@ -65,21 +67,21 @@ class Bridge:
             await asyncio.wait([self._running])
 
     def request_stop(self) -> None:
-        """Ask run() to stop: no new claims, what is on its way is finished."""
+        """Make run() stop: it claims nothing more and finishes what it has in hand."""
         self._stopping.set()
 
     def reload(self) -> None:
-        """Read the keys again now, as SIGHUP does in a process of the bridge's own.
+        """Read the keys again now, as `realtime-bridge run` does at SIGHUP.
 
-        Files that NAME_FILE names are followed without it. Callable from a signal handler.
+        Key files (SUPABASE_KEY_FILE) are watched anyway. Callable from a signal handler.
         """
         self._keys.reload()
 
     async def run(self) -> None:
         """Run until a stop is requested.
 
-        Raises ConfigurationError when something is wrong that only a person can mend. What may
-        come up later (PostgREST, Telegram) is waited for.
+        Raises ConfigurationError for what only a person can fix. It waits for what may come up
+        later (PostgREST, Telegram).
         """
         settings = self.settings
         tables = load_request_tables(settings, planner=self._planner, more=self._request_tables)
@@ -90,20 +92,17 @@ class Bridge:
                 if settings.http_port:
                     serving = serve(app, settings.http_host, settings.http_port)
                     await stack.enter_async_context(serving)
-                rpc = await stack.enter_async_context(
-                    Rpc(
-                        settings.supabase_url,
-                        self._keys.current,
-                        self._keys.replace,
-                        settings.redact,
-                    )
+                rpc = Rpc(
+                    settings.supabase_url, self._keys.current, self._keys.replace, settings.redact
                 )
-                await stack.enter_async_context(self._following_keys())
-                # Importing aiogram takes seconds: meanwhile the database is asked.
-                telegram = importing("realtime_bridge.telegram")
+                await stack.enter_async_context(rpc)
+                await stack.enter_async_context(self._watch_keys())
+                # Importing aiogram takes seconds: the database is asked meanwhile.
+                telegram = asyncio.create_task(in_thread(import_module, "realtime_bridge.telegram"))
+                stack.callback(telegram.cancel)
                 await self._startup.database(rpc, tables)
                 await self._startup.unless_stopped(telegram)
-                bot = await stack.enter_async_context(self._the_bot())
+                bot = await stack.enter_async_context(self._open_bot())
                 await self._startup.telegram(bot)
                 await self._startup.register(rpc, bot)
                 wiring = Wiring(settings, self.metrics, self._keys, rpc, tables)
@@ -115,7 +114,7 @@ class Bridge:
         log.info("stopped")
 
     def readiness(self) -> tuple[bool, dict[str, Any]]:
-        """Whether messages flow; a doorbell that is down makes it degraded, not unready."""
+        """Whether messages flow, and details; without a doorbell it is degraded, not unready."""
         parts, redact = self._parts, self.settings.redact
         waiting = self._startup.waiting_for
         problems = [waiting and f"waiting for {waiting}"]
@@ -137,18 +136,18 @@ class Bridge:
         return not state["reasons"], state
 
     async def _refresh_metrics(self) -> None:
-        """Bring up to date what is asked for only when somebody looks."""
+        """Refresh the metrics that cost a query: only when they are scraped."""
         if self._parts is not None:
             await self._parts.backlog.refresh()
 
     async def _work(self, parts: Parts) -> None:
         """Run all parts until a stop is requested, and stop them in order."""
-        # Bare tasks: a claim in flight must see its end even if a sibling crashed, or its rows
-        # would be stranded until their lease ends.
+        # Not in the TaskGroup: a claim in flight must finish even if a sibling crashes, or its
+        # rows would be stranded until their lease ends.
         pumping = [asyncio.create_task(lane.run(), name=lane.lane) for lane in parts.lanes]
         self._notify(READY)
         try:
-            await _together(
+            await _run_until(
                 self._stopping,
                 doorbell=parts.doorbell.run(),
                 sweeper=parts.sweeper.run(),
@@ -171,19 +170,19 @@ class Bridge:
         parts.outage.close()
 
     @asynccontextmanager
-    async def _following_keys(self) -> AsyncIterator[None]:
-        """Read keys again while the context lasts."""
-        self._keys.tell()
-        # Not in a TaskGroup with the rest: keys are followed before there is anything to run.
-        following = asyncio.create_task(self._keys.run(), name="keys")
+    async def _watch_keys(self) -> AsyncIterator[None]:
+        """Look for new keys while the context lasts."""
+        self._keys.log_current()
+        # Not in the TaskGroup: keys are watched before there are services to run.
+        watching = asyncio.create_task(self._keys.run(), name="keys")
         try:
             yield
         finally:
-            following.cancel()
-            await asyncio.gather(following, return_exceptions=True)
+            watching.cancel()
+            await asyncio.gather(watching, return_exceptions=True)
 
     @asynccontextmanager
-    async def _the_bot(self) -> "AsyncIterator[Bot]":
+    async def _open_bot(self) -> "AsyncIterator[Bot]":
         if self._bot is not None:
             yield self._bot
             return
@@ -193,30 +192,30 @@ class Bridge:
             yield bot
 
 
-class _Stop(Exception):  # noqa: N818 - how a TaskGroup is told to end
+class _Stop(Exception):  # noqa: N818 - only this ends a TaskGroup
     pass
 
 
-async def _together(stop: asyncio.Event, **works: Coroutine[Any, Any, Any]) -> None:
-    """Run works that never end, until `stop`. What one of them raises is raised, and ends all."""
+async def _run_until(stop: asyncio.Event, **services: Coroutine[Any, Any, Any]) -> None:
+    """Run services until `stop`. If one of them raises or ends, all end and that is raised."""
     try:
         async with asyncio.TaskGroup() as group:
-            for name, work in works.items():
-                group.create_task(_for_ever(name, work), name=name)
-            group.create_task(_end(stop), name="stop")
+            for name, service in services.items():
+                group.create_task(_never_ending(name, service), name=name)
+            group.create_task(_raise_at(stop), name="stop")
     except* _Stop:
         pass
-    except* Exception as crash:  # noqa: BLE001 - whatever it is, it is raised
+    except* Exception as crash:  # noqa: BLE001 - raised again
         raise crash.exceptions[0] from None
 
 
-async def _end(stop: asyncio.Event) -> NoReturn:
+async def _raise_at(stop: asyncio.Event) -> NoReturn:
     await stop.wait()
     raise _Stop
 
 
-async def _for_ever(name: str, work: Coroutine[Any, Any, Any]) -> NoReturn:
-    await work
+async def _never_ending(name: str, service: Coroutine[Any, Any, Any]) -> NoReturn:
+    await service
     raise RuntimeError(f"{name} ended by itself")
 
 
@@ -228,8 +227,8 @@ async def _first_end(tasks: Sequence[asyncio.Task[None]]) -> None:
         raise RuntimeError(f"{task.get_name()} ended by itself")
 
 
-def _report(task: asyncio.Task[None]) -> None:
-    """A bridge in the background that ended by an exception must not do so unseen."""
+def _log_crash(task: asyncio.Task[None]) -> None:
+    """Nobody awaits a bridge in the background: its exception goes to the log."""
     if task.cancelled():
         return
     match task.exception():

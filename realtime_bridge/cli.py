@@ -1,20 +1,21 @@
 """The command line. Commands import what they need when they run: --help answers at once."""
 
 import asyncio
-import logging
-import signal
 import sys
-from datetime import UTC, datetime, timedelta
+from contextlib import contextmanager
+from datetime import timedelta
 from importlib import metadata
+from io import TextIOWrapper
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn, assert_never
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from realtime_bridge.commands.sandbox import demo, local
 from realtime_bridge.outcomes import Failure
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine
+    from collections.abc import Coroutine, Iterator
 
     from realtime_bridge.commands.check import Status
     from realtime_bridge.credentials import Redactor
@@ -28,11 +29,14 @@ _env_file = click.option(
     type=click.Path(dir_okay=False, path_type=Path),
     help="Read settings from this file instead of ./.env.",
 )
-_json = click.option("--json", "as_json", is_flag=True, help="For a machine to read.")
+_json = click.option("--json", "as_json", is_flag=True, help="Machine-readable output.")
 
 
 def main() -> None:
     """Entry point of `realtime-bridge` and `python -m realtime_bridge`."""
+    for stream in (sys.stdout, sys.stderr):  # what the locale has no character for is escaped
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     try:
         cli(prog_name="realtime-bridge")
     except Exception:  # noqa: BLE001 - a bug, whose text may quote anything
@@ -50,31 +54,21 @@ def cli() -> None:
 @_env_file
 def run(env_file: Path | None) -> None:
     """Run the bridge until Ctrl-C or SIGTERM."""
-    # Until the bridge listens itself. As process 1 of a container we would ignore SIGTERM.
-    for name in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(name, lambda *_: sys.exit(0))
-    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # nohup
-        signal.signal(signal.SIGHUP, lambda *_: None)  # what it asks for is about to be done
-    settings = _settings(env_file)
-    from realtime_bridge.observe import configure_logging
-    from realtime_bridge.process import run_until_signal
-    from realtime_bridge.settings import ConfigurationError
+    from realtime_bridge.commands.run import answer_signals, run_bridge
 
-    configure_logging(settings.log_level, settings.log_format, redact=settings.redact)
-    try:
-        asyncio.run(run_until_signal(settings))
-    except ConfigurationError as error:
-        _fail_configuration(error, settings.redact)
-    except Exception:
-        logging.getLogger(__name__).critical("crashed", exc_info=True)
-        sys.exit(EXIT_FAILURE)
+    answer_signals()
+    if sys.stderr.isatty():  # at once, for whoever waits; a log has it in its own format
+        _warn(f"realtime-bridge {metadata.version('realtime-bridge')}")
+    settings = _settings(env_file)
+    with _explained(settings.redact):
+        sys.exit(run_bridge(settings))
 
 
 @cli.command()
 @_env_file
 @_json
 def check(env_file: Path | None, *, as_json: bool) -> None:
-    """Look at everything the bridge needs; say what is wrong and what mends it.
+    """Examine everything the bridge needs, and print the fix for each problem.
 
     Exits with 0 when all is well, 1 when something is not, 78 when the settings are wrong.
     """
@@ -99,7 +93,7 @@ def status(env_file: Path | None, replicas: tuple[str, ...], *, as_json: bool, w
     from realtime_bridge.commands.status import run_status
 
     settings = _settings(env_file)
-    work = run_status(settings, replicas, as_json=as_json, watch=watch, echo=click.echo)
+    work = run_status(settings, replicas, as_json=as_json, watch=watch, echo=click.echo, warn=_warn)
     sys.exit(_until_interrupted(work))
 
 
@@ -124,7 +118,9 @@ def tail(env_file: Path | None, since: str, *, as_json: bool, no_follow: bool) -
     except ValueError as error:
         raise click.BadParameter(str(error), param_hint="--since") from error
     settings = _settings(env_file)
-    work = run_tail(settings, seconds, follow=not no_follow, as_json=as_json, echo=click.echo)
+    work = run_tail(
+        settings, seconds, follow=not no_follow, as_json=as_json, echo=click.echo, warn=_warn
+    )
     sys.exit(_until_interrupted(work))
 
 
@@ -138,7 +134,7 @@ def tail(env_file: Path | None, since: str, *, as_json: bool, no_follow: bool) -
 )
 @click.option("--since", metavar="WHEN", help="Rows that failed from then on: 2h (ago), or a time.")
 @click.option("--until", metavar="WHEN", help="Rows that failed before then.")
-@click.option("--limit", default=1000, show_default=True, help="At most so many.")
+@click.option("--limit", default=1000, show_default=True, help="Maximum number of rows.")
 @click.option("--yes", is_flag=True, help="Do not ask, not even about uncertain rows.")
 def retry(
     env_file: Path | None,
@@ -155,16 +151,9 @@ def retry(
     Rows that failed as uncertain may have been sent. They are sent again only if you say so.
     """
     from realtime_bridge.commands.retry import Filters, run_retry
-    from realtime_bridge.commands.timespan import moment_of
 
-    now = datetime.now(UTC)
     try:
-        filters = Filters(
-            ids=ids or None,
-            failure=failure,
-            since=moment_of(since, now) if since else None,
-            until=moment_of(until, now) if until else None,
-        )
+        filters = Filters.typed(ids, failure, since, until)
     except ValueError as error:
         raise click.UsageError(str(error)) from error
     work = run_retry(
@@ -173,6 +162,7 @@ def retry(
         limit,
         confirm=(lambda _: True) if yes else click.confirm,
         echo=click.echo,
+        warn=_warn,
     )
     sys.exit(asyncio.run(work))
 
@@ -220,20 +210,12 @@ def token(env_file: Path | None, days: int, signing_key: Path | None) -> None:
     Signed with the project's JWT secret: SUPABASE_JWT_SECRET, or SUPABASE_JWT_SECRET_FILE; or with
     a signing key of yours that the project has imported.
     """
-    from realtime_bridge.credentials import mint, read_signing_key, secret_of
-    from realtime_bridge.settings import ConfigurationError, source_of
+    from realtime_bridge.commands.token import mint_token
 
-    now, lifetime = datetime.now(UTC), timedelta(days=days)
-    try:
-        values = source_of(env_file=env_file).read()
-        if signing_key is None:
-            key = mint(secret_of(values), now=now, lifetime=lifetime)
-        else:
-            key = read_signing_key(signing_key).mint(now=now, lifetime=lifetime)
-    except (ConfigurationError, ValueError) as error:
-        _fail_configuration(error)
+    with _explained():
+        key, complete = mint_token(env_file, timedelta(days=days), signing_key)
     click.echo(key)
-    if not values.get("SUPABASE_ANON_KEY"):
+    if not complete:
         click.echo("Set SUPABASE_ANON_KEY as well: Supabase's gateway asks for it.", err=True)
 
 
@@ -245,127 +227,38 @@ def migrations(folder: Path | None) -> None:
     For `npx supabase db push` the folder is supabase/migrations. The migration's version is later
     than every other one there. What is there already is kept as it is.
     """
-    from realtime_bridge.commands import migrations as upgrade
-    from realtime_bridge.database import migrations_directory, schema_parts
+    from realtime_bridge.commands.migrations import run_migrations
 
-    if folder is None:
-        click.echo(migrations_directory())
-        return
-    release = metadata.version("realtime-bridge")
-    try:
-        outcome = upgrade.bring(folder, schema_parts(), release, datetime.now(UTC))
-    except OSError as error:
-        where = click.format_filename(error.filename or folder)
-        click.echo(f"{where}: {error.strerror}; nothing was written", err=True)
-        sys.exit(EXIT_FAILURE)
-    except upgrade.NoVersionLeftError as error:
-        click.echo(f"{error}; nothing was written", err=True)
-        sys.exit(EXIT_FAILURE)
-    for copy in outcome.changed:
-        click.echo(f"{click.format_filename(copy.file)} {_difference(copy.release)}", err=True)
-    match outcome:
-        case upgrade.Written(file, parts, whole):
-            these = "" if whole else f" ({', '.join(parts)})"
-            click.echo(f"1 new: {click.format_filename(file)}{these}")
-        case upgrade.NothingNew(present):
-            click.echo(f"0 new: version {present} is there")
-        case _:
-            assert_never(outcome)
+    sys.exit(run_migrations(folder, echo=click.echo, warn=_warn))
 
 
-@cli.command()
-@click.option("--port", default=54321, show_default=True, help="One port for everything.")
-@click.option(
-    "--env-file",
-    type=click.Path(dir_okay=False, path_type=Path),
-    default=Path(".env.local"),
-    show_default=True,
-    help="Keep the settings that `run` needs in this file, until it ends. Other settings in it "
-    "stay.",
-)
-@click.option(
-    "--changes-poll",
-    type=(float, float),
-    default=(0.1, 0.5),
-    show_default=True,
-    metavar="BUSY IDLE",
-    help="Seconds until the local Realtime looks at the WAL again, after changes that nobody "
-    "listens for and after none. The default is a real server's: notices come within 500 ms.",
-)
-@click.option(
-    "--data",
-    "data_dir",
-    type=click.Path(file_okay=False, path_type=Path),
-    help="Keep the database here; without it everything is gone at the end.",
-)
-@click.option(
-    "--migrations",
-    "migrations_dir",
-    type=click.Path(exists=True, file_okay=False, path_type=Path),
-    help="Apply your project's migrations in this folder, which has the bridge's among them, "
-    "instead of the bridge's alone.",
-)
-@click.option(
-    "--signing-keys",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    metavar="FILE",
-    help="Trust tokens signed with these keys too: a file as the CLI's auth.signing_keys_path. "
-    "The first private one signs what the gateway puts in the place of sb_ keys.",
-)
-def local(
-    port: int,
-    env_file: Path,
-    changes_poll: tuple[float, float],
-    data_dir: Path | None,
-    *,
-    migrations_dir: Path | None,
-    signing_keys: Path | None,
-) -> None:
-    """Run Postgres, PostgREST, Realtime and a Bot API on this machine, for trying and testing."""
-    _need_local()
-    from realtime_bridge.database import migrations_directory
-    from tma_sandbox.command import run_local
-
-    work = run_local(
-        port,
-        env_file,
-        changes_poll=changes_poll,
-        data_dir=data_dir,
-        migrations=migrations_dir or migrations_directory(),
-        signing_keys=signing_keys,
-        run="realtime-bridge run",
-        echo=click.echo,
-    )
-    sys.exit(asyncio.run(work))
-
-
-@cli.command()
-@click.option("--port", default=0, help="Port of the embedded stack (default: any free one).")
-@click.option("--every", default=4.0, show_default=True, help="Seconds between new events.")
-@click.option("--count", type=int, help="Stop after so many events (default: go on).")
-def demo(port: int, every: float, count: int | None) -> None:
-    """See it work: the embedded stack, the bridge, and a simulated Mini App."""
-    _need_local()
-    from realtime_bridge.database import migrations_directory
-    from tma_sandbox.demo import run_demo
-
-    work = run_demo(
-        migrations=migrations_directory(),
-        bridge=[sys.executable, "-m", "realtime_bridge", "run"],
-        port=port,
-        every=every,
-        count=count,
-    )
-    sys.exit(asyncio.run(work))
+cli.add_command(local)
+cli.add_command(demo)
 
 
 def _settings(env_file: Path | None) -> "Settings":
-    from realtime_bridge.settings import ConfigurationError, load
+    from realtime_bridge.settings import load
+
+    with _explained():
+        return load(env_file=env_file)
+
+
+@contextmanager
+def _explained(redact: "Redactor | None" = None) -> "Iterator[None]":
+    """End with a word on each problem where the configuration is wrong."""
+    from realtime_bridge.settings import ConfigurationError
 
     try:
-        return load(env_file=env_file)
+        yield
     except ConfigurationError as error:
-        _fail_configuration(error)
+        click.echo("realtime-bridge cannot start with this configuration:", err=True)
+        for problem in error.problems:
+            click.echo(f"  - {redact(problem) if redact else problem}", err=True)
+        sys.exit(EXIT_CONFIGURATION)
+
+
+def _warn(text: str) -> None:
+    click.echo(text, err=True)
 
 
 def _until_interrupted(work: "Coroutine[Any, Any, int]") -> int:
@@ -381,24 +274,6 @@ def _paint(text: str, status: "Status") -> str:
     return click.style(text, fg=colors.get(status.value))
 
 
-def _difference(release: str | None) -> str:
-    if release is None:
-        return "is not as this release has it; it stays as it is"
-    return f"was changed since version {release} wrote it; it stays as it is"
-
-
-def _need_local() -> None:
-    try:
-        import psycopg  # noqa: F401
-    except ImportError:
-        click.echo(
-            "The embedded stack is not installed. Install it with:\n"
-            "  pip install 'realtime-bridge[local]'",
-            err=True,
-        )
-        sys.exit(EXIT_CONFIGURATION)
-
-
 def _tell_crash() -> None:
     import traceback
 
@@ -410,11 +285,3 @@ def _tell_crash() -> None:
     except ConfigurationError:
         redact = Redactor()
     click.echo(redact(traceback.format_exc()), err=True)
-
-
-def _fail_configuration(error: Exception, redact: "Redactor | None" = None) -> NoReturn:
-    problems = getattr(error, "problems", [str(error)])
-    click.echo("realtime-bridge cannot start with this configuration:", err=True)
-    for problem in problems:
-        click.echo(f"  - {redact(problem) if redact else problem}", err=True)
-    sys.exit(EXIT_CONFIGURATION)

@@ -1,4 +1,7 @@
-"""What became of a row: every way in which the work on it can end."""
+"""Outcomes: every way in which the work on a row can end.
+
+`moved_to` is the new id of a group, if Telegram said so on the way.
+"""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -6,25 +9,25 @@ from typing import ClassVar
 
 
 class Failure(StrEnum):
-    """Why a row ended as failed; the word in its `failure` column."""
+    """Why a row failed; the value of its `failure` column."""
 
-    BLOCKED = "blocked"  # the user blocked the bot, is deactivated, or never started it
+    BLOCKED = "blocked"  # the user blocked the bot, never started it, or is deactivated
     CHAT_NOT_FOUND = "chat_not_found"
     REJECTED = "rejected"  # Telegram refused the message itself
     UNCERTAIN = "uncertain"  # it may have been sent; nobody can know
-    EXHAUSTED = "exhausted"  # retries used up
+    EXHAUSTED = "exhausted"  # attempts used up
     INVALID = "invalid"  # a row the bridge cannot read
 
 
 class Cause(StrEnum):
-    """Why a row is to be tried again."""
+    """Why a row is tried again."""
 
     TELEGRAM_PAUSE = "telegram_pause"  # a 429: Telegram said how long to wait
-    TURN = "turn"  # its turn did not come in time
-    FENCE = "fence"  # the fence was not passed
+    FENCE = "fence"  # the fence was not passed, or too late
+    BUG = "bug"  # of the bridge, before anything was sent
     NO_CONNECTION = "no_connection"  # Telegram could not be reached
-    UNCERTAIN = "uncertain"  # it may have been sent, and is to be sent at least once
-    ASKED = "asked"  # the function that answers requests asked for it
+    UNCERTAIN = "uncertain"  # it may have been sent; at-least-once sends it again
+    ASKED = "asked"  # the function of a request table raised Later
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,61 +35,65 @@ class Sent:
     """Telegram accepted the message."""
 
     message_id: int
+    moved_to: int | None = None
     word: ClassVar = "delivered"
 
 
 @dataclass(frozen=True, slots=True)
 class Retry:
-    """Nothing was sent; try again in `after` seconds (None: the backoff decides).
+    """Nothing was sent; try again in `after` seconds (None: when the backoff says).
 
-    `counted` is false for what is not the row's fault: a pause that Telegram asked for, a
-    turn that did not come in time. Such an attempt is not used up.
+    `counted` is false for what is not the row's fault, such as a pause that Telegram asked for or
+    a fence that did not answer: no attempt is used up.
     """
 
     why: str
     after: float | None = None
     counted: bool = True
     cause: Cause | None = None
+    moved_to: int | None = None
 
     @property
     def word(self) -> str:
-        """`retry` for an attempt used up, else `deferred`."""
+        """`retry` if an attempt is used up, else `deferred`."""
         return "retry" if self.counted else "deferred"
 
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """It will never work: the row ends here."""
+    """It will never work: the row is failed."""
 
     failure: Failure
     error: str
+    moved_to: int | None = None
 
     @property
     def word(self) -> str:
-        """The failure's."""
+        """The failure's value."""
         return self.failure.value
 
 
 @dataclass(frozen=True, slots=True)
 class Uncertain:
-    """It may have been sent. The delivery mode decides what that means for the row."""
+    """It may have been sent; the delivery mode decides what becomes of the row."""
 
     why: str
+    moved_to: int | None = None
     word: ClassVar = "uncertain"
 
 
 @dataclass(frozen=True, slots=True)
 class Lost:
-    """The fence refused: the row is somebody else's now. Nothing was sent or is to be settled."""
+    """The fence was refused: another worker has the row. Nothing was sent; nothing to settle."""
 
     word: ClassVar = "lost"
 
 
 @dataclass(frozen=True, slots=True)
 class Halted:
-    """Nothing can be sent at all: hand the row back and claim no more for `after` seconds.
+    """Nothing can be sent at all: give the row back and claim no more for `after` seconds.
 
-    Then one row finds out whether it works again. None: for as long as it takes a person to mend.
+    Then one row finds out whether it works again. None: the usual time for what a person must fix.
     """
 
     why: str

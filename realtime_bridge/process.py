@@ -1,4 +1,4 @@
-"""The bridge as a process: signals, and what systemd is told."""
+"""The bridge as a process: signals and systemd."""
 
 import asyncio
 import os
@@ -13,28 +13,28 @@ from realtime_bridge.settings import Settings
 async def run_until_signal(settings: Settings) -> None:
     """Run a bridge as a process.
 
-    SIGINT and SIGTERM stop it cleanly, SIGHUP makes it read its keys again, systemd is told how
-    it is. Raises what Bridge.run() raises.
+    SIGINT and SIGTERM stop it cleanly, SIGHUP makes it read its keys again; systemd gets its
+    notifications. Raises what Bridge.run() raises.
     """
     bridge = Bridge(settings, notify=notify_systemd)
     loop = asyncio.get_running_loop()
     for name in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(name, bridge.request_stop)
-    loop.add_signal_handler(signal.SIGHUP, _hung_up(bridge))
-    beating = asyncio.create_task(beat_watchdog())
+    loop.add_signal_handler(signal.SIGHUP, _on_hangup(bridge))
+    heartbeat = asyncio.create_task(beat_watchdog())
     try:
         await bridge.run()
     finally:
-        beating.cancel()
-        await asyncio.gather(beating, return_exceptions=True)
+        heartbeat.cancel()
+        await asyncio.gather(heartbeat, return_exceptions=True)
 
 
-def _hung_up(bridge: Bridge) -> Callable[[], None]:
-    """What SIGHUP means: the terminal that we were started from is gone, or somebody sent it."""
-    may_end_us = _has_terminal() and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN  # nohup
+def _on_hangup(bridge: Bridge) -> Callable[[], None]:
+    """SIGHUP means stop if our terminal is gone, and reload if somebody sent it."""
+    may_stop = _has_terminal() and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN  # nohup
 
     def handler() -> None:
-        if may_end_us and not _has_terminal():
+        if may_stop and not _has_terminal():
             bridge.request_stop()
         else:
             bridge.reload()

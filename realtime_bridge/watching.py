@@ -3,19 +3,19 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from realtime_bridge.doorbell import Bell, BellState, DoorbellStatus, Reason
+from realtime_bridge.doorbell import Bell, BellState, DoorbellObserver, DoorbellStatus, Reason
 from realtime_bridge.model import TmaEvent, Wake
 from realtime_bridge.observe import FailureOf, Metrics, Outage, Telemetry, no_failure
 from realtime_bridge.request_tables import Request
 
 LONE_BELL_SECONDS = 25.0
 
-# Of a lane, and the moments (of the lane's clock) at which rows were inserted that must have rung.
+# Takes a lane, and when rows were inserted that must have rung (by the lane's clock).
 Expect = Callable[[str, Sequence[float]], None]
 
 
 class LaneTelemetry(Telemetry):
-    """Telemetry that also tells the doorbell which rings it should have heard."""
+    """Telemetry that also tells the doorbell what it should have heard."""
 
     def __init__(
         self,
@@ -28,10 +28,10 @@ class LaneTelemetry(Telemetry):
         self._expect = expect
 
     def claimed(self, lane: str, rows: Sequence[Any], source: Wake, begun: float) -> None:
-        """Count claimed rows.
+        """Count claimed rows, and tell the doorbell when those were inserted that rang.
 
-        Their age is the database's word of a moment after `begun`, so none was inserted earlier
-        than this says.
+        The database measured their age a moment after `begun`, so none was inserted earlier than
+        this computes.
         """
         super().claimed(lane, rows, source, begun)
         inserted = [begun - row.waited_seconds for row in rows if rang_at_insert(row)]
@@ -39,8 +39,8 @@ class LaneTelemetry(Telemetry):
             self._expect(lane, inserted)
 
 
-class DoorbellTelemetry:
-    """Shows the doorbell's state in the metrics; while it is down sweeps come sooner."""
+class DoorbellTelemetry(DoorbellObserver):
+    """Shows the doorbell's state in the metrics, and makes sweeps come sooner while it is down."""
 
     def __init__(
         self, metrics: Metrics, hurry: Callable[[], None], suspect_key: Callable[[], None]
@@ -52,34 +52,34 @@ class DoorbellTelemetry:
             metrics.doorbell_ready.labels(bell.value).set(0)
 
     def ready(self, bell: Bell) -> None:
-        """Show that a bell can be heard."""
+        """Record that a bell can be heard."""
         self._metrics.doorbell_ready.labels(bell.value).set(1)
 
     def down(self, reason: Reason) -> None:  # noqa: ARG002 - the rebuild that follows counts it
-        """Show that none can be heard."""
+        """Record that no bell can be heard."""
         for bell in Bell:
             self._metrics.doorbell_ready.labels(bell.value).set(0)
         self._hurry()
 
     def rebuilt(self, reason: Reason) -> None:
-        """Count a client that was built anew."""
+        """Count a client that was rebuilt."""
         self._metrics.doorbell_rebuilds.labels(reason.value).inc()
-        self._suspect_key()  # whatever the reason: a server may cut those whose key was revoked
+        self._suspect_key()  # a server may cut off whoever has a revoked key
 
     def refused(self, bell: Bell, text: str) -> None:  # noqa: ARG002 - the doorbell logs it
-        """Show that the server does not grant a bell."""
+        """Record that the server refused a bell."""
         self._metrics.doorbell_ready.labels(bell.value).set(0)
 
     def deaf(self, bell: Bell) -> None:
-        """Show that a bell did not ring when it should have."""
+        """Record that a bell did not ring when it should have."""
         self._metrics.doorbell_ready.labels(bell.value).set(0)
 
 
 def sweep_every(status: DoorbellStatus, interval: float, fallback: float) -> float:
-    """Seconds between sweeps: `fallback` where no bell can be counted on.
+    """Seconds between sweeps: `fallback` while no bell can be relied on.
 
-    A lone bell has no other to contradict it: the first row that it did not ring for is found by
-    a sweep, which comes so early that the silence is noticed within half a minute.
+    If only one bell is ready, no other one shows that it has gone silent: a sweep must find the
+    first row that it missed, and does so within half a minute.
     """
     if not status.healthy:
         return fallback
@@ -88,10 +88,10 @@ def sweep_every(status: DoorbellStatus, interval: float, fallback: float) -> flo
 
 
 def rang_at_insert(row: TmaEvent | Request) -> bool:
-    """Whether this row, now claimed, must have rung the bells when it was inserted.
+    """Whether this claimed row must have rung the bells when it was inserted.
 
-    Not one that was scheduled, nor one that comes back: its bell is another one, or none. A row
-    that says it is of the future is no witness.
+    A scheduled row and a retried one rang at another time, or not at all; the age of a row from the
+    future proves nothing.
     """
     due = isinstance(row, Request) or row.deliver_after <= row.created_at
     return due and row.attempt == 1 and row.retries == 0 and row.waited_seconds >= 0

@@ -1,14 +1,16 @@
-"""The bridge's parts, built and connected. Nothing runs yet."""
+"""Builds the bridge's parts and connects them; nothing runs yet."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+import structlog
+
 from realtime_bridge.database import Keys, Rpc
 from realtime_bridge.doorbell import Doorbell
 from realtime_bridge.model import TmaEvent, Wake
-from realtime_bridge.observe import Backlog, Metrics, Outage
+from realtime_bridge.observe import Backlog, Metrics, Outage, ThrottledLog
 from realtime_bridge.outcomes import Failure, Outcome
 from realtime_bridge.request_tables import (
     Request,
@@ -22,6 +24,7 @@ from realtime_bridge.watching import DoorbellTelemetry, LaneTelemetry, sweep_eve
 from realtime_bridge.worker import (
     CommonSweep,
     EventQueue,
+    Limits,
     Policy,
     Pump,
     Retention,
@@ -33,7 +36,9 @@ if TYPE_CHECKING:
     from aiogram import Bot
 
     from realtime_bridge.messages import Messages
-    from realtime_bridge.telegram import Pacing, Sender
+    from realtime_bridge.telegram import Sender
+
+log = structlog.get_logger()
 
 Lane: TypeAlias = Pump[Any, Any]
 
@@ -42,7 +47,7 @@ EVENTS = "tma_events"
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """What runs together."""
+    """What runs together once the bridge has started."""
 
     lanes: Sequence[Lane]
     sweeper: Sweeper
@@ -69,14 +74,21 @@ class Wiring:
         self._tables = tables
         self._policy = Policy(settings.delivery, settings.max_attempts)
         self._lanes: list[Lane] = []
+        self._said = ThrottledLog(log)
+        self._expect_message: Callable[[], None] = lambda: None  # until there is a bot
         self._outage = Outage(lambda away: self._doorbell.database(away=away))
         self._sweeper = self._build_sweeper()
         self._doorbell = self._build_doorbell(keys)
 
     def build(self, bot: "Bot", messages: "Messages") -> Parts:
         """Build everything around a bot that answers."""
-        queue = self._event_queue()
-        self._lanes.append(self._events_lane(queue, bot, messages))
+        from realtime_bridge.telegram import Sender, Warmth
+
+        self._expect_message = Warmth(bot, self._settings.send_timeout).expect
+        sender: Sender
+        queue = self._event_queue(in_doubt=lambda: sender.in_doubt)
+        sender = self._sender(bot, messages, queue)
+        self._lanes.append(self._events_lane(queue, sender))
         self._lanes += map(self._requests_lane, self._tables)
         self._sweeper.follow(*self._lanes)
         days = self._settings.retention_days
@@ -89,16 +101,26 @@ class Wiring:
             self._outage,
         )
 
-    def _event_queue(self) -> EventQueue:
+    def _event_queue(self, in_doubt: Callable[[], bool]) -> EventQueue:
         return EventQueue(
             self._rpc,
             policy=self._policy,
+            limits=limits_of(self._settings),
             redact=self._settings.redact,
             ended=lambda failure: self._metrics.events.labels(EVENTS, failure).inc(),
+            limits_differ=self._say_limits_differ,
+            in_doubt=in_doubt,
+        )
+
+    def _say_limits_differ(self) -> None:
+        self._said.warning(
+            "limits_differ",
+            fix="give all replicas the same TELEGRAM_RATE, TELEGRAM_CHAT_RATE, "
+            "TELEGRAM_CHAT_BURST and TELEGRAM_GROUP_RATE: the limits are for all of them together",
         )
 
     def _failure_of(self, row: TmaEvent, outcome: Outcome) -> Failure | None:
-        """What the queue makes of an outcome: a retry too many is a failure."""
+        """The failure that an outcome ends its row with, if it does: one retry too many is one."""
         decided = settlement(row, outcome, self._policy)
         return decided.failure if decided else None
 
@@ -114,7 +136,7 @@ class Wiring:
             interval=lambda: sweep_every(
                 self._doorbell.status, settings.sweep_interval, settings.fallback_poll_interval
             ),
-            # Only events': what is answered twice does no harm.
+            # Events only: answering a request twice does no harm.
             settle_first=lambda: self._lanes[0].settle_until,
         )
 
@@ -122,6 +144,8 @@ class Wiring:
         settings = self._settings
 
         def wake(source: Wake) -> None:
+            if source.is_a_bell:
+                self._expect_message()
             for lane in self._lanes:
                 lane.wake(source)
 
@@ -137,20 +161,17 @@ class Wiring:
         keys.subscribe(lambda _: doorbell.renew())
         return doorbell
 
-    def _events_lane(
-        self, queue: EventQueue, bot: "Bot", messages: "Messages"
-    ) -> Pump[TmaEvent, Outcome]:
+    def _events_lane(self, queue: EventQueue, sender: "Sender") -> Pump[TmaEvent, Outcome]:
         settings = self._settings
-        pacing = self._pacing()
         pump = Pump(
             EVENTS,
             queue,
-            self._sender(bot, messages, pacing, queue),
+            sender,
             LaneTelemetry(self._metrics, self._outage, self._doorbell.expect, self._failure_of),
             self._sweeper,
             slots=settings.concurrency,
             lease=settings.lease_seconds,
-            hold=lambda: pacing.bot_pause,
+            undone=sender.unsent,
         )
         self._metrics.watch(
             EVENTS,
@@ -174,40 +195,33 @@ class Wiring:
         self._metrics.watch(table.name, slots=table.concurrency, in_hand=lambda: pump.in_hand)
         return pump
 
-    def _pacing(self) -> "Pacing":
-        from realtime_bridge.telegram import Limits, Pacing
-
-        settings = self._settings
-        return Pacing(
-            Limits(
-                settings.telegram_rate,
-                settings.telegram_chat_rate,
-                settings.telegram_chat_burst,
-                settings.telegram_group_rate,
-            )
-        )
-
-    def _sender(
-        self, bot: "Bot", messages: "Messages", pacing: "Pacing", queue: EventQueue
-    ) -> "Sender":
+    def _sender(self, bot: "Bot", messages: "Messages", queue: EventQueue) -> "Sender":
         from realtime_bridge.telegram import Sender
 
         settings = self._settings
         return Sender(
             bot,
             messages,
-            pacing,
             queue.start,
             send_timeout=settings.send_timeout,
-            turn_limit=settings.turn_limit,
             start_limit=settings.lease_seconds - 2 * settings.send_timeout,
             paid=settings.allow_paid_broadcast,
             redact=settings.redact,
         )
 
 
+def limits_of(settings: Settings) -> Limits:
+    """Return the limits that all replicas together keep."""
+    return Limits(
+        settings.telegram_rate,
+        settings.telegram_chat_rate,
+        settings.telegram_chat_burst,
+        settings.telegram_group_rate,
+    )
+
+
 def messages_of(settings: Settings) -> "Messages":
-    """Read the templates. Raises ConfigurationError for those that cannot be used."""
+    """Load the templates. Raises ConfigurationError if they cannot be used."""
     from realtime_bridge.messages import Messages
 
     try:

@@ -1,1 +1,1 @@
-"""The embedded stack for `local`, `demo` and the tests."""
+"""A double of Supabase and the Telegram Bot API, without Docker: see README.md."""

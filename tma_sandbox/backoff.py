@@ -1,11 +1,11 @@
-"""Waits between tries."""
+"""Delays between retries."""
 
 import random
 from collections.abc import Callable, Iterator
 
 
 def delays(first: float, cap: float, rand: Callable[[], float] = random.random) -> Iterator[float]:
-    """Yield seconds, doubling up to `cap`, each jittered down by at most a half.
+    """Yield seconds, doubling up to `cap`, each reduced by a random part of at most half.
 
     >>> waits = delays(0.5, 2.0, rand=lambda: 1.0)
     >>> [next(waits) for _ in range(4)]

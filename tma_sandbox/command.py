@@ -1,4 +1,4 @@
-"""The stack in the foreground, until somebody stops it."""
+"""Runs the stack in the foreground until it is stopped."""
 
 import asyncio
 import shlex
@@ -8,51 +8,38 @@ from pathlib import Path
 from typing import Any
 
 from tma_sandbox import envfile
-from tma_sandbox.errors import StackError
+from tma_sandbox.errors import EXIT_CONFIGURATION, StackError
 from tma_sandbox.progress import Progress
 from tma_sandbox.stack import SETTINGS, LocalStack
 
 _STOPPED = 0
-_CONFIGURATION = 78  # EX_CONFIG of sysexits.h
 _COLUMNS = 80
 
 
 async def run_local(
-    port: int,
+    make: Callable[..., LocalStack],
     env_file: Path,
     *,
-    migrations: Path,
+    command: str,
     run: str,
-    changes_poll: tuple[float, float] = (0.1, 0.5),
-    data_dir: Path | None = None,
-    signing_keys: Path | None = None,
     echo: Callable[[str], None] = print,
 ) -> int:
-    """Run the stack until SIGINT or SIGTERM; the exit code.
+    """Run a stack until SIGINT or SIGTERM; return the exit code, 78 if it cannot start.
 
-    `migrations` is the folder that is applied; `run` the command that uses the stack, which is
-    shown with the option that names the settings.
+    `make` creates the stack; it takes `progress`. `command` is the one that the user ran, and
+    `run` one that uses the stack; the output suggests both with the option --env-file.
 
-    Tells `echo` each step, the settings that a bridge needs, and `ready`. The settings are made
-    up and open nothing but this stack, so they are shown; they are in `env_file` as long as it
-    runs. What cannot be started is told in words, with 78 as the exit code.
+    Passes each step to `echo`, then the settings, which are valid for this stack only, and are in
+    `env_file` while it runs, then `ready`.
     """
     asked = asyncio.Event()
-    loop = asyncio.get_running_loop()
     for sig in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(sig, asked.set)
-    if problem := envfile.obstacle(env_file, SETTINGS):
+        asyncio.get_running_loop().add_signal_handler(sig, asked.set)
+    if problem := envfile.obstacle(env_file, SETTINGS, command=command):
         echo(f"error: {problem}")
-        return _CONFIGURATION
+        return EXIT_CONFIGURATION
     progress = Progress(echo)
-    stack = LocalStack(
-        port,
-        changes_poll=changes_poll,
-        data_dir=data_dir,
-        migrations=migrations,
-        signing_keys=signing_keys,
-        progress=progress.step,
-    )
+    stack = make(progress=progress.step)
     try:
         async with progress.reminding():
             started = await _unless(asked, stack.start())
@@ -64,7 +51,7 @@ async def run_local(
         echo("stopping")
     except StackError as error:
         echo(f"error: {error}")
-        return _CONFIGURATION
+        return EXIT_CONFIGURATION
     finally:
         await stack.stop()
     echo("stopped")
@@ -72,7 +59,7 @@ async def run_local(
 
 
 async def _unless(asked: asyncio.Event, work: Coroutine[Any, Any, None]) -> bool:
-    """Whether `work` came to its end; it is cancelled when the event is set before."""
+    """Do `work`; cancel it and return False if the event is set first."""
     doing = asyncio.create_task(work)
     waiting = asyncio.create_task(asked.wait())
     await asyncio.wait((doing, waiting), return_when=asyncio.FIRST_COMPLETED)
@@ -89,7 +76,7 @@ async def _unless(asked: asyncio.Event, work: Coroutine[Any, Any, None]) -> bool
 def _show(
     settings: Mapping[str, str], env_file: Path, run: str, echo: Callable[[str], None]
 ) -> None:
-    echo(f"Settings written to {env_file}, until this ends:")
+    echo(f"Settings in {env_file} while this runs:")
     for name, value in settings.items():
         echo(fitting(f"{name}={value}", _COLUMNS))
     echo("In another terminal:")
@@ -98,7 +85,7 @@ def _show(
 
 
 def fitting(line: str, columns: int) -> str:
-    """A line that a terminal of this width does not wrap.
+    """Shorten a line so that a terminal of this width does not wrap it.
 
     >>> fitting("SUPABASE_KEY=eyJhbGciOi", 20)
     'SUPABASE_KEY=eyJh...'

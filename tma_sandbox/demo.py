@@ -1,9 +1,9 @@
-"""The whole thing on one screen.
+"""Everything on one screen: the stack, the bridge, and a simulated Mini App.
 
-The embedded stack, the bridge as a process of its own, and a simulated Mini App: the real
-supabase client with the anon key and a signed initData header. The screen shows each row's way
-through the states, by the database's clock, and the text as the user reads it. The page at /demo
-shows the same in the browser, where the visitor is the Mini App's user.
+The bridge is a process of its own. The Mini App is the real supabase client with the anon key and a
+signed initData header. The screen shows when each row reached which state, by the database's clock,
+and the text as the user reads it. The page at /demo shows the same in a browser, where whoever
+opens it is the Mini App's user.
 """
 
 import asyncio
@@ -11,8 +11,9 @@ import random
 import shutil
 import signal
 import tempfile
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import chain, count, cycle
 from pathlib import Path
@@ -23,9 +24,9 @@ from postgrest.types import ReturnMethod
 from rich.console import Console
 from supabase import AsyncClient, AsyncClientOptions, acreate_client
 
-from tma_sandbox.errors import StackError
+from tma_sandbox.errors import EXIT_CONFIGURATION, StackError
 from tma_sandbox.npm import find_supabase_js
-from tma_sandbox.page import Page, Way, Ways
+from tma_sandbox.page import Page, Timeline, Timelines
 from tma_sandbox.process import Program
 from tma_sandbox.progress import Progress
 from tma_sandbox.screen import Screen
@@ -37,13 +38,22 @@ SHOWN = 8
 LOOK_SECONDS = 0.1
 START_SECONDS = 60.0
 STOP_SECONDS = 8.0
-_CONFIGURATION = 78  # EX_CONFIG of sysexits.h
-# Telegram opens the Mini App by it; the page plays that part.
-MINI_APP_URL = "https://t.me/demo_bot/app"
+
+
+@dataclass(frozen=True, slots=True)
+class BridgeProgram:
+    """The program that sends the rows: its command line, and its settings besides the stack's.
+
+    It is ready when its log contains `ready`.
+    """
+
+    command: Sequence[str]
+    settings: Mapping[str, str]
+    ready: str
 
 
 def samples(today: datetime) -> Iterator[dict[str, Any]]:
-    """Yield what a Mini App writes: one event of each type first, then a mix for ever."""
+    """Yield what a Mini App writes: one event of each type, then random ones forever."""
     due = (today + timedelta(days=3)).date().isoformat()
     lead = cycle(LEADS)
     kinds: list[dict[str, Any]] = [
@@ -61,18 +71,19 @@ def samples(today: datetime) -> Iterator[dict[str, Any]]:
         {"event_type": "lead_assigned", "payload": {"member_name": "Taras"}},
         {"event_type": "coffee_poured", "payload": {}},
     ]
-    rest = (random.choice(kinds) for _ in count())  # noqa: S311 - a demo's variety
+    rest = (random.choice(kinds) for _ in count())  # noqa: S311 - only for variety
     for number, kind in enumerate(chain(kinds, rest), start=1):
         payload = {**kind["payload"], "lead_name": next(lead)}
         yield {**kind, "payload": payload, "lead_id": number, "dedupe_key": f"demo-{number}"}
 
 
 async def run_demo(
-    *, migrations: Path, bridge: Sequence[str], port: int, every: float, count: int | None
+    *, migrations: Path, bridge: BridgeProgram, port: int, every: float, count: int | None
 ) -> int:
     """Run the demo until Ctrl-C, or until `count` events are delivered; return the exit code.
 
-    `migrations` is the folder with the schema of the rows, `bridge` the program that sends them.
+    `migrations` is the folder with the schema of the rows, `bridge` sends them, and a new row is
+    written `every` so many seconds.
     """
     console = Console()
     stopping = asyncio.Event()
@@ -94,13 +105,13 @@ async def run_demo(
         return 0
     except StackError as error:
         console.print(f"error: {error}", markup=False, soft_wrap=True)
-        return _CONFIGURATION
+        return EXIT_CONFIGURATION
 
 
 async def _demo(
     console: Console,
     migrations: Path,
-    bridge: Sequence[str],
+    bridge: BridgeProgram,
     *,
     port: int,
     every: float,
@@ -118,12 +129,12 @@ async def _demo(
                     progress=progress.step,
                 )
             )
-            ways = await running.enter_async_context(page.open(stack))
+            timelines = await running.enter_async_context(page.open(stack))
             progress.step("Starting the bridge")
             await running.enter_async_context(_bridge(bridge, stack, console))
             mini_app = await _mini_app(stack)
         console.print(
-            f"The bridge runs. A Mini App user (chat {USER['id']}) now writes rows "
+            f"The bridge is running. A Mini App user (chat {USER['id']}) now writes rows "
             "with the anon key. Ctrl-C stops."
         )
         console.print(f"Open {stack.url}/demo to write rows yourself.\n", soft_wrap=True)
@@ -131,7 +142,7 @@ async def _demo(
         writing = asyncio.create_task(_write(mini_app, every, count))
         try:
             with screen:
-                await _watch(ways, screen, count)
+                await _watch(timelines, screen, count)
         finally:
             writing.cancel()
     console.print(f"{count} events delivered; nothing is left running.")
@@ -139,16 +150,16 @@ async def _demo(
 
 
 async def _supabase_js(console: Console, progress: Progress) -> Path | None:
-    """The browser's supabase-js; without it the page can only watch, the rest is as ever."""
+    """The browser's supabase-js; without it the page can only show rows."""
     try:
         return await asyncio.to_thread(find_supabase_js, progress.step)
     except StackError as error:
-        console.print(f"You cannot write rows on the page: {error}", markup=False)
+        console.print(f"The page cannot write rows: {error}", markup=False)
         return None
 
 
 async def _mini_app(stack: LocalStack) -> AsyncClient:
-    """The client that a Mini App creates: the public key, and Telegram's signature of its user."""
+    """The client that a Mini App creates: with the public key and its user's signed initData."""
     environment = stack.env()
     async with (
         aiohttp.ClientSession() as session,
@@ -172,25 +183,15 @@ async def _write(mini_app: AsyncClient, every: float, count: int | None) -> None
 
 @asynccontextmanager
 async def _bridge(
-    program: Sequence[str], stack: LocalStack, console: Console
+    bridge: BridgeProgram, stack: LocalStack, console: Console
 ) -> AsyncIterator[None]:
-    """The bridge as a user would start it, in a process that does not outlive us."""
-    folder = Path(tempfile.mkdtemp(prefix="realtime-bridge-demo-"))
+    """Run the bridge as a user would, in a process that does not outlive us."""
+    folder = Path(tempfile.mkdtemp(prefix="tma-sandbox-demo-"))
     log = folder / "bridge.log"
-    process = Program(
-        # From elsewhere: a .env of the caller is not the demo's.
-        program,
-        log=log,
-        env={
-            **stack.env(),
-            "HTTP_PORT": "0",
-            "LOG_FORMAT": "json",
-            "MINI_APP_URL": MINI_APP_URL,
-        },
-        owned=folder,
-    )
+    # A Program runs in the root directory, so the bridge does not read a .env of the caller.
+    process = Program(bridge.command, log=log, env={**stack.env(), **bridge.settings}, owned=folder)
     try:
-        await _started(process, log)
+        await _started(process, log, bridge.ready)
         yield
     finally:
         await asyncio.to_thread(process.stop, timeout=STOP_SECONDS)
@@ -199,12 +200,12 @@ async def _bridge(
         shutil.rmtree(folder, ignore_errors=True)
 
 
-async def _started(process: Program, log: Path) -> None:
+async def _started(process: Program, log: Path, ready: str) -> None:
     try:
         async with asyncio.timeout(START_SECONDS):
-            while '"doorbell_ready"' not in _text(log):
+            while ready not in _text(log):
                 if not process.running:
-                    raise StackError("the bridge ended by itself; its log is above")
+                    raise StackError("the bridge exited; its log is above")
                 await asyncio.sleep(LOOK_SECONDS)
     except TimeoutError as error:
         raise StackError(f"the bridge was not ready after {START_SECONDS:.0f} s") from error
@@ -214,15 +215,15 @@ def _text(log: Path) -> str:
     return log.read_text(encoding="utf-8", errors="replace")
 
 
-async def _watch(ways: Ways, screen: Screen, count: int | None) -> None:
-    """Look at the rows and at what Telegram accepted, until `count` rows are delivered."""
+async def _watch(timelines: Timelines, screen: Screen, count: int | None) -> None:
+    """Show the rows and their messages until `count` rows are delivered."""
     while True:
-        shown = await ways.latest(SHOWN)
-        screen.show(shown, await ways.totals())
+        shown = await timelines.latest(SHOWN)
+        screen.show(shown, await timelines.totals())
         if count and shown and shown[-1].id >= count and _all_delivered(shown):
             return
         await asyncio.sleep(LOOK_SECONDS)
 
 
-def _all_delivered(ways: list[Way]) -> bool:
-    return all(way.status == "delivered" for way in ways)
+def _all_delivered(rows: list[Timeline]) -> bool:
+    return all(row.status == "delivered" for row in rows)

@@ -1,7 +1,7 @@
-"""The settings that `local` lends to a `.env` file: a block of its own, gone when it ends.
+"""The stack's settings in a `.env` file: a block of their own, removed when the stack stops.
 
-The block's first line carries a digest of the settings below it. So what somebody has written or
-changed by hand is told from what this stack made up, and is never written over.
+The first line of the block has a digest of the settings below it. It distinguishes generated
+settings from those that somebody wrote or edited, which are never overwritten.
 """
 
 import hashlib
@@ -17,8 +17,8 @@ from dotenv import dotenv_values
 
 from tma_sandbox.errors import StackError
 
-_BEGIN = "# realtime-bridge local: made up, goes when it ends, not to be edited"
-_END = "# realtime-bridge local: end"
+_BEGIN = "# tma-sandbox: generated, removed when it stops, do not edit"
+_END = "# tma-sandbox: end"
 _BLOCK = re.compile(
     rf"^{_BEGIN} \[([0-9a-f]+)\]\r?\n((?:(?!#).*\n)*){_END}(?:\r?\n|\Z)", re.MULTILINE
 )
@@ -26,9 +26,9 @@ _BLOCK = re.compile(
 
 @contextmanager
 def lent(path: Path, values: Mapping[str, str]) -> Iterator[None]:
-    """Have these settings in the file while the context lasts, made with mode 0600.
+    """Keep these settings in the file while the context lasts; a new file has mode 0600.
 
-    The rest of the file stays as it is, byte by byte. Raises StackError as `obstacle` says.
+    The rest of the file stays as it is, byte for byte. Raises StackError if there is an `obstacle`.
     """
     if problem := obstacle(path, values):
         raise StackError(problem)
@@ -36,11 +36,14 @@ def lent(path: Path, values: Mapping[str, str]) -> Iterator[None]:
     try:
         yield
     finally:
-        _take_back(path, values)
+        _remove(path, values)
 
 
-def obstacle(path: Path, names: Mapping[str, str] | set[str]) -> str | None:
-    """Why settings of these names cannot go into this file; None: nothing is in the way."""
+def obstacle(path: Path, names: Mapping[str, str] | set[str], *, command: str = "") -> str | None:
+    """Why settings of these names cannot go into this file; None if they can.
+
+    `command` is the one that the user ran; an example in the text repeats it.
+    """
     directory = path.resolve().parent
     if not directory.is_dir():
         return f"cannot write {path}: there is no directory {directory}"
@@ -55,12 +58,12 @@ def obstacle(path: Path, names: Mapping[str, str] | set[str]) -> str | None:
     return (
         f"{path} has settings that are not this stack's: {', '.join(lost)}.\n"
         "They would be overridden. Keep them, and name another file, for example:\n"
-        "  realtime-bridge local --env-file .env.stack"
+        f"  {command} --env-file .env.stack"
     )
 
 
 def at_stake(text: str, names: set[str]) -> list[str]:
-    r"""The settings of these names that the file has outside our block, sorted.
+    r"""List the settings of these names that the file has outside our block, sorted.
 
     >>> at_stake("TOKEN=1:A\nKEY=\n# URL=x", {"TOKEN", "KEY", "URL"})
     ['TOKEN']
@@ -70,7 +73,7 @@ def at_stake(text: str, names: set[str]) -> list[str]:
 
 
 def merged(text: str, values: Mapping[str, str]) -> str:
-    """The text of a file with our block at its end, where the last word is said."""
+    """The text of a file with our block at its end, where it takes precedence."""
     rest = _without(text)
     newline = "" if not rest or rest.endswith("\n") else "\n"
     return f"{rest}{newline}{_block(values)}"
@@ -86,14 +89,14 @@ def _digest(body: str) -> str:
 
 
 def _without(text: str) -> str:
-    """The text without what is our own in it."""
+    """The text without our own blocks."""
     return _BLOCK.sub(lambda found: "" if _digest(found[2]) == found[1] else found[0], text)
 
 
-def _take_back(path: Path, values: Mapping[str, str]) -> None:
+def _remove(path: Path, values: Mapping[str, str]) -> None:
     """Remove the block with these settings, and the file if nothing else is in it.
 
-    Another stack may have written its own meanwhile: that stays, as does what was edited.
+    A block that another stack has written meanwhile stays, and so does one that was edited.
     """
     try:
         text = _read(path)
@@ -105,7 +108,9 @@ def _take_back(path: Path, values: Mapping[str, str]) -> None:
         else:
             path.unlink()
     except (OSError, UnicodeDecodeError) as error:
-        raise StackError(f"the settings in {path} are void now; remove them: {error}") from error
+        raise StackError(
+            f"the settings in {path} are no longer valid; remove them: {error}"
+        ) from error
 
 
 def _read(path: Path) -> str:
@@ -116,8 +121,8 @@ def _read(path: Path) -> str:
 
 
 def _write(path: Path, text: str) -> None:
-    """Replace the file: readers see the old one or the new one, never a half."""
-    target = path.resolve()  # a symbolic link keeps pointing
+    """Replace the file atomically."""
+    target = path.resolve()  # a symbolic link stays one
     try:
         handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
         try:

@@ -1,15 +1,17 @@
-"""What may go wrong with the embedded stack, in words for the person who started it."""
+"""Errors of the stack, worded for the person who started it."""
+
+EXIT_CONFIGURATION = 78  # EX_CONFIG of sysexits.h
 
 
 class StackError(Exception):
-    """The embedded stack cannot do what was asked; the text says why and what helps."""
+    """The stack cannot do what was asked; the text says why, and how to fix it."""
 
 
 class PortInUseError(StackError):
-    """Somebody else listens on the port that was asked for."""
+    """Another program listens on the requested port."""
 
     def __init__(self, port: int) -> None:
         super().__init__(
             f"port {port} on 127.0.0.1 is in use: stop the program that holds it, "
-            f"or choose another with --port (0 takes any free one)"
+            f"or choose another port (0 takes any free one)"
         )

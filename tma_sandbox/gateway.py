@@ -1,6 +1,6 @@
-"""One address for everything, with Supabase's paths: /rest/v1, /realtime/v1, /auth/v1.
+"""One address for everything: /rest/v1, /realtime/v1 and /auth/v1 as in Supabase.
 
-The Bot API has the rest, so that one URL serves as SUPABASE_URL and as TELEGRAM_API_URL.
+The Bot API has the other paths, so one URL is both SUPABASE_URL and TELEGRAM_API_URL.
 """
 
 import asyncio
@@ -16,14 +16,14 @@ from yarl import URL
 from tma_sandbox.botapi import BotApi
 from tma_sandbox.errors import PortInUseError, StackError
 from tma_sandbox.keys import Keys
+from tma_sandbox.origin_guard import guard_origin
 from tma_sandbox.realtime import LocalRealtime
-from tma_sandbox.visitors import known_visitors
 
 _LONGEST_HEADER = 32 * 1024
 _LARGEST_BODY = 50 * 1024 * 1024
 _STOP_SECONDS = 1.0
-# Headers that are about one connection, not about the request that passes through.
-_OF_THE_HOP = {
+# Headers of one connection, which a proxy does not forward.
+_HOP_BY_HOP = {
     "apikey", "connection", "expect", "host", "keep-alive", "te", "trailer", "transfer-encoding",
     "upgrade",
 }  # fmt: skip
@@ -32,9 +32,9 @@ _METHODS = "GET,HEAD,PUT,PATCH,POST,DELETE,OPTIONS,TRACE,CONNECT"
 
 
 def bind(port: int) -> socket.socket:
-    """A socket on this port of 127.0.0.1 (0: any free one), not listening yet.
+    """Bind a socket to this port of 127.0.0.1 (0: any free one) without listening yet.
 
-    Raises PortInUseError, or StackError for a port that nobody may have.
+    Raises PortInUseError, or StackError for a port that cannot be used.
     """
     bound = socket.socket()
     bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -44,16 +44,16 @@ def bind(port: int) -> socket.socket:
         bound.close()
         if isinstance(error, OSError) and error.errno == errno.EADDRINUSE:
             raise PortInUseError(port) from error
-        raise StackError(f"cannot use port {port}: {error}; choose another with --port") from error
+        raise StackError(f"cannot use port {port}: {error}; choose another port") from error
     return bound
 
 
 class Gateway:
     """Serves the parts of a stack on one bound socket.
 
-    Like Supabase's gateway it wants an API key for everything that is Supabase's, and uses it
-    as the bearer token of requests that bring none: a JWT as it is, the JWT of its role for an
-    sb_ key. Such a key is no token itself: as one it is refused, unless it repeats the API key.
+    Like Supabase's gateway it requires an API key for the paths of Supabase. A request without a
+    bearer token gets one from its API key: a JWT as it is, and for an sb_ key a JWT of its role.
+    An sb_ key is not a token: as a bearer token it is refused, unless it repeats the API key.
     """
 
     def __init__(
@@ -65,7 +65,7 @@ class Gateway:
         bot_api: BotApi,
         routes: Iterable[web.AbstractRouteDef] = (),
     ) -> None:
-        """`routes` are served besides, before the Bot API's."""
+        """`routes` are additional ones, matched before the Bot API's."""
         self._rest = URL(rest_url)
         self._keys = keys
         self._realtime = realtime
@@ -96,14 +96,14 @@ class Gateway:
         await web.SockSite(self._runner, bound, backlog=1024).start()
 
     async def stop(self) -> None:
-        """Stop serving, and Realtime with it. Harmless when it does not serve."""
+        """Stop serving, and Realtime with it. Does nothing if it is not serving."""
         if self._runner:
             await self._runner.cleanup()
         if self._session:
             await self._session.close()
 
     def _application(self) -> web.Application:
-        app = web.Application(middlewares=[known_visitors], client_max_size=_LARGEST_BODY)
+        app = web.Application(middlewares=[guard_origin], client_max_size=_LARGEST_BODY)
         app.add_routes(
             [
                 web.get("/", _greet),
@@ -121,14 +121,14 @@ class Gateway:
         return app
 
     async def _say_goodbye(self, _: web.Application) -> None:
-        """End what would otherwise last until the timeout: websockets and waiting requests."""
+        """Close what would otherwise last until the timeout: websockets and waiting requests."""
         await asyncio.gather(self._realtime.stop(), self._bot_api.close())
 
     # REST
 
     async def _proxy(self, request: web.Request) -> web.StreamResponse:
         path, _, query = request.raw_path.removeprefix("/rest/v1").partition("?")
-        headers = [(k, v) for k, v in request.headers.items() if k.lower() not in _OF_THE_HOP]
+        headers = [(k, v) for k, v in request.headers.items() if k.lower() not in _HOP_BY_HOP]
         if not _is_preflight(request):
             key = request.headers.get("apikey")
             if key is None and (key := request.query.get("apikey")):
@@ -144,9 +144,9 @@ class Gateway:
         except (aiohttp.ClientConnectionError, aiohttp.ClientPayloadError):
             if not response.prepared:
                 text = "An invalid response was received from the upstream server"
-                return _json({"message": text}, 502)
+                return _json_response({"message": text}, 502)
             if request.transport:
-                request.transport.abort()  # half an answer must not look like a whole one
+                request.transport.abort()  # a partial response must not look complete
         return response
 
     async def _forward(
@@ -164,7 +164,7 @@ class Gateway:
         ) as upstream:
             response.set_status(upstream.status, upstream.reason)
             response.headers.extend(
-                (k, v) for k, v in upstream.headers.items() if k.lower() not in _OF_THE_HOP
+                (k, v) for k, v in upstream.headers.items() if k.lower() not in _HOP_BY_HOP
             )
             await response.prepare(request)
             async for chunk in upstream.content.iter_any():
@@ -172,45 +172,45 @@ class Gateway:
             await response.write_eof()
 
     def _refusal(self, key: str | None, request: web.Request) -> web.Response | None:
-        """The answer to a request with this API key, where it is none of ours."""
+        """The response to a request whose API key is refused; None if it is accepted."""
         if not key:
             hint = "No `apikey` request header or url param was found."
-            return _json({"message": "No API key found in request", "hint": hint}, 401)
+            return _json_response({"message": "No API key found in request", "hint": hint}, 401)
         if key not in self._good_keys:
             if not self._keys.is_api_key(key):
                 hint = "Double check your Supabase `anon` or `service_role` API key."
-                return _json({"message": "Invalid API key", "hint": hint}, 401)
+                return _json_response({"message": "Invalid API key", "hint": hint}, 401)
             self._good_keys.add(key)
         if key == self._keys.secret_key and _is_browser(request):
-            hint = "A secret key belongs on a server; whoever opens the page could read it."
+            hint = "A secret key belongs on a server; anyone who opens the page could read it."
             text = "Forbidden use of secret API key in browser"
-            return _json({"message": text, "hint": hint}, 401)
+            return _json_response({"message": text, "hint": hint}, 401)
         return None
 
     def _authorization(self, request: web.Request, key: str) -> str:
-        """Who asks, in the words that PostgREST and Realtime understand."""
+        """The Authorization header that PostgREST and Realtime get."""
         given = request.headers.get("Authorization")
         if given is None or given == f"Bearer {key}":
             return f"Bearer {self._keys.behind(key) or key}"
         return given
 
     async def _jwks(self, _: web.Request) -> web.Response:
-        """The public halves of the signing keys; it is for everybody, so it wants no API key."""
-        answer = _json({"keys": self._keys.signing.public()})
+        """The public halves of the signing keys; they are public, so no API key is required."""
+        answer = _json_response({"keys": self._keys.signing.public()})
         answer.headers["Cache-Control"] = "public, max-age=600"
         return answer
 
     # Realtime
 
     async def _websocket(self, request: web.Request) -> web.StreamResponse:
-        """Realtime behind the gateway, which lets no other role pass that Realtime would take."""
+        """Realtime's websocket; keys of roles that are not API keys are refused here."""
         key = request.headers.get("x-api-key") or request.query.get("apikey", "")
         if self._keys.role_in(key) is not None and not self._keys.is_api_key(key):
-            return _json({"message": "Invalid API key"}, 401)
+            return _json_response({"message": "Invalid API key"}, 401)
         return await self._realtime.websocket(request, self._keys.behind(key))
 
     async def _broadcast(self, request: web.Request) -> web.StreamResponse:
-        """Broadcasts over HTTP, which a page of any origin may send."""
+        """Broadcasts over HTTP, which pages of any origin may send."""
         if _is_preflight(request):
             asked = request.headers.get("Access-Control-Request-Headers", "")
             allowed = {
@@ -237,18 +237,20 @@ def _is_browser(request: web.Request) -> bool:
 
 async def _greet(_: web.Request) -> web.Response:
     return web.json_response(
-        {"message": "realtime-bridge's embedded stack: /rest/v1, /realtime/v1, /_sent"}
+        {"message": "tma-sandbox: /rest/v1, /realtime/v1, /bot<token>, /_sent"}
     )
 
 
 async def _auth_health(_: web.Request) -> web.Response:
-    return _json({"name": "GoTrue", "version": "local", "description": "not part of this stack"})
+    return _json_response(
+        {"name": "GoTrue", "version": "local", "description": "not part of this stack"}
+    )
 
 
 async def _no_auth(_: web.Request) -> web.Response:
-    text = "the embedded stack has no Auth"
-    return _json({"code": 404, "error_code": "not_found", "msg": text}, 404)
+    text = "tma-sandbox has no Auth"
+    return _json_response({"code": 404, "error_code": "not_found", "msg": text}, 404)
 
 
-def _json(value: dict[str, Any], status: int = 200) -> web.Response:
+def _json_response(value: dict[str, Any], status: int = 200) -> web.Response:
     return web.json_response(value, status=status, headers=_CORS)

@@ -1,4 +1,4 @@
-"""Telegram's signature on what a Mini App knows about its user."""
+"""The signed initData that Telegram gives a Mini App."""
 
 import hashlib
 import hmac
@@ -7,9 +7,9 @@ from urllib.parse import quote, urlencode
 
 
 def sign(fields: Mapping[str, str], bot_token: str) -> str:
-    """The `initData` of a Mini App with these fields, signed as Telegram signs for this bot.
+    """Return the initData with these fields, signed as Telegram signs it for this bot.
 
-    `fields` are the decoded values, for example `user` (JSON) and `auth_date` (unix seconds).
+    `fields` are unencoded values, for example `user` (JSON) and `auth_date` (unix seconds).
     """
     check = "\n".join(f"{name}={value}" for name, value in sorted(fields.items()))
     secret = hmac.digest(b"WebAppData", bot_token.encode(), hashlib.sha256)

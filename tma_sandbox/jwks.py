@@ -1,4 +1,4 @@
-"""The keys that sign this stack's tokens: the JWT secret, and signing keys as JWKs."""
+"""Asymmetric signing keys, as JWKs."""
 
 import base64
 import json
@@ -10,7 +10,7 @@ import jwt
 
 from tma_sandbox.errors import StackError
 
-# As Supabase: what a key must be for each algorithm.
+# The key type of each algorithm that Supabase supports.
 _KINDS = {"ES256": "EC", "RS256": "RSA"}
 _PRIVATE = frozenset({"d", "p", "q", "dp", "dq", "qi", "oth"})
 _SYMMETRIC = frozenset({"HS256", "HS384", "HS512"})
@@ -18,17 +18,17 @@ _SYMMETRIC = frozenset({"HS256", "HS384", "HS512"})
 
 @dataclass(frozen=True)
 class SigningKeys:
-    """JWKs for ES256 and RS256, as in the file of Supabase's `auth.signing_keys_path`.
+    """JWKs for ES256 and RS256, as in the file of the Supabase CLI's `auth.signing_keys_path`.
 
-    The first one that has a private half signs; those with a public half alone verify, as keys
-    do that a project has rotated away.
+    The first one with a private half signs. Those with only a public half verify, like the keys
+    that a project has rotated out.
     """
 
     jwks: tuple[dict[str, Any], ...] = field(default=(), repr=False)
 
     @classmethod
     def read(cls, path: Path) -> Self:
-        """Read one JWK, a list of them, or a JWKS. Raises StackError for anything else."""
+        """Read a file with one JWK, a list of JWKs, or a JWKS. Raises StackError."""
         try:
             value = json.loads(path.read_text(encoding="utf-8"))
         except OSError as error:
@@ -53,7 +53,7 @@ class SigningKeys:
         ]
 
     def sign(self, claims: dict[str, Any]) -> str | None:
-        """Sign with the key in use; None where there is none."""
+        """Sign with the first private key; None if there is none."""
         jwk = next((jwk for jwk in self.jwks if "d" in jwk), None)
         if jwk is None:
             return None
@@ -63,7 +63,7 @@ class SigningKeys:
     def verifier(self, header: dict[str, Any], secret: str) -> Any:
         """The key that verifies a token with this header. Raises jwt.InvalidAlgorithmError.
 
-        As Realtime does it: by the algorithm's kind and `kid`, of which no signing key is without.
+        As in Realtime, the algorithm and `kid` select it.
         """
         algorithm, key_id = header.get("alg"), header.get("kid")
         if isinstance(algorithm, str) and algorithm in _SYMMETRIC:

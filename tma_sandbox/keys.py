@@ -1,4 +1,4 @@
-"""The made-up secrets of one embedded stack."""
+"""The generated secrets of one stack."""
 
 import json
 import secrets
@@ -14,11 +14,11 @@ from jwt.types import Options
 from tma_sandbox.jwks import NO_KEYS, SigningKeys
 
 _YEARS = 10 * 365 * 24 * 3600
-# As long as the tokens of Auth last; how long those of its gateway do Supabase does not say.
+# As long as the tokens of Auth; Supabase does not say how long those of its gateway are valid.
 _HOUR = 3600
-# Supabase's gateway knows its keys one by one; a JWT of another role is none, however well signed.
+# Supabase's gateway has a list of keys: a JWT of another role is not one, even if well signed.
 _API_KEY_ROLES = {"anon", "service_role"}
-_NOT_THE_TIME: Options = {"verify_aud": False, "verify_exp": False}  # PostgREST sees to that
+_IGNORE_EXPIRY: Options = {"verify_aud": False, "verify_exp": False}  # PostgREST checks it
 _TOKEN_LETTERS = string.ascii_letters + string.digits + "_-"
 
 
@@ -33,7 +33,7 @@ def _opaque(kind: str) -> str:
 
 @dataclass(frozen=True)
 class Keys:
-    """A JWT secret, API keys and a bot token, made at random; they open nothing but this stack."""
+    """A JWT secret, API keys and a bot token, made at random and valid for this stack only."""
 
     jwt_secret: str = field(default_factory=lambda: secrets.token_urlsafe(32), repr=False)
     bot_token: str = field(default_factory=_bot_token, repr=False)
@@ -42,13 +42,13 @@ class Keys:
     signing: SigningKeys = NO_KEYS
 
     def api_key(self, role: str) -> str:
-        """The API key of a role, as Supabase mints it: a JWT that is good for ten years."""
+        """The API key of a role, as Supabase makes it: a JWT that is valid for ten years."""
         return jwt.encode(_claims(role, _YEARS), self.jwt_secret, algorithm="HS256")
 
     def behind(self, key: str) -> str | None:
-        """The JWT that Supabase's gateway puts in the place of an sb_ key; None for no such key.
+        """The JWT that the gateway exchanges an sb_ key for; None for any other key.
 
-        Where the stack has a signing key of its own it is one of an hour, signed with that.
+        If the stack has a signing key, that key signs it, and it is valid for an hour.
         """
         role = {self.publishable_key: "anon", self.secret_key: "service_role"}.get(key)
         if role is None:
@@ -56,33 +56,33 @@ class Keys:
         return self.signing.sign(_claims(role, _HOUR)) or self.api_key(role)
 
     def is_api_key(self, key: str) -> bool:
-        """Whether the gateway knows this key: an sb_ one, or a JWT signed with the JWT secret.
+        """Whether the gateway accepts this API key: an sb_ key, or a JWT by the JWT secret.
 
-        A signing key makes tokens, and no API keys: these are refused where they are used as one.
+        A JWT by a signing key is a token, not an API key.
         """
         if self.behind(key):
             return True
         try:
-            claims = jwt.decode(key, self.jwt_secret, ["HS256"], options=_NOT_THE_TIME)
+            claims = jwt.decode(key, self.jwt_secret, ["HS256"], options=_IGNORE_EXPIRY)
         except jwt.InvalidTokenError:
             return False
         return claims.get("role") in _API_KEY_ROLES
 
     def role_in(self, token: str) -> str | None:
-        """The role in a token that this stack's parts accept, also when it has ended."""
+        """The role in a token with a valid signature, even if it has expired; None otherwise."""
         try:
             header = jwt.get_unverified_header(token)
             key = self.signing.verifier(header, self.jwt_secret)
-            role = jwt.decode(token, key, [header["alg"]], options=_NOT_THE_TIME).get("role")
+            role = jwt.decode(token, key, [header["alg"]], options=_IGNORE_EXPIRY).get("role")
         except (jwt.PyJWTError, LookupError, TypeError, ValueError):
             return None
         return role if isinstance(role, str) else None
 
     @classmethod
     def kept_in(cls, path: Path, signing: SigningKeys = NO_KEYS) -> "Keys":
-        """The keys in this file, made and written (mode 0600) when it is not there.
+        """Read the keys from this file, or generate and write it (mode 0600).
 
-        `signing` have a file of their own, and are not written.
+        `signing` keys come from a file of their own and are not written.
         """
         if path.exists():
             return replace(cls(**json.loads(path.read_text())), signing=signing)

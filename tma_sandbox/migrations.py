@@ -1,4 +1,4 @@
-"""Migrations applied by the Supabase CLI's rules: same files, same order, same records."""
+"""Applies migrations as the Supabase CLI does: same files, same order, same history."""
 
 import re
 from pathlib import Path
@@ -19,12 +19,11 @@ _HISTORY = """
 
 
 def apply(dsn: str, directory: Path) -> list[str]:
-    """Apply what `directory` has and the database has not.
+    """Apply the migrations in `directory` that the database does not have; return their versions.
 
-    Each file is one transaction that also records it. Returns the versions applied now. Raises
-    StackError like `supabase db push` where history and files disagree: a recorded version
-    without a file, or a new file older than the last recorded one; and where a file fails, naming
-    it.
+    Each file is one transaction, which also records it. Raises StackError if a file fails, and,
+    as `supabase db push` does, if files and history disagree: a recorded version has no file, or a
+    new file is older than the last recorded one.
     """
     with psycopg.connect(dsn, autocommit=True) as connection:
         connection.execute("set client_min_messages = warning")
@@ -43,7 +42,7 @@ def apply(dsn: str, directory: Path) -> list[str]:
 
 
 def outstanding(recorded: list[str], paths: list[Path]) -> list[Path]:
-    """The migrations among `paths` (sorted by name) that follow the `recorded` versions."""
+    """The migrations among `paths` (sorted by name) that are not `recorded` yet."""
     local = [path for path in paths if _NAME.match(path.name)]
     versions = [_version(path) for path in local]
     if missing := [version for version in recorded if version not in versions]:

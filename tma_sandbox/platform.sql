@@ -1,5 +1,5 @@
--- What a Supabase project has in it before its first migration, as far as a bridge and a Mini App
--- can tell the difference. Applied once per cluster by supabase_admin, the superuser, to a template.
+-- What a new Supabase project has in its database, as far as a bridge and a Mini App can tell the
+-- difference. Applied once per cluster by supabase_admin, the superuser, to a template.
 
 -- Roles
 
@@ -10,7 +10,7 @@ create role authenticator login noinherit;
 create role supabase_realtime_admin nologin noinherit;
 create role supabase_auth_admin nologin noinherit createrole; -- hooks of Auth are granted to it
 
--- Who owns a hosted project's database and runs its migrations. Not a superuser.
+-- The owner of a hosted project's database, which runs its migrations. Not a superuser.
 create role postgres login createrole createdb replication bypassrls;
 
 grant anon, authenticated, service_role to authenticator;
@@ -18,8 +18,8 @@ grant anon, authenticated, service_role, authenticator to postgres with admin op
 grant pg_monitor, pg_read_all_data, pg_signal_backend to postgres;
 grant supabase_realtime_admin to postgres;
 
--- The settings of PostgREST that a migration may change, as in the list of supautils. Any other
--- name with a dot is a superuser's to set.
+-- The settings of PostgREST that a migration may change, from the list of supautils. Only a
+-- superuser may set other names with a dot.
 do $$
 declare
     name text;
@@ -41,14 +41,14 @@ alter role authenticator set lock_timeout = '8s';
 alter role postgres set search_path = "$user", public, extensions;
 alter role supabase_admin set search_path = "$user", public, auth, extensions;
 
--- Schemas and what new objects in them are open to
+-- Schemas, and the default privileges in them
 
 create schema extensions;
 grant usage on schema extensions to public;
 grant all on schema extensions to postgres;
 create extension pgcrypto with schema extensions;
--- A hosted project lets postgres create this one. Only a superuser may here, so it is there already
--- for the migrations that say `if not exists`. Not in every build of PostgreSQL.
+-- On a hosted project postgres may create this extension. Here only a superuser may, so it exists
+-- already, for migrations with `if not exists`. Not every build of PostgreSQL has it.
 do $$
 begin
     create extension moddatetime with schema extensions;
@@ -66,7 +66,7 @@ alter default privileges for role postgres, supabase_admin in schema public
 alter default privileges for role postgres, supabase_admin in schema public
     grant all on functions to postgres, anon, authenticated, service_role;
 
--- Who asks, from the claims that PostgREST sets
+-- The caller, from the claims that PostgREST sets
 
 create schema auth;
 grant usage on schema auth to anon, authenticated, service_role, postgres;
@@ -99,8 +99,8 @@ create function auth.email() returns text language sql stable as $$
     )
 $$;
 
--- Whom foreign keys and triggers of migrations are about. Nobody signs up here, but a seed may
--- insert: the columns are those of a hosted project.
+-- For the foreign keys and triggers of migrations. Nobody signs up here, but a seed may insert
+-- users: the columns are those of a hosted project.
 
 create table auth.users (
     instance_id uuid,
@@ -147,7 +147,7 @@ alter table auth.users enable row level security;
 grant usage on schema auth to supabase_auth_admin;
 grant all on auth.users to postgres;
 
--- PostgREST learns of every change of the schema
+-- PostgREST is notified of every change of the schema
 
 create function extensions.pgrst_watch() returns event_trigger language plpgsql as $$
 begin
@@ -168,8 +168,8 @@ grant usage on schema realtime to anon, authenticated, service_role;
 grant usage on schema realtime to postgres with grant option; -- as hosted Supabase
 grant all on schema realtime to supabase_realtime_admin;
 
--- Supabase partitions this table by day and drops old days. Here it is one table, kept small by
--- its trigger.
+-- Supabase partitions this table by day and drops old days. Here it is one table, which its
+-- trigger keeps small.
 create table realtime.messages (
     topic text not null,
     extension text not null,

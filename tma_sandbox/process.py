@@ -1,4 +1,4 @@
-"""A child program that does not outlive us, whatever happens to us."""
+"""A child process that does not outlive us, even if we are killed."""
 
 import os
 import random
@@ -11,10 +11,10 @@ from pathlib import Path
 
 from tma_sandbox.errors import StackError
 
-# Reads the program's pid, then waits. A second line means that the program has been stopped in
-# good order. The end of the pipe means that we are gone, kill -9 included: then the program is
-# told to go and its files are removed. The loop is bounded because a zombie that nobody reaps
-# (a container without an init) looks alive for ever.
+# Reads the program's pid, then waits. A second line means that the program was stopped cleanly.
+# End of file means that we are gone, even by kill -9: then it interrupts the program and removes
+# its files. The loop is bounded because a zombie that nobody reaps (in a container without an
+# init) looks alive forever.
 _GUARD = """
 read -r pid
 read -r done || {
@@ -28,19 +28,19 @@ read -r done || {
 """
 
 
-# Linux connects from 32768 on, others from 49152.
+# Linux takes ports for outgoing connections from 32768 on, other systems from 49152.
 _OUR_PORTS = range(20_000, 32_768)
 
 
-def _surroundings() -> dict[str, str]:
+def _environment() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if not name.startswith("PG")}
 
 
 def free_port() -> int:
-    """A TCP port on 127.0.0.1 that nobody listens on now.
+    """A TCP port on 127.0.0.1 that is free now.
 
-    It is none of those that the system gives to outgoing connections, so that a server which is
-    stopped finds its port free when it comes back.
+    It is not one that the system uses for outgoing connections, so a server that is stopped finds
+    its port free when it comes back.
     """
     for port in random.sample(_OUR_PORTS, len(_OUR_PORTS)):
         with socket.socket() as probe, suppress(OSError):
@@ -49,12 +49,23 @@ def free_port() -> int:
     raise StackError("no TCP port is free on 127.0.0.1")
 
 
-class Program:
-    """One running child program, in its own session so that Ctrl-C reaches only us.
+def _start_guard(owned: Path | None) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        ["sh", "-c", _GUARD, "guard", str(owned or "")],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        cwd="/",
+        start_new_session=True,
+    )
 
-    A guard (a shell that holds the other end of a pipe) ends the program when this process dies
-    without having called `stop`, and then removes `owned`, a directory that only the program
-    needs. What the program prints goes to the file `log`.
+
+class Program:
+    """One running child process, in its own session so that Ctrl-C reaches only us.
+
+    A guard (a shell at the other end of a pipe) stops the program if we die without calling
+    `stop`, and then removes `owned`, a directory that only the program needs. The program's
+    output goes to the file `log`.
     """
 
     def __init__(
@@ -68,18 +79,11 @@ class Program:
     ) -> None:
         """Start `argv`, as the (uid, gid) `owner` if given. Raises OSError if it cannot run.
 
-        It gets our environment and `env`, but none of the PG... variables that steer clients.
+        It inherits our environment, without the PG... variables of Postgres clients, plus `env`.
         """
         self.name = Path(argv[0]).name
         self._log = log
-        self._guard = subprocess.Popen(
-            ["sh", "-c", _GUARD, "guard", str(owned or "")],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            cwd="/",
-            start_new_session=True,
-        )
+        self._guard = _start_guard(owned)
         user, group = owner or (None, None)
         try:
             with log.open("ab") as output:
@@ -88,7 +92,7 @@ class Program:
                     stdin=subprocess.DEVNULL,
                     stdout=output,
                     stderr=subprocess.STDOUT,
-                    env=_surroundings() | dict(env or {}),
+                    env=_environment() | dict(env or {}),
                     cwd="/",
                     user=user,
                     group=group,
@@ -108,22 +112,22 @@ class Program:
 
     @property
     def running(self) -> bool:
-        """False once the program has ended, by itself or by `stop`."""
+        """Whether the program has not ended yet."""
         return self.code is None
 
     @property
     def code(self) -> int | None:
-        """What it ended with; None while it runs."""
+        """Its exit code; None while it runs."""
         return self._process.poll()
 
-    def last_words(self, lines: int = 5) -> str:
-        """The end of what the program printed."""
+    def log_tail(self, lines: int = 5) -> str:
+        """The last lines of the program's output."""
         with suppress(OSError):
             return "\n".join(self._log.read_text(errors="replace").splitlines()[-lines:])
         return ""
 
     def stop(self, sig: signal.Signals = signal.SIGTERM, timeout: float = 4.0) -> None:
-        """Send `sig`, wait up to `timeout` seconds, then kill. Harmless when already stopped."""
+        """Send `sig`, wait up to `timeout` seconds, then kill. Does nothing if already stopped."""
         if self.running:
             self._process.send_signal(sig)
             try:

@@ -1,4 +1,4 @@
-"""Telling a person that work goes on."""
+"""Progress messages for somebody who waits."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -9,9 +9,9 @@ _LONGEST = 30.0
 
 
 class Progress:
-    """Tells each step once, and again with its seconds while it lasts: after 2, 4, 8 seconds, ...
+    """Reports each step once, and repeats it while it lasts: after 2, 4, 8 seconds, ...
 
-    A step may be told from any thread.
+    `step` may be called from any thread.
     """
 
     def __init__(
@@ -31,7 +31,7 @@ class Progress:
 
     @asynccontextmanager
     async def reminding(self) -> AsyncIterator[None]:
-        """Remind of the current step for as long as the context lasts."""
+        """Repeat the current step while the context lasts."""
         task = asyncio.create_task(self._remind())
         try:
             yield
@@ -39,7 +39,7 @@ class Progress:
             task.cancel()
 
     async def _remind(self) -> None:
-        """Look every two seconds; tell when the step has lasted twice as long as when last told."""
+        """Repeat the step whenever it has lasted twice as long as at the last report."""
         step, lasted, due = self._step, 0.0, _EVERY
         while True:
             await self._sleep(_EVERY)

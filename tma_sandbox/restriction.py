@@ -1,13 +1,13 @@
-"""The Realtime of some images of 2026, whose tables are not the project's to grant."""
+"""The privileges of some Realtime images of 2026, where postgres cannot grant on its tables."""
 
 import psycopg
 
 
 def restrict_realtime(dsn: str, *, restricted: bool = True) -> None:
-    """Take the role postgres out of the owners of `realtime.messages`, or put it back.
+    """Remove the role postgres from the owners of `realtime.messages`, or add it again.
 
-    Realtime's migration 20260707120000 does the former; the right to grant came back in September
-    2026. `dsn` connects as supabase_admin. On a hosted project the role may make policies even so.
+    Realtime's migration 20260707120000 did the former; in September 2026 postgres could grant
+    again. On a hosted project the role can still create policies. `dsn` connects as supabase_admin.
     """
     change = "revoke {} from postgres" if restricted else "grant {} to postgres"
     with psycopg.connect(dsn, autocommit=True) as connection:

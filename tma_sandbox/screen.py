@@ -1,4 +1,4 @@
-"""What the demo shows: the newest rows that a terminal of this size has room for."""
+"""The demo's terminal screen: as many of the newest rows as fit."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
@@ -9,23 +9,23 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from tma_sandbox.page import Way
+from tma_sandbox.page import Timeline
 
-_WIDE = 110  # columns from which every time has a place of its own
-_NARROW = 64  # columns below which a table leaves no room for the text
-_LOW = 8  # lines below which its head takes the place of rows
+_WIDE = 110  # columns from which every time gets a column of its own
+_NARROW = 64  # columns below which a table has no room for the text
+_LOW = 8  # lines below which the table's head costs too many rows
 _STYLES = {"delivered": "green", "failed": "red"}
 
 
 class Screen:
-    """A screen that is redrawn on a terminal; elsewhere one line for each row that has ended."""
+    """Redraws on a terminal; elsewhere prints each row once, when it is delivered or failed."""
 
     def __init__(self, console: Console, address: str) -> None:
-        """`address` is where the visitor can write rows."""
+        """`address` is the page where the user can write rows."""
         self._console = console
         self._address = address
         drawn = console.is_terminal and not console.is_dumb_terminal
-        # A screen of its own: nothing scrolls, and a window may change its size.
+        # The alternate screen: nothing scrolls, and the window can be resized.
         self._live = Live(console=console, auto_refresh=False, screen=True) if drawn else None
         self._last: RenderableType | None = None
         self._told: set[int] = set()
@@ -40,7 +40,7 @@ class Screen:
             if self._last:
                 self._console.print(self._last)
 
-    def show(self, rows: Sequence[Way], totals: Mapping[str, int]) -> None:
+    def show(self, rows: Sequence[Timeline], totals: Mapping[str, int]) -> None:
         """Show the latest rows, oldest first, and how many there are in each state."""
         if self._live:
             self._last = frame(self._console, rows, totals, self._address)
@@ -53,32 +53,33 @@ class Screen:
 
 
 def frame(
-    console: Console, rows: Sequence[Way], totals: Mapping[str, int], address: str
+    console: Console, rows: Sequence[Timeline], totals: Mapping[str, int], address: str
 ) -> RenderableType:
-    """The address, as many of the newest rows as fit between, and the totals.
+    """The address, as many of the newest rows as fit, and the totals.
 
-    Where not even one row fits whole, its text is cut; where nothing fits, there is none.
+    If not even one row fits, its text is cut; if that does not fit either, there is no row.
     """
     width, height = console.size
     head = _first_that_fits([f"Write rows yourself: {address}", address], width)
     foot = _first_that_fits(_sums(totals), width)
     for body in _bodies(rows, console.size):
         whole = Group(head, body, foot)
-        # One line is left free, where the cursor may stand.
+        # One line stays free for the cursor.
         if len(console.render_lines(whole, pad=False)) < height:
             return whole
     return Group(head, foot)
 
 
-def line(row: Way) -> str:
-    """One row's whole way and its text, for who keeps what is printed."""
-    way = f"inserted {_time(row)} -> claimed {_ms(row.claimed_ms)} -> sent {_ms(row.sent_ms)}"
+def line(row: Timeline) -> str:
+    """One row's timeline and text, for output that is not redrawn."""
+    timeline = f"inserted {_time(row)} -> claimed {_ms(row.claimed_ms)} -> sent {_ms(row.sent_ms)}"
     text = _text_of(row).replace("\n", "\n    ")
-    return f"#{row.id} {row.event_type}: {way} -> {row.status} {_ms(row.delivered_ms)}\n    {text}"
+    end = f"{row.status} {_ms(row.delivered_ms)}"
+    return f"#{row.id} {row.event_type}: {timeline} -> {end}\n    {text}"
 
 
-def _bodies(rows: Sequence[Way], size: ConsoleDimensions) -> Iterator[RenderableType]:
-    """From all rows to the newest alone, then with its text on one line."""
+def _bodies(rows: Sequence[Timeline], size: ConsoleDimensions) -> Iterator[RenderableType]:
+    """Yield bodies with fewer and fewer rows, and last the newest with its text on one line."""
     for first in range(len(rows)):
         yield _body([(row, Text(_text_of(row))) for row in rows[first:]], size)
     if rows:
@@ -86,7 +87,7 @@ def _bodies(rows: Sequence[Way], size: ConsoleDimensions) -> Iterator[Renderable
         yield _body([(rows[-1], cut)], size)
 
 
-def _body(rows: Sequence[tuple[Way, Text]], size: ConsoleDimensions) -> RenderableType:
+def _body(rows: Sequence[tuple[Timeline, Text]], size: ConsoleDimensions) -> RenderableType:
     width, height = size
     if width < _NARROW or height < _LOW:
         return Group(*(part for row, text in rows for part in _lines(row, text)))
@@ -106,7 +107,7 @@ def _body(rows: Sequence[tuple[Way, Text]], size: ConsoleDimensions) -> Renderab
     return table
 
 
-def _lines(row: Way, text: Text) -> tuple[Text, Text]:
+def _lines(row: Timeline, text: Text) -> tuple[Text, Text]:
     end = _ms(row.delivered_ms) if row.delivered_ms is not None else row.status
     title = Text(f"#{row.id} {row.event_type} {end}", no_wrap=True, overflow="ellipsis")
     title.stylize(_style(row))
@@ -118,23 +119,23 @@ def _first_that_fits(texts: Sequence[str], width: int) -> Text:
 
 
 def _sums(totals: Mapping[str, int]) -> list[str]:
-    """How many rows there are, in fewer and fewer words."""
+    """The totals, in shorter and shorter texts."""
     delivered, failed = totals.get("delivered", 0), totals.get("failed", 0)
     waiting = sum(totals.values()) - delivered - failed
-    counts = f"{delivered} delivered, {failed} failed, {waiting} on the way"
+    counts = f"{delivered} delivered, {failed} failed, {waiting} in progress"
     short = f"{delivered} ok, {failed} failed, {waiting} open"
     return [f"{counts}. Ctrl-C stops.", counts, short]
 
 
-def _style(row: Way) -> str:
+def _style(row: Timeline) -> str:
     return _STYLES.get(row.status, "yellow")
 
 
-def _text_of(row: Way) -> str:
+def _text_of(row: Timeline) -> str:
     return row.text or row.failure or ""
 
 
-def _time(row: Way) -> str:
+def _time(row: Timeline) -> str:
     return datetime.fromtimestamp(row.inserted).astimezone().strftime("%H:%M:%S.%f")[:-3]
 
 

@@ -1,4 +1,4 @@
-"""The embedded stack: what a bridge needs of Supabase and Telegram, on this machine."""
+"""The stack: Postgres, PostgREST, Realtime and a Bot API behind one address."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable
@@ -37,11 +37,11 @@ SETTINGS = {
 
 
 class LocalStack:
-    """Postgres, PostgREST, Realtime and a Bot API behind one address, while the context lasts.
+    """Runs all parts while the context lasts, or between `start` and `stop`.
 
-    On entering, everything serves: the schema is migrated and a Realtime subscriber would get
-    its changes. The parts (`postgres`, `postgrest`, `realtime`, `bot_api`, `gateway`) may then
-    be stopped and started one by one.
+    When the context is entered, the schema is migrated and a Realtime subscriber gets its changes.
+    The parts (`postgres`, `postgrest`, `realtime`, `bot_api`, `gateway`) can then be stopped and
+    started one by one.
     """
 
     postgres: Postgres
@@ -66,17 +66,15 @@ class LocalStack:
         routes: Iterable[web.AbstractRouteDef] = (),
         progress: Callable[[str], None] = lambda _: None,
     ) -> None:
-        """`port` 0 takes any free one. `changes_poll`: see LocalRealtime; a real server's default.
+        """`port` 0 takes any free one. `changes_poll` is the `poll` of LocalRealtime.
 
-        `data_dir` keeps database and keys. `migrations` is the folder of a project's
-        migrations; without it the database is as Supabase hands it out. `signing_keys` is a file
-        as the CLI's `auth.signing_keys_path`: tokens signed with these keys are good too.
-        `restricted_realtime` imitates the images whose `realtime.messages` the role postgres may
-        not grant. `rates` makes the Bot API enforce Telegram's limits. `delays` are what Realtime
-        waits on purpose; by default a real server's, but for the seconds in which it wakes for
-        its first subscriber. `limits` are what it refuses to carry, by default a real server's.
-        `routes` are served besides.
-        `progress` is told in words what happens during the start.
+        `data_dir` keeps database and keys. `migrations` is a project's migrations folder; without
+        it the database is that of a new project. `signing_keys` is a file like the CLI's
+        `auth.signing_keys_path`: tokens signed with these keys are valid as well.
+        `restricted_realtime` reproduces the images in which the role postgres cannot grant on
+        `realtime.messages`. `rates` makes the Bot API enforce Telegram's limits. `delays` and
+        `limits` are Realtime's; by default a real server's, without its cold start. `routes` are
+        served as well. `progress` is called with a text for each step of the start.
         """
         self.port = port
         self._changes_poll = changes_poll
@@ -93,11 +91,11 @@ class LocalStack:
 
     @property
     def url(self) -> str:
-        """The one address."""
+        """The address of everything."""
         return f"http://127.0.0.1:{self.port}"
 
     def env(self) -> dict[str, str]:
-        """The settings that `realtime-bridge run` and a Mini App need, by name."""
+        """The settings that a server and a Mini App need, by name."""
         return {
             "SUPABASE_URL": self.url,
             "SUPABASE_KEY": self.keys.api_key("service_role"),
@@ -111,7 +109,7 @@ class LocalStack:
         }
 
     async def start(self) -> None:
-        """Start everything. Raises StackError, and leaves nothing behind, when a part fails."""
+        """Start everything. If a part fails, raises StackError and leaves nothing behind."""
         try:
             await self._start()
         except BaseException:
@@ -119,7 +117,7 @@ class LocalStack:
             raise
 
     async def stop(self) -> None:
-        """Stop everything, in reverse. Harmless when nothing runs."""
+        """Stop everything, in reverse order. Does nothing if nothing is running."""
         await asyncio.shield(self._cleanup.aclose())
 
     async def __aenter__(self) -> Self:
@@ -135,7 +133,7 @@ class LocalStack:
         await self.stop()
 
     async def _start(self) -> None:
-        bound = bind(self.port)  # first, because a taken port is the likeliest trouble
+        bound = bind(self.port)  # first, because a port in use is the most likely failure
         self._cleanup.callback(bound.close)
         self.port = bound.getsockname()[1]
         signing = SigningKeys.read(self._signing_keys) if self._signing_keys else NO_KEYS
@@ -155,20 +153,20 @@ class LocalStack:
         await self.gateway.start(bound)
 
     async def _start_postgres(self) -> None:
-        """The database, migrated; meanwhile PostgREST is looked for, which may take a download."""
+        """Start and migrate the database; meanwhile find PostgREST, which may be a download."""
         self._progress("Starting PostgreSQL")
         self.postgres = Postgres(data_dir=self._data_dir)
         self._cleanup.push_async_callback(asyncio.to_thread, self.postgres.stop)
-        await _all(
-            _whole(self.postgres.start, give_up=self.postgres.abandon),
-            _whole(find_postgrest, self._progress),
+        await _finish_all(
+            _in_thread(self.postgres.start, give_up=self.postgres.abandon),
+            _in_thread(find_postgrest, self._progress),
         )
         await asyncio.to_thread(
             restrict_realtime, self.postgres.dsn(user=ADMIN), restricted=self._restricted_realtime
         )
         if self._migrations is not None:
             self._progress("Applying migrations")
-            await _whole(apply, self.postgres.dsn(), self._migrations)
+            await _in_thread(apply, self.postgres.dsn(), self._migrations)
 
     async def _start_servers(self) -> None:
         self._progress("Starting PostgREST and Realtime")
@@ -186,23 +184,23 @@ class LocalStack:
         )
         self._cleanup.push_async_callback(self.postgrest.stop)
         self._cleanup.push_async_callback(self.realtime.stop)
-        await _all(self.postgrest.start(), self.realtime.start())
+        await _finish_all(self.postgrest.start(), self.realtime.start())
 
 
-async def _all(*parts: Awaitable[Any]) -> None:
-    """Wait for all of them, also when one fails: what is half started cannot be stopped."""
+async def _finish_all(*parts: Awaitable[Any]) -> None:
+    """Wait for all of them, even if one fails: a part that is still starting cannot be stopped."""
     results = await asyncio.gather(*parts, return_exceptions=True)
     for result in results:
         if isinstance(result, BaseException):
             raise result
 
 
-async def _whole(
+async def _in_thread(
     work: Callable[..., T], *arguments: Any, give_up: Callable[[], None] = lambda: None
 ) -> T:
-    """Do blocking work in a thread, and see it through even when cancelled meanwhile.
+    """Do blocking work in a thread; if cancelled, wait for it to end all the same.
 
-    `give_up` is then called, so that the work may end sooner.
+    `give_up` is called in that case, to end the work sooner.
     """
     task = asyncio.ensure_future(asyncio.to_thread(work, *arguments))
     try:

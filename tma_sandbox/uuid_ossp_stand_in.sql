@@ -1,6 +1,5 @@
--- The extension uuid-ossp, as far as a migration can tell, where PostgreSQL was built without it.
--- Its entry in the catalog makes `create extension if not exists "uuid-ossp"` content, which would
--- look for its files otherwise.
+-- Replaces the extension uuid-ossp where PostgreSQL was built without it. Because of the entry in the
+-- catalog, `create extension if not exists "uuid-ossp"` does not look for the extension's files.
 
 insert into pg_extension
     (oid, extname, extowner, extnamespace, extrelocatable, extversion)
@@ -12,7 +11,7 @@ values (
 create function extensions.uuid_generate_v4() returns uuid language sql volatile parallel safe
 as $$ select pg_catalog.gen_random_uuid() $$;
 
--- Of the time, with a random node: what version 1 with a random multicast address is.
+-- From the time and a random node: version 1 with a random multicast address.
 create function extensions.uuid_generate_v1mc() returns uuid language sql volatile parallel safe
 as $$
     select (
@@ -55,7 +54,7 @@ as $$ select '6ba7b812-9dad-11d1-80b4-00c04fd430c8'::uuid $$;
 create function extensions.uuid_ns_x500() returns uuid language sql immutable parallel safe
 as $$ select '6ba7b814-9dad-11d1-80b4-00c04fd430c8'::uuid $$;
 
--- Its own, so that `pg_dump` writes the extension and not these.
+-- Members of the extension, so that `pg_dump` writes the extension instead of these.
 alter extension "uuid-ossp" add function extensions.uuid_generate_v1();
 alter extension "uuid-ossp" add function extensions.uuid_generate_v1mc();
 alter extension "uuid-ossp" add function extensions.uuid_generate_v3(uuid, text);

@@ -1,1 +1,1 @@
-"""The programs under test, each a process of its own."""
+"""The programs under test, each in its own process."""

@@ -1,7 +1,8 @@
-"""The bridge as it is, with rate limits lifted and, if asked, a record of each row's stages.
+"""The bridge with rate limits lifted and, on request, a record of each row's stages.
 
-LIFTED=1 lifts the limits (settings stop at 1,000 messages/s, the highest that Telegram sells);
-MARKS names a file for {chat: {stage: seconds since 1970}}, written at the end.
+LIFTED=1 lifts the limits, so that claims are not paced (settings stop at 1,000 messages/s, the
+highest that Telegram sells);
+MARKS names a file for {chat: {stage: seconds since 1970}}, which is written at the end.
 """
 
 import asyncio
@@ -15,25 +16,23 @@ from realtime_bridge import process, wiring
 from realtime_bridge.observe import logs
 from realtime_bridge.settings import load
 
-WITHOUT_END = 1e9
-
 marks: dict[int, dict[str, Any]] = {}
 
 
 class MarkingWatch(wiring.LaneTelemetry):
-    """The bridge's telemetry, noting when."""
+    """The bridge's telemetry, recording times."""
 
     rang: float = 0.0
     source: str = ""
 
     def woken(self, lane: str, source: str) -> None:
-        """Note the first bell since the last claim."""
+        """Record the first bell since the last claim."""
         if self.rang == 0.0:  # the first bell counts
             self.rang, self.source = time.time(), source
         super().woken(lane, source)
 
     def claimed(self, lane: str, rows: Any, source: str, begun: float) -> None:
-        """Note when rows were ours."""
+        """Record when rows were claimed."""
         now = time.time()
         if rows:
             for row in rows:
@@ -42,18 +41,16 @@ class MarkingWatch(wiring.LaneTelemetry):
         super().claimed(lane, rows, source, begun)
 
     def settled(self, lane: str, row: Any, outcome: Any, laps: Any, *, held: bool) -> None:
-        """Note how long each stage took."""
+        """Record how long each stage took."""
         marks[row.telegram_id] |= {"laps": dict(laps.milliseconds), "settled": time.time()}
         super().settled(lane, row, outcome, laps, held=held)
 
 
 def main() -> None:
-    """Run until told to go."""
+    """Run until SIGTERM."""
     settings = load()
     if os.environ.get("LIFTED"):
-        settings = settings.model_copy(
-            update={"telegram_rate": WITHOUT_END, "telegram_chat_rate": WITHOUT_END}
-        )
+        wiring.limits_of = lambda _: None  # type: ignore[assignment, return-value]
     logs.configure_logging(settings.log_level, settings.log_format, redact=settings.redact)
     file = os.environ.get("MARKS")
     if file:

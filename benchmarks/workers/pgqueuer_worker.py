@@ -1,4 +1,4 @@
-"""PgQueuer, sending what its jobs say, on uvloop like its own command line.
+"""PgQueuer, sending its jobs' messages, on uvloop like its own command line.
 
 BATCH: its batch size (its default is 10).
 """
@@ -18,7 +18,7 @@ from benchmarks.workers.telegram import bot
 
 
 async def main() -> None:
-    """Work until told to go."""
+    """Work until SIGTERM."""
     connection = await asyncpg.connect(os.environ["PGQUEUER_URL"])
     queue = PgQueuer.from_asyncpg_connection(connection)
     telegram = bot()

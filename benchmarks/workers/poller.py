@@ -1,4 +1,4 @@
-"""What this project replaces: look every three seconds, send what is pending, write it down."""
+"""What this project replaces: poll every three seconds, send pending rows, record the result."""
 
 import asyncio
 import os
@@ -13,7 +13,7 @@ SECONDS = 3.0
 
 
 async def main() -> None:
-    """Work until told to go."""
+    """Work until SIGTERM."""
     client = await acreate_client(os.environ["SUPABASE_URL"], os.environ["SUPABASE_KEY"])
     print("ready", flush=True)
     async with bot() as telegram:

@@ -1,4 +1,4 @@
-"""Procrastinate, sending what its jobs say. CONCURRENCY: jobs at one time (its default is 1)."""
+"""Procrastinate, sending its jobs' messages. CONCURRENCY: jobs at a time (its default is 1)."""
 
 import asyncio
 import os
@@ -10,7 +10,7 @@ from benchmarks.workers.telegram import bot
 
 
 async def main() -> None:
-    """Work until told to go."""
+    """Work until SIGTERM."""
     app = App(connector=PsycopgConnector(conninfo=os.environ["PROCRASTINATE_URL"]))
     telegram = bot()
 

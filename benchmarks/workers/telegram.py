@@ -1,4 +1,4 @@
-"""The bot that the rivals send with: aiogram as its documentation shows it."""
+"""The bot of the other contenders: aiogram as in its documentation."""
 
 import os
 

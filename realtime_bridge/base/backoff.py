@@ -34,7 +34,7 @@ def retry_delay(
     cap: float = 600.0,
     rand: Callable[[], float] = random.random,
 ) -> float:
-    """Seconds until a row's next attempt, after `retries` attempts that are used up.
+    """Return the seconds until the next attempt, after `retries` attempts that failed.
 
     >>> [retry_delay(n, rand=lambda: 1.0) for n in range(5)]
     [2.0, 6.0, 18.0, 54.0, 162.0]

@@ -1,10 +1,10 @@
-"""Bodies of HTTP answers, which may be as long as somebody else likes."""
+"""Bodies of HTTP responses, which may be of any length."""
 
 import aiohttp
 
 
 async def read_body(response: aiohttp.ClientResponse, most: int) -> tuple[bytes, bool]:
-    """Read a body up to `most` bytes; say whether that was all of it."""
+    """Return the first `most` bytes of a body, and whether that is all of it."""
     chunks: list[bytes] = []
     left = most
     async for chunk in response.content.iter_any():

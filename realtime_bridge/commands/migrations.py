@@ -11,12 +11,16 @@ our small files, as in a clone of our repository, is known by its text.
 
 import hashlib
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from importlib import metadata
 from pathlib import Path
+from typing import assert_never
 
-from realtime_bridge.database import Part
+import click
+
+from realtime_bridge.database import SchemaPart, migrations_directory, schema_parts
 
 _MIGRATION = re.compile(r"([0-9]+)_.*\.sql")  # what the Supabase CLI applies
 _HEAD = re.compile(
@@ -62,7 +66,45 @@ class NoVersionLeftError(ValueError):
     """A migration has a version that no other can follow."""
 
 
-def bring(folder: Path, parts: Sequence[Part], release: str, now: datetime) -> Written | NothingNew:
+def run_migrations(
+    folder: Path | None, *, echo: Callable[[str], None], warn: Callable[[str], None]
+) -> int:
+    """Bring a folder what it lacks and say so, or say where the parts are; the exit code."""
+    if folder is None:
+        echo(str(migrations_directory()))
+        return 0
+    release = metadata.version("realtime-bridge")
+    try:
+        outcome = bring(folder, schema_parts(), release, datetime.now(UTC))
+    except OSError as error:
+        where = click.format_filename(error.filename or folder)
+        warn(f"{where}: {error.strerror}; nothing was written")
+        return 1
+    except NoVersionLeftError as error:
+        warn(f"{error}; nothing was written")
+        return 1
+    for copy in outcome.changed:
+        warn(f"{click.format_filename(copy.file)} {_difference(copy.release)}")
+    match outcome:
+        case Written(file, parts, whole):
+            these = "" if whole else f" ({', '.join(parts)})"
+            echo(f"1 new: {click.format_filename(file)}{these}")
+        case NothingNew(present):
+            echo(f"0 new: version {present} is there")
+        case _:
+            assert_never(outcome)
+    return 0
+
+
+def _difference(release: str | None) -> str:
+    if release is None:
+        return "is not as this release has it; it stays as it is"
+    return f"was changed since version {release} wrote it; it stays as it is"
+
+
+def bring(
+    folder: Path, parts: Sequence[SchemaPart], release: str, now: datetime
+) -> Written | NothingNew:
     """Write into `folder` one migration of what it lacks, if it lacks anything.
 
     Raises OSError where the folder cannot be read or written; then nothing is written.
@@ -89,7 +131,7 @@ def bring(folder: Path, parts: Sequence[Part], release: str, now: datetime) -> W
     return Written(file, [part.name for part in new], len(new) == len(parts), changed)
 
 
-def recognised(file: str, text: str, ours: Mapping[str, Part]) -> Copy | None:
+def recognised(file: str, text: str, ours: Mapping[str, SchemaPart]) -> Copy | None:
     """What a migration has of our parts, which are told by their digests; None if nothing."""
     text = _plain(text)
     heads = list(_HEAD.finditer(text))
@@ -106,7 +148,7 @@ def recognised(file: str, text: str, ours: Mapping[str, Part]) -> Copy | None:
     return None
 
 
-def lacking(newest: Mapping[str, Copy], parts: Sequence[Part]) -> list[Part]:
+def lacking(newest: Mapping[str, Copy], parts: Sequence[SchemaPart]) -> list[SchemaPart]:
     """The parts that are new, or differ from how they were written last."""
     return [
         part
@@ -115,7 +157,7 @@ def lacking(newest: Mapping[str, Copy], parts: Sequence[Part]) -> list[Part]:
     ]
 
 
-def composed(parts: Sequence[Part], release: str) -> str:
+def composed(parts: Sequence[SchemaPart], release: str) -> str:
     """One migration of these parts."""
     lines = [
         "-- Written by `realtime-bridge migrations`, which knows it again by these lines.",

@@ -2,11 +2,13 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
-from typing import Any
+from datetime import UTC, datetime
+from typing import Any, Self
 
 from pydantic import TypeAdapter
 
+from realtime_bridge.commands.advice import advice
+from realtime_bridge.commands.timespan import moment_of
 from realtime_bridge.database import Refused, Rpc, Unavailable, shaped
 from realtime_bridge.outcomes import Failure
 from realtime_bridge.settings import Settings
@@ -28,6 +30,19 @@ class Filters:
     def __post_init__(self) -> None:
         if not any((self.ids, self.failure, self.since, self.until)):
             raise ValueError("say which rows: their IDs, --failure, --since or --until")
+
+    @classmethod
+    def typed(
+        cls, ids: Sequence[int], failure: str | None, since: str | None, until: str | None
+    ) -> Self:
+        """As an operator types them; times are as in timespan.py. Raises ValueError."""
+        now = datetime.now(UTC)
+        return cls(
+            ids=ids or None,
+            failure=failure,
+            since=moment_of(since, now) if since else None,
+            until=moment_of(until, now) if until else None,
+        )
 
     def arguments(self) -> dict[str, Any]:
         """As the database's functions want them."""
@@ -59,9 +74,10 @@ async def run_retry(
     *,
     confirm: Callable[[str], bool],
     echo: Callable[[str], None],
+    warn: Callable[[str], None],
 ) -> int:
     """Count, ask about rows that may have been sent, and retry; return the exit code."""
-    echo = settings.redact.before(echo)
+    echo, warn = settings.redact.before(echo), settings.redact.before(warn)
     async with Rpc.of(settings) as rpc:
         try:
             counts = await count_failed(rpc, filters)
@@ -72,7 +88,7 @@ async def run_retry(
             chosen = _chosen(counts, filters, confirm)
             retried = await _retry(rpc, chosen, limit)
         except (Unavailable, Refused) as error:
-            echo(str(error))
+            warn(advice(error, settings))
             return 1
     echo(_retried(retried))
     if len(retried) == limit < sum(counts.values()):

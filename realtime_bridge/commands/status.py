@@ -11,6 +11,7 @@ from pydantic import ConfigDict, Field, FiniteFloat, TypeAdapter, ValidationErro
 from typing_extensions import TypedDict
 
 from realtime_bridge.base import Unreadable, decode, read_body
+from realtime_bridge.commands.advice import advice
 from realtime_bridge.database import Keys, Refused, Rpc, Unavailable, shaped, trial_of
 from realtime_bridge.settings import Settings
 
@@ -89,18 +90,26 @@ async def run_status(
     as_json: bool,
     watch: bool,
     echo: Callable[[str], None],
+    warn: Callable[[str], None],
 ) -> int:
-    """Show the state once, or again and again; return the exit code."""
+    """Show the state once, or again and again; return the exit code.
+
+    `warn` is told why there is nothing to show, except on the screen that is watched.
+    """
     urls = replicas or replicas_of(settings)
-    echo = settings.redact.before(echo)
+    echo, warn = settings.redact.before(echo), settings.redact.before(warn)
+    screen = watch and not as_json
     keys = Keys(settings, trial_of(settings))
     async with Rpc(settings.supabase_url, keys.current, keys.replace, settings.redact) as rpc:
         while True:
             try:
-                shown, code = _shown(await look(rpc, urls), as_json=as_json, watch=watch), 0
+                shown = _shown(await look(rpc, urls), as_json=as_json, watch=watch)
+                echo(_CLEAR + shown if screen else shown)
+                code = 0
             except (Unavailable, Refused) as error:
-                shown, code = str(error), 1
-            echo(_CLEAR + shown if watch and not as_json else shown)
+                wrong = advice(error, settings)
+                echo(_CLEAR + wrong) if screen else warn(wrong)
+                code = 1
             if not watch:
                 return code
             await asyncio.sleep(LOOK_AGAIN_SECONDS)

@@ -10,6 +10,7 @@ from typing import Annotated
 from pydantic import AfterValidator, FiniteFloat, TypeAdapter
 from typing_extensions import TypedDict
 
+from realtime_bridge.commands.advice import advice
 from realtime_bridge.database import Keys, Refused, Rpc, Unavailable, shaped, trial_of
 from realtime_bridge.messages import one_line
 from realtime_bridge.settings import Settings
@@ -58,6 +59,26 @@ class Window:
         return [row for row in rows if (row["id"], row["attempt"]) not in before]
 
 
+class Absence:
+    """Says once that the database is away, and once that it is back."""
+
+    def __init__(self, warn: Callable[[str], None]) -> None:
+        self._warn = warn
+        self._since: float | None = None
+
+    def begins(self, why: str) -> None:
+        """It did not answer."""
+        if self._since is None:
+            self._since = time.monotonic()
+            self._warn(f"{why}\nWaiting for it; rows that end meanwhile are shown then.")
+
+    def ends(self) -> None:
+        """It answered."""
+        if self._since is not None:
+            self._warn(f"Supabase answers again, after {time.monotonic() - self._since:.0f} s.")
+            self._since = None
+
+
 async def run_tail(
     settings: Settings,
     seconds: float,
@@ -65,14 +86,15 @@ async def run_tail(
     follow: bool,
     as_json: bool,
     echo: Callable[[str], None],
+    warn: Callable[[str], None],
 ) -> int:
     """Show rows that ended in the last `seconds`, then, if `follow`, each as it ends.
 
-    Returns the exit code. A database that is away is waited for.
+    Returns the exit code. A database that is away is waited for, and `warn` is told.
     """
     show = _json if as_json else text_of
-    echo = settings.redact.before(echo)
-    window = Window()
+    echo, warn = settings.redact.before(echo), settings.redact.before(warn)
+    window, absence = Window(), Absence(warn)
     looked_at = time.monotonic()
     keys = Keys(settings, trial_of(settings))
     async with Rpc(settings.supabase_url, keys.current, keys.replace, settings.redact) as rpc:
@@ -81,14 +103,14 @@ async def run_tail(
             try:
                 answer = await rpc.call("recent_tma_events", {"p_seconds": seconds})
                 rows = shaped(_ROWS, "recent_tma_events", answer)
-            except Refused as error:
-                echo(str(error))
-                return 1
-            except Unavailable as error:
-                if not follow:
-                    echo(str(error))
+            except (Unavailable, Refused) as error:
+                why = advice(error, settings)
+                if isinstance(error, Refused) or not follow:
+                    warn(why)
                     return 1
+                absence.begins(why)
             else:
+                absence.ends()
                 looked_at = asked_at
                 for row in window.new(rows):
                     echo(show(row))

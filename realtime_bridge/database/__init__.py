@@ -1,14 +1,19 @@
-"""Supabase over PostgREST: calls of functions, the key in use, the schema that comes with us."""
+"""The database over PostgREST: function calls, the key in use, and the packaged schema."""
 
 from realtime_bridge.database.keys import Keys, trial_of
 from realtime_bridge.database.rpc import Refused, Rpc, Unavailable, shaped
-from realtime_bridge.database.schema import Part, migration_of, migrations_directory, schema_parts
+from realtime_bridge.database.schema import (
+    SchemaPart,
+    migration_of,
+    migrations_directory,
+    schema_parts,
+)
 
 __all__ = [
     "Keys",
-    "Part",
     "Refused",
     "Rpc",
+    "SchemaPart",
     "Unavailable",
     "migration_of",
     "migrations_directory",

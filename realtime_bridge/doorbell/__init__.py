@@ -1,12 +1,15 @@
-"""The doorbell: Supabase Realtime says "there is work", whatever happens to the connection."""
+"""The doorbell: Supabase Realtime says "there is work", whatever happens to the connection.
 
-from realtime_bridge.doorbell.policy import Bell, BellState, Limits, Mode, Reason, wanted
-from realtime_bridge.doorbell.supervisor import (
-    Doorbell,
-    DoorbellObserver,
-    DoorbellStatus,
-    Unobserved,
-)
+Supervisor (the `Doorbell`) owns connections and follows policy's decisions; bell_board, hearing
+and renewals hold what those are made of.
+"""
+
+from realtime_bridge.doorbell.bells import Bell, BellState, Mode, wanted
+from realtime_bridge.doorbell.faults import Reason
+from realtime_bridge.doorbell.observer import DoorbellObserver
+from realtime_bridge.doorbell.status import DoorbellStatus
+from realtime_bridge.doorbell.supervisor import Doorbell
+from realtime_bridge.doorbell.timing import Timing
 
 __all__ = [
     "Bell",
@@ -14,9 +17,8 @@ __all__ = [
     "Doorbell",
     "DoorbellObserver",
     "DoorbellStatus",
-    "Limits",
     "Mode",
     "Reason",
-    "Unobserved",
+    "Timing",
     "wanted",
 ]

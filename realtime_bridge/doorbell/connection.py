@@ -3,156 +3,153 @@
 import asyncio
 import json
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote_plus
 
-from realtime import (
-    AsyncRealtimeChannel,
-    AsyncRealtimeClient,
-    RealtimePostgresChangesListenEvent,
-    RealtimeSubscribeStates,
-)
-from websockets.asyncio.client import ClientConnection
+from realtime import RealtimePostgresChangesListenEvent, RealtimeSubscribeStates
 from websockets.exceptions import ConnectionClosed, InvalidStatus
-from websockets.protocol import State
 
-from realtime_bridge.credentials import claims_of
-from realtime_bridge.doorbell.policy import Bell, Fault, Limits, Reason, Subscription, fault_of
+from realtime_bridge.doorbell.bells import Bell
+from realtime_bridge.doorbell.faults import Fault, Reason, fault_of
+from realtime_bridge.doorbell.realtime_client import RealtimeClient
+from realtime_bridge.doorbell.subscription import Subscription
+from realtime_bridge.doorbell.timing import Timing
 
 EVENT = "rows"  # the broadcast event that bridge.ring() sends
-BELLS = ("bridge", "bells")  # the schema and table into which it inserts a row
+BELLS_SCHEMA, BELLS_TABLE = "bridge", "bells"  # where it inserts a row
 UNAUTHORIZED = frozenset({401, 403})
-TEXT_LIMIT = 300  # characters of a server's error that are worth keeping
+MAX_TEXT = 300  # characters kept of a server's error
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """The project to connect to, and the keys to read for each connection.
+
+    `api_key`: what the gateway knows, if that is not `key`.
+    """
+
+    url: str
+    key: Callable[[], str]
+    api_key: Callable[[], str] | None = None
 
 
 class Connection:
-    """One subscription on one client of its own; used once, then closed.
+    """One subscription on a client of its own; used once, then closed.
 
-    The library is asked not to reconnect: its own ways to do so end in silence. Whatever goes
-    wrong ends up as `trouble` (the first thing that did), and `stir` is called so that somebody
-    looks. No callback of ours raises: one that did would stop the library's reading for good.
+    The library is told not to reconnect: its own ways of doing so end in silence. Whatever goes
+    wrong becomes the fault that look() returns (only the first one), and `changed` is called so
+    that somebody looks. No callback of ours raises: that would stop the library's reading for good.
     """
 
     def __init__(
         self,
-        wish: Subscription,
+        subscription: Subscription,
+        endpoint: Endpoint,
         *,
-        url: str,
-        topic: str,
-        key: Callable[[], str],
-        api_key: Callable[[], str] | None,
-        limits: Limits,
+        timing: Timing,
         clock: Callable[[], float],
-        stir: Callable[[], None],
+        changed: Callable[[], None],
         rang: Callable[[Bell, str | None], None],
     ) -> None:
-        """Describe a subscription. `rang(bell, table)` is called at every ring."""
-        self.wish = wish
+        """Prepare a connection. `rang(bell, table)` is called at every ring."""
+        self.subscription = subscription
         self.begun = clock()
         self.key: str | None = None  # the key in use, once it was read
-        self.ready: frozenset[Bell] = frozenset()
         self.joined = False
-        self._ready_since: float | None = None
-        self._trouble: Fault | None = None
-        self._url = url
-        self._topic = topic
-        self._read_key = key
-        self._read_api_key = api_key
+        self._ready_at: dict[Bell, float] = {}
+        self._fault: Fault | None = None
+        self._endpoint = endpoint
         self._api_key: str | None = None
-        self._limits = limits
+        self._timing = timing
         self._clock = clock
-        self._stir = stir
+        self._changed = changed
         self._rang = rang
-        self._doing = Reason.TOKEN  # what an exception now would be about
-        self._library: _Library | None = None
+        self._stage = Reason.TOKEN  # the reason of an exception that comes now
+        self._client: RealtimeClient | None = None
         self._driver: asyncio.Task[None] | None = None
 
     def start(self) -> None:
         """Begin to connect, in the background."""
-        self._driver = asyncio.create_task(self._drive(), name="doorbell-session")
+        self._driver = asyncio.create_task(self._drive(), name="doorbell-connection")
+
+    @property
+    def ready(self) -> frozenset[Bell]:
+        """The bells that the server says it will ring."""
+        return frozenset(self._ready_at)
+
+    @property
+    def complete(self) -> bool:
+        """Whether every bell that was asked for is ready."""
+        return self.ready >= self.subscription.bells
 
     @property
     def lasted(self) -> bool:
         """Whether a bell was ready for long enough to call the handshake a success."""
-        since = self._ready_since
-        return since is not None and self._clock() - since >= self._limits.steady
+        since = min(self._ready_at.values(), default=None)
+        return since is not None and self._clock() - since >= self._timing.steady
 
     def look(self) -> Fault | None:
-        """Return the first thing that went wrong, also what the library says nobody about."""
-        if not self._trouble and self._library and self._doing is Reason.LOST:
-            self._note(self._library.ailment())
-        return self._trouble
+        """Return the first thing that went wrong, including what the library reports to nobody."""
+        if not self._fault and self._client and self._stage is Reason.LOST:
+            self._note(self._client.fault())
+        return self._fault
 
     async def close(self) -> None:
-        """End everything that this session began; never raises, takes `limits.close` at most."""
-        self._trouble = self._trouble or Fault(Reason.CLOSED, "closed by us")
+        """End everything that this connection began; never raises, bounded by `close_timeout`."""
+        self._fault = self._fault or Fault(Reason.CLOSED, "closed by us")
         if self._driver:
             self._driver.cancel()
             await asyncio.gather(self._driver, return_exceptions=True)
-        if self._library:
-            await self._library.close(self._limits.close)
+        if self._client:
+            await self._client.close(self._timing.close_timeout)
 
     async def _drive(self) -> None:
         try:
-            self.key = self._read_key()
-            self._api_key = self._read_api_key and self._read_api_key()
-            self._doing = Reason.CONNECT
-            self._library = self._assemble(self.key)
-            await self._library.client.connect()
-            self._doing = Reason.NOT_READY
-            await self._library.channel.subscribe(self._on_state)
-            self._doing = Reason.LOST
-            self._library.when_a_task_ends(self._stir)
-            await self._ping(self._library)
+            self.key = self._endpoint.key()
+            self._api_key = self._endpoint.api_key and self._endpoint.api_key()
+            self._stage = Reason.CONNECT
+            self._client = self._prepare(self.key)
+            await self._client.connect()
+            self._stage = Reason.NOT_READY
+            await self._client.channel.subscribe(self._on_state)
+            self._stage = Reason.LOST
+            self._client.when_a_loop_ends(self._changed)
+            await self._ping(self._client)
         except Exception as error:  # noqa: BLE001 - whatever it was, the supervisor must hear of it
             self._note(self._explain(error))
 
-    def _assemble(self, key: str) -> "_Library":
-        is_jwt = claims_of(key) is not None
-        client = AsyncRealtimeClient(
-            f"{self._url.rstrip('/')}/realtime/v1",
-            token=(self._api_key if is_jwt else None) or key,
-            auto_reconnect=False,
-            max_retries=1,
-            timeout=self._limits.reply,  # type: ignore[arg-type]  # seconds; floats do as well
+    def _prepare(self, key: str) -> RealtimeClient:
+        client = RealtimeClient(
+            self._endpoint.url,
+            key,
+            self._api_key,
+            private=self.subscription.private,
+            reply_timeout=self._timing.reply_timeout,
         )
-        # Only a JWT is an access token. Without one the server goes by the apikey, which the
-        # hosted gateway has exchanged for a JWT if it was an sb_secret_ key.
-        client.access_token = key if is_jwt else None
-        channel = client.channel(
-            self._topic,
-            {
-                "config": {
-                    "broadcast": {"ack": False, "self": False},
-                    "presence": {"key": "", "enabled": False},
-                    "private": self.wish.private,
-                }
-            },
-        )
-        if Bell.CHANGES in self.wish.bells:
-            channel.on_system(lambda message: self._on_system(message.extension))
-            schema, table = BELLS
-            channel.on_postgres_changes(
+        if Bell.CHANGES in self.subscription.bells:
+            client.channel.on_system(lambda message: self._on_system(message.extension))
+            client.channel.on_postgres_changes(
                 RealtimePostgresChangesListenEvent.Insert,
                 self._on_change,
-                schema=schema,
-                table=table,
+                schema=BELLS_SCHEMA,
+                table=BELLS_TABLE,
                 select=["table_name"],
             )
-        if Bell.BROADCAST in self.wish.bells:
-            channel.on_broadcast(EVENT, self._on_broadcast)
-        return _Library(client, channel)
+        if Bell.BROADCAST in self.subscription.bells:
+            client.channel.on_broadcast(EVENT, self._on_broadcast)
+        return client
 
-    async def _ping(self, library: "_Library") -> None:
-        """Find a peer that is gone or frozen; the library does not look at heartbeat replies."""
-        socket = library.socket
+    async def _ping(self, client: RealtimeClient) -> None:
+        """Find a peer that is gone or frozen; the library ignores missing heartbeat replies."""
+        socket = client.socket
         while socket:
-            await asyncio.sleep(self._limits.ping_every)
+            await asyncio.sleep(self._timing.ping_every)
             pong = asyncio.ensure_future(await socket.ping())
-            # Not a timeout, which would win over a pong that came while we slept ourselves.
-            await asyncio.wait({pong}, timeout=self._limits.pong)
+            # Not asyncio.timeout: after a suspend it would beat a pong that has already arrived.
+            await asyncio.wait({pong}, timeout=self._timing.pong_timeout)
             if not pong.done():
-                text = f"a ping was not answered within {self._limits.pong:g} s"
+                text = f"a ping was not answered within {self._timing.pong_timeout:g} s"
                 self._note(Fault(Reason.FROZEN, text))
                 return
             await pong
@@ -160,11 +157,11 @@ class Connection:
     def _on_state(self, state: RealtimeSubscribeStates, error: Exception | None) -> None:
         match state:
             case RealtimeSubscribeStates.SUBSCRIBED:
-                # The reply to the join: broadcasts come from now on. Changes need one more word.
+                # The reply to the join: broadcasts come from now on. Changes need one more message.
                 self.joined = True
                 self._now_ready(Bell.BROADCAST)
             case RealtimeSubscribeStates.TIMED_OUT:
-                text = f"no reply to the join within {self._limits.reply:g} s"
+                text = f"no reply to the join within {self._timing.reply_timeout:g} s"
                 self._note(Fault(Reason.NOT_READY, text))
             case RealtimeSubscribeStates.CLOSED:
                 self._note(Fault(Reason.CLOSED, "the server closed the channel"))
@@ -176,125 +173,51 @@ class Connection:
             self._now_ready(Bell.CHANGES)
 
     def _on_change(self, payload: Any) -> None:
-        self._rang(Bell.CHANGES, _text_at(payload, "data", "record", "table_name"))
+        self._rang(Bell.CHANGES, _string_at(payload, "data", "record", "table_name"))
 
     def _on_broadcast(self, payload: Any) -> None:
-        self._rang(Bell.BROADCAST, _text_at(payload, "payload", "table"))
+        self._rang(Bell.BROADCAST, _string_at(payload, "payload", "table"))
 
     def _now_ready(self, bell: Bell) -> None:
-        self.ready |= {bell} & self.wish.bells
-        if self.ready and self._ready_since is None:
-            self._ready_since = self._clock()
-        self._stir()
+        if bell in self.subscription.bells:
+            self._ready_at.setdefault(bell, self._clock())
+        self._changed()
 
-    def _note(self, trouble: Fault | None) -> None:
-        if trouble and not self._trouble:
-            self._trouble = Fault(trouble.reason, self._safe(trouble.text), trouble.refusal)
-            self._stir()
+    def _note(self, fault: Fault | None) -> None:
+        if fault and not self._fault:
+            self._fault = Fault(fault.reason, self._without_keys(fault.text), fault.refusal)
+            self._changed()
 
     def _explain(self, error: Exception) -> Fault:
-        """Say what an exception means; what we were doing when it came is half of it."""
-        reason = self._doing
+        """Classify an exception, by its type and by the stage in which it was raised."""
         if isinstance(error, InvalidStatus):
             status = error.response.status_code
-            reason = Reason.TOKEN if status in UNAUTHORIZED else reason
+            reason = Reason.TOKEN if status in UNAUTHORIZED else self._stage
             return Fault(reason, f"HTTP {status} {_body_error(error.response.body)}".strip())
-        return Fault(reason, f"{type(error).__name__}: {error}")
+        return Fault(self._stage, f"{type(error).__name__}: {error}")
 
     def _explain_channel(self, error: Exception | None) -> Fault:
-        """Say what the library's CHANNEL_ERROR means: a lost connection, or a server's message."""
+        """Classify the library's CHANNEL_ERROR: a lost connection, or an error of the server."""
         if isinstance(error, ConnectionClosed):
             return Fault(Reason.LOST, str(error))
-        return fault_of(_object(str(error)))
+        return fault_of(_parse_error(str(error)))
 
-    def _safe(self, text: str) -> str:
-        """Take out the keys, which an error about an address may quote."""
+    def _without_keys(self, text: str) -> str:
+        """Remove the keys, which an error about an address may quote."""
         for secret in filter(None, (self.key, self._api_key)):
             text = text.replace(secret, "<key>").replace(quote_plus(secret), "<key>")
-        return text[:TEXT_LIMIT]
+        return text[:MAX_TEXT]
 
 
-class _Library:
-    """The only place that reaches into realtime-py.
-
-    The library has no public way to tell that its reading or beating ended, and its close()
-    leaves timers and pushes running; both are needed to be sure of a connection.
-    """
-
-    def __init__(self, client: AsyncRealtimeClient, channel: AsyncRealtimeChannel) -> None:
-        self.client = client
-        self.channel = channel
-
-    @property
-    def socket(self) -> ClientConnection | None:
-        return self.client._ws_connection  # noqa: SLF001 - see the class
-
-    def ailment(self) -> Fault | None:
-        """Look at a joined client; None if it works."""
-        socket = self.socket
-        if not socket or socket.state is not State.OPEN:
-            code = socket.close_code if socket else None
-            return Fault(Reason.LOST, f"the connection is gone (close code {code})")
-        for name, task in self._loops().items():
-            if task and task.done():
-                failure = None if task.cancelled() else task.exception()
-                return Fault(Reason.STUCK, f"the library's {name} ended: {failure!r}")
-        if not self.channel.is_joined:
-            return Fault(Reason.CLOSED, f"the channel is {self.channel.state.value}")
-        return None
-
-    def when_a_task_ends(self, stir: Callable[[], None]) -> None:
-        for task in self._loops().values():
-            if task:
-                task.add_done_callback(lambda _: stir())
-
-    async def close(self, patience: float) -> None:
-        """Say goodbye, but hang up on a server that does not answer within `patience` seconds."""
-        socket, tasks = self.socket, self._tasks()
-        self.client._ws_connection = None  # noqa: SLF001 - so that nothing is sent any more
-        for task in tasks:
-            task.cancel()
-        try:
-            await asyncio.gather(*tasks, return_exceptions=True)
-            async with asyncio.timeout(patience):
-                if socket:
-                    await socket.close()
-        except (TimeoutError, ConnectionClosed):
-            pass
-        finally:
-            if socket:
-                socket.transport.abort()
-        if socket:
-            await socket.wait_closed()
-
-    def _loops(self) -> dict[str, "asyncio.Task[None] | None"]:
-        client = self.client
-        return {"reading": client._listen_task, "heartbeat": client._heartbeat_task}  # noqa: SLF001
-
-    def _tasks(self) -> list["asyncio.Task[Any]"]:
-        channel = self.channel
-        pushes = [channel.join_push, *channel.messages_waiting_for_ack.values()]
-        return [
-            task
-            for task in (
-                *self._loops().values(),
-                channel.rejoin_timer.timer,
-                *(push.timeout_task for push in pushes),
-                *channel._background_tasks,  # noqa: SLF001 - see the class
-            )
-            if task
-        ]
-
-
-def _text_at(value: Any, *path: str) -> str | None:
-    """Find a text in what a server sent, which may be anything."""
+def _string_at(value: Any, *path: str) -> str | None:
+    """Find a string in what a server sent, which may be anything."""
     for name in path:
         value = value.get(name) if isinstance(value, Mapping) else None
     return value if isinstance(value, str) else None
 
 
-def _object(text: str) -> dict[str, Any]:
-    """Read the JSON that the library put into an exception; its own words stay as they are."""
+def _parse_error(text: str) -> dict[str, Any]:
+    """Read the JSON that the library put into an exception; other text becomes the message."""
     try:
         value = json.loads(text)
     except (ValueError, RecursionError):
@@ -303,6 +226,6 @@ def _object(text: str) -> dict[str, Any]:
 
 
 def _body_error(body: bytes | bytearray | None) -> str:
-    """Return what a refused handshake says about itself, if it says it in Supabase's way."""
-    error = _object((body or b"").decode(errors="replace")).get("error")
+    """Return the `error` of a refused handshake's body, if it has one as Supabase's bodies do."""
+    error = _parse_error((body or b"").decode(errors="replace")).get("error")
     return error if isinstance(error, str) else ""

@@ -1,4 +1,4 @@
-"""The key that a connection uses, and how long it lives."""
+"""The key that a connection uses, and when it expires."""
 
 from collections.abc import Callable
 
@@ -9,16 +9,16 @@ from realtime_bridge.credentials import seconds_left
 log = structlog.get_logger()
 
 HINT = (
-    "write the new key to the file of SUPABASE_KEY_FILE, or put it into .env and send SIGHUP; no "
-    "restart"
+    "write the new key to the file that SUPABASE_KEY_FILE names, or put it into .env and send "
+    "SIGHUP; no restart is needed"
 )
 
 
 class KeyWatch:
-    """Says when a key ends, and whether there is a better one by now."""
+    """Watches when keys expire, and whether there is a better one by now."""
 
     def __init__(self, read: Callable[[], str], now: Callable[[], float], warning: float) -> None:
-        """`read()` returns the key to use now; `warning`: seconds left at which to say so."""
+        """`read()` returns the key to use now; `warning`: seconds left from which to warn."""
         self._read = read
         self._now = now
         self._warning = warning
@@ -29,20 +29,20 @@ class KeyWatch:
         return seconds_left(key, self._now())
 
     def better_than(self, key: str) -> bool:
-        """Whether the key to use now is another one that lives longer."""
+        """Whether the key to use now is another one that is valid longer."""
         try:
             other = self._read()
-        except Exception as error:  # noqa: BLE001 - a file that is being replaced, say
+        except Exception as error:  # noqa: BLE001 - perhaps a file that is being replaced
             log.warning("doorbell_key_unreadable", error=type(error).__name__)
             return False
         return other != key and self.left(other) > self.left(key)
 
     def warn(self, key: str, *, last_call: bool) -> None:
-        """Say, once for each key, that it ends soon; `last_call`: and no other one is there."""
+        """Log once for each key that it expires soon; `last_call`: and there is no other one."""
         left = self.left(key)
         soon = last_call or left < self._warning
         if not soon or (key, last_call) in self._warned:
             return
         self._warned.add((key, last_call))
-        say = log.error if last_call else log.warning
-        say("doorbell_key_expires", seconds_left=round(left), hint=HINT)
+        write = log.error if last_call else log.warning
+        write("doorbell_key_expires", seconds_left=round(left), hint=HINT)

@@ -1,4 +1,4 @@
-"""Dates as a person says them: tomorrow, in 3 days, 24 December."""
+"""Dates as people say them: tomorrow, in 3 days, 24 December."""
 
 import re
 from collections.abc import Mapping
@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 from babel import Locale
 from babel.dates import format_date, format_timedelta
 
-_NEAR = 30  # days; beyond, nobody counts them
+_NEAR = 30  # days; further away a date says more
 _NAMED = {-1: "yesterday", 0: "today", 1: "tomorrow"}
 
 _EPOCH = re.compile(r"-?[0-9]{9,14}(\.[0-9]+)?")
@@ -19,11 +19,11 @@ _OFFSET = re.compile(r"[+-][0-9]{2}:?[0-9]{2}")
 def relative_day(
     value: str, *, now: datetime, timezone: tzinfo, locale: Locale, words: Mapping[str, str]
 ) -> str:
-    """Say when a day is, seen from `now`: by calendar days in `timezone`, in the locale's words.
+    """Write a date relative to `now`, in calendar days of `timezone` and in the locale's words.
 
-    `value` is an ISO date or datetime, or seconds or milliseconds since 1970; one without an
-    offset is the user's own calendar. What is no date is returned as it is. `words` may name
-    `yesterday`, `today` and `tomorrow`; a locale without them gets the date instead.
+    `value` is an ISO date or datetime, or seconds or milliseconds since 1970; without an offset
+    it is in `timezone` already. Anything else is returned unchanged. `words` may name `yesterday`,
+    `today` and `tomorrow`; without them the date is written instead.
 
     >>> at = datetime(2026, 12, 1, 9, 0, tzinfo=UTC)
     >>> def said(value: str) -> str:
@@ -46,7 +46,7 @@ def relative_day(
 
 
 def timezone(name: str) -> tzinfo:
-    """Find a timezone by its IANA name or its offset, such as `+02:00`; UTC if there is none.
+    """Find a timezone by its IANA name or its offset, such as `+02:00`; UTC if it is unknown.
 
     >>> timezone("Europe/Kyiv").key, timezone("+02:00").utcoffset(None), timezone("../etc/passwd")
     ('Europe/Kyiv', datetime.timedelta(seconds=7200), datetime.timezone.utc)
@@ -55,7 +55,7 @@ def timezone(name: str) -> tzinfo:
         if _OFFSET.fullmatch(name):
             return datetime.strptime(name, "%z").tzinfo or UTC
         return ZoneInfo(name)
-    except (ValueError, KeyError, OSError):  # what zoneinfo raises for names it does not like
+    except (ValueError, KeyError, OSError):  # what zoneinfo raises for invalid names
         return UTC
 
 
@@ -68,5 +68,5 @@ def _day(value: str, timezone: tzinfo) -> date | None:
         else:
             moment = datetime.fromisoformat(value)
         return (moment.astimezone(timezone) if moment.tzinfo else moment).date()
-    except (ValueError, OverflowError, OSError):  # no date at all, or none that Python can hold
+    except (ValueError, OverflowError, OSError):  # not a date, or one that Python cannot represent
         return None

@@ -8,18 +8,18 @@ from typing import Any
 
 ELLIPSIS = "…"
 
-# What a value may cost: people read neither the tenth level nor the hundredth item.
+# How much of a value is written: nobody reads the tenth level or the hundredth item.
 _MAX_DEPTH = 4
 _MAX_ITEMS = 50
 _MAX_INT_BITS = 1024
 
-# Controls that are not whitespace, lone surrogates (no UTF-8 for them), and the bidirectional
-# overrides with which a name could turn the rest of the sentence around.
+# Control characters that are not whitespace, lone surrogates (UTF-8 cannot encode them), and the
+# bidirectional overrides with which a name could reverse the rest of the sentence.
 _UNREADABLE = re.compile(
     "[\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f\u202a-\u202e\u2066-\u2069\ufeff\ufff9-\ufffb\ud800-\udfff]"
 )
 _WHITESPACE = re.compile(r"\s+")
-# Telegram calls a text empty that consists of these only.
+# Telegram treats a text with none of these as empty.
 _VISIBLE = re.compile(
     "[^\\s\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u2060-\u206f"
     "\u2800\u3164\ufe00-\ufe0f\uffa0\U000e0000-\U000e0fff]"
@@ -27,9 +27,9 @@ _VISIBLE = re.compile(
 
 
 def readable(value: Any, limit: int = 4096) -> str:
-    r"""Write any JSON value as one line of at most `limit` UTF-16 units; "" if there is nothing.
+    r"""Write any JSON value as one line of at most `limit` UTF-16 units; "" for an empty value.
 
-    None, false and blank strings are nothing. Never raises for what JSON can hold.
+    None, false and blank strings are empty. Never raises for a JSON value.
 
     >>> readable("  Ann\n Lee\x00 "), readable(3.0), readable(None), readable(True)
     ('Ann Lee', '3', '', '✓')
@@ -53,28 +53,28 @@ def paragraphs(value: Any, limit: int = 4096) -> str:
     return shorten("\n".join(line for line in lines if line), limit)
 
 
-def capped(value: Any, limit: int, depth: int = 20) -> Any:
-    """Copy a JSON value with every string in it shortened, and nothing deeper than `depth`."""
+def truncated(value: Any, limit: int, depth: int = 20) -> Any:
+    """Copy a JSON value, with every string shortened and everything below `depth` left out."""
     match value:
         case str():
             return shorten(value, limit)
         case list() | dict() if not depth:
             return None
         case list():
-            return [capped(item, limit, depth - 1) for item in value]
+            return [truncated(item, limit, depth - 1) for item in value]
         case dict():
-            return {key: capped(item, limit, depth - 1) for key, item in value.items()}
+            return {key: truncated(item, limit, depth - 1) for key, item in value.items()}
         case _:
             return value
 
 
 def one_line(text: str) -> str:
-    """Turn every run of whitespace into one space, and remove what no message should carry."""
+    """Turn every run of whitespace into one space, and remove control characters."""
     return _WHITESPACE.sub(" ", strip_controls(text))
 
 
 def is_blank(text: str) -> bool:
-    r"""Tell whether nobody would see anything of this text.
+    r"""Tell whether a text has no visible character.
 
     >>> is_blank(" \u200b"), is_blank("-")
     (True, False)
@@ -83,28 +83,28 @@ def is_blank(text: str) -> bool:
 
 
 def strip_controls(text: str) -> str:
-    """Remove what no message should carry; whitespace stays."""
+    """Remove control characters, lone surrogates and bidirectional overrides, not whitespace."""
     return _UNREADABLE.sub("", text)
 
 
-def units(text: str) -> int:
-    """Length as Telegram counts it: in UTF-16 code units.
+def utf16_length(text: str) -> int:
+    """Return the length as Telegram counts it: in UTF-16 code units.
 
-    >>> units("a"), units("😀")
+    >>> utf16_length("a"), utf16_length("😀")
     (1, 2)
     """
     return len(text.encode("utf-16-le", "surrogatepass")) // 2
 
 
 def shorten(text: str, limit: int) -> str:
-    """Cut to at most `limit` UTF-16 units, the last of them an ellipsis if anything is cut."""
-    if len(text) * 2 <= limit or units(text) <= limit:
+    """Cut to at most `limit` UTF-16 units, the last one an ellipsis if anything was cut."""
+    if len(text) * 2 <= limit or utf16_length(text) <= limit:
         return text
     return head(text, limit - 1) + ELLIPSIS
 
 
 def head(text: str, limit: int) -> str:
-    """Take the first `limit` UTF-16 units, whole characters only, no space or joiner at the end."""
+    """Return the first `limit` UTF-16 units: whole characters, no trailing space or joiner."""
     cut = text.encode("utf-16-le", "surrogatepass")[: limit * 2].decode("utf-16-le", "ignore")
     return cut.rstrip().rstrip("\u200d")
 
@@ -148,5 +148,5 @@ def _number(value: float) -> str:
 
 
 def _bounded(text: str, limit: int) -> str:
-    """Keep hostile megabytes away from the regular expressions."""
+    """Cut hostile megabytes before a regular expression sees them."""
     return text[: 4 * limit]

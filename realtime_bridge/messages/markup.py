@@ -1,4 +1,4 @@
-"""Telegram's HTML: whatever a template made becomes markup that Telegram accepts."""
+"""A sanitizer: any HTML becomes markup that Telegram accepts."""
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -7,7 +7,7 @@ from html.parser import HTMLParser
 
 from markupsafe import Markup
 
-from realtime_bridge.messages.humanize import ELLIPSIS, head, strip_controls, units
+from realtime_bridge.messages.humanize import ELLIPSIS, head, strip_controls, utf16_length
 
 TEXT_LIMIT = 4096  # UTF-16 units after entity parsing; https://core.telegram.org/bots/api
 
@@ -21,24 +21,24 @@ _SPACES = re.compile(r"[ \t\r\f\v]+")
 _LINE_ENDS = re.compile(r" ?\n ?")
 _EMPTY_LINES = re.compile(r"\n{3,}")
 
-# A tag is Markup, everything else is text that is still to be escaped.
+# Markup is a tag, str is text that is still to be escaped.
 Piece = Markup | str
 
 
-def tidy(html: str, limit: int = TEXT_LIMIT) -> tuple[str, str]:
-    """Return (html, plain): markup that Telegram accepts, and its text as the user reads it.
+def sanitize(html: str, limit: int = TEXT_LIMIT) -> tuple[str, str]:
+    """Return (html, plain): markup that Telegram accepts, and the text that the user reads.
 
-    Only Telegram's tags are kept, every one of them closed; runs of spaces become one (not in
-    `pre` and `code`); at most `limit` UTF-16 units of text remain, the last an ellipsis if any
-    were cut. Accepts every string.
+    Only Telegram's tags are kept, and all of them are closed. Runs of spaces become one, except in
+    `pre` and `code`. At most `limit` UTF-16 units of text remain, the last one an ellipsis if
+    anything was cut. Accepts any string.
 
-    >>> tidy("<b>Ann &amp;  <p>Bob")
+    >>> sanitize("<b>Ann &amp;  <p>Bob")
     ('<b>Ann &amp; Bob</b>', 'Ann & Bob')
-    >>> tidy("<i>Hello</i>, world", limit=4)
+    >>> sanitize("<i>Hello</i>, world", limit=4)
     ('<i>Hel…</i>', 'Hel…')
     """
-    pieces: Sequence[Piece] = _Reader.read(html)
-    if sum(map(units, _texts(pieces))) > limit:
+    pieces: Sequence[Piece] = _Sanitizer.read(html)
+    if sum(map(utf16_length, _texts(pieces))) > limit:
         pieces = list(_cut(pieces, limit))
     return (
         "".join(p if isinstance(p, Markup) else escape(p, quote=False) for p in pieces),
@@ -47,8 +47,11 @@ def tidy(html: str, limit: int = TEXT_LIMIT) -> tuple[str, str]:
 
 
 def fits(html: str) -> bool:
-    """Tell whether the text in this HTML is within Telegram's limit."""
-    return 2 * len(html) <= TEXT_LIMIT or sum(map(units, _texts(_Reader.read(html)))) <= TEXT_LIMIT
+    """Tell whether the text of some HTML is within Telegram's limit."""
+    return (
+        2 * len(html) <= TEXT_LIMIT
+        or sum(map(utf16_length, _texts(_Sanitizer.read(html)))) <= TEXT_LIMIT
+    )
 
 
 def _texts(pieces: Iterable[Piece]) -> Iterator[str]:
@@ -56,9 +59,9 @@ def _texts(pieces: Iterable[Piece]) -> Iterator[str]:
 
 
 def _cut(pieces: Iterable[Piece], limit: int) -> Iterator[Piece]:
-    """Keep `limit` units, ellipsis included, and the end of every tag that is open there.
+    """Keep `limit` units of text, ellipsis included, and close the tags that are open there.
 
-    The texts are longer than `limit` together, so the cut comes before they end.
+    The texts must be longer than `limit` in total.
     """
     left = limit
     unopened = 0
@@ -69,22 +72,22 @@ def _cut(pieces: Iterable[Piece], limit: int) -> Iterator[Piece]:
                 yield piece
             else:
                 unopened += -1 if closes else 1
-        elif left and units(piece) < left:
-            left -= units(piece)
+        elif left and utf16_length(piece) < left:
+            left -= utf16_length(piece)
             yield piece
         elif left:
             yield head(piece, left - 1) + ELLIPSIS
             left = 0
 
 
-class _Reader(HTMLParser):
-    """Reads anything; collects the pieces of it that Telegram knows, properly nested."""
+class _Sanitizer(HTMLParser):
+    """Parses anything; collects the text and the tags that Telegram knows, properly nested."""
 
     def __init__(self) -> None:
         super().__init__(convert_charrefs=True)
         self._pieces: list[Piece] = []
         self._text = ""  # since the last tag
-        self._last = "\n"  # the last character before it: no text begins with a space
+        self._last = "\n"  # the last character written: a text does not begin with a space
         self._open: list[tuple[str, str]] = []  # tag, its end ("" if the tag is dropped)
 
     @classmethod
@@ -119,7 +122,7 @@ class _Reader(HTMLParser):
 
     def _close_innermost(self) -> str:
         tag, end = self._open[-1]
-        self._write(end)  # before the tag is gone: the text inside still follows its rules
+        self._write(end)  # before the pop: the text inside still follows the rules of its tag
         self._open.pop()
         return tag
 
@@ -142,7 +145,7 @@ class _Reader(HTMLParser):
         return text.lstrip(" ") if self._last in " \n" else text
 
     def _attributes(self, tag: str, given: dict[str, str | None]) -> str | None:
-        """Write the attributes that Telegram takes; None: it would not take the tag."""
+        """Write the attributes that Telegram accepts; None if it would not accept the tag."""
         match tag:
             case "a" if given.get("href"):
                 return f' href="{escape(strip_controls(given["href"] or ""))}"'
@@ -161,14 +164,14 @@ class _Reader(HTMLParser):
 
 
 def _trimmed(pieces: list[Piece]) -> list[Piece]:
-    """Take the whitespace off both ends of the text, as Telegram does."""
+    """Strip whitespace from both ends of the text, as Telegram does."""
     _strip_first(pieces, range(len(pieces)), str.lstrip)
     _strip_first(pieces, reversed(range(len(pieces))), str.rstrip)
     return [piece for piece in pieces if piece]
 
 
 def _strip_first(pieces: list[Piece], order: Iterable[int], strip: Callable[[str], str]) -> None:
-    """Strip texts in this order until one has something left."""
+    """Strip texts in this order until one of them is not empty."""
     for i in order:
         if isinstance(pieces[i], Markup):
             continue

@@ -1,4 +1,4 @@
-"""Templates and words by locale: the packaged ones, and a user's folder above them."""
+"""Templates and words by locale: the packaged ones, and a user's folder that overrides them."""
 
 import re
 import tomllib
@@ -12,7 +12,7 @@ from babel import Locale, UnknownLocaleError
 from jinja2 import ChoiceLoader, Environment, FileSystemLoader, Template, TemplateError
 
 PACKAGED = Path(__file__).parent / "locales"
-LAST_RESORT = "en"  # the packaged locale that has everything
+LAST_RESORT = "en"  # the packaged locale that lacks nothing
 
 _SUFFIX = ".html"
 _WORDS = "words.toml"
@@ -24,7 +24,7 @@ class BadTemplates(ValueError):  # noqa: N818 - says what is wrong, as Configura
 
 
 @dataclass(frozen=True)
-class Found:
+class LocalizedTemplate:
     """A template, and the language it is written in (a key such as `uk` or `pt_br`)."""
 
     template: Template
@@ -40,9 +40,9 @@ class _Folder:
 
 
 class Templates:
-    """All templates, compiled at once: a broken one shows at start, not at the first event.
+    """All templates, compiled at start, so that a broken one shows before the first event.
 
-    Event types are looked up in what was found then, so a hostile one reaches no file system.
+    Event types are looked up among those, so a hostile one never reaches the file system.
     Raises BadTemplates.
     """
 
@@ -54,42 +54,42 @@ class Templates:
         self._folders = [_read(environment, folder) for folder in folders]
         self._default = default_locale
 
-    def find(self, event_type: str, locale: str | None) -> Found | None:
-        """Find the template for an event: the user's folder first, there the locale first."""
+    def find(self, event_type: str, locale: str | None) -> LocalizedTemplate | None:
+        """Find the template for an event: the user's folder first, and in it the locale first."""
         for languages in (self._languages(locale), (LAST_RESORT,)):
             for folder in self._folders:
                 for language in languages:
                     template = folder.templates.get((language, event_type))
                     if template:
-                        return Found(template, language)
+                        return LocalizedTemplate(template, language)
         return None
 
-    def word(self, name: str, language: str | None, otherwise: str) -> str:
-        """Find a short text for a language, or for what stands in for it."""
+    def word(self, name: str, language: str | None, default: str) -> str:
+        """Find a short text in a language, or in one that it falls back to."""
         for key in (*self._languages(language), LAST_RESORT):
             for folder in self._folders:
                 word = folder.words.get(key, {}).get(name)
                 if word:
                     return word
-        return otherwise
+        return default
 
     def own_words(self, language: str) -> Mapping[str, str]:
-        """All short texts in this very language, none borrowed from another."""
+        """Return the short texts in this language only, without falling back to another."""
         merged: dict[str, str] = {}
-        for key in reversed(widening(language)):
+        for key in reversed(fallbacks(language)):
             for folder in reversed(self._folders):
                 merged |= folder.words.get(key, {})
         return MappingProxyType(merged)
 
     def _languages(self, locale: str | None) -> tuple[str, ...]:
-        return (*widening(locale), *widening(self._default))
+        return (*fallbacks(locale), *fallbacks(self._default))
 
 
 @lru_cache(maxsize=256)
-def widening(locale: str | None) -> tuple[str, ...]:
-    """Keys for a locale, the most specific first; none for what is no locale.
+def fallbacks(locale: str | None) -> tuple[str, ...]:
+    """Return the keys to try for a locale, the most specific first; none if it is not a locale.
 
-    >>> widening("pt-BR"), widening("../en"), widening(None)
+    >>> fallbacks("pt-BR"), fallbacks("../en"), fallbacks(None)
     (('pt_br', 'pt'), (), ())
     """
     if not locale or not _LOCALE.fullmatch(locale):
@@ -100,14 +100,16 @@ def widening(locale: str | None) -> tuple[str, ...]:
 
 @lru_cache(maxsize=256)
 def babel_locale(language: str, wanted: str | None = None) -> Locale:
-    """Choose the conventions for a text in `language`: the region's if `wanted` names one of it.
+    """Choose how a text in `language` writes dates and numbers.
+
+    `wanted`, the user's locale, decides if it is a region of that language.
 
     >>> babel_locale("en", "en-GB"), babel_locale("en", "uk"), babel_locale("xx")
     (Locale('en', territory='GB'), Locale('en'), Locale('en'))
     """
-    of_wanted = widening(wanted)
-    same = bool(of_wanted) and of_wanted[-1] == widening(language)[-1]
-    for key in (*(of_wanted if same else ()), *widening(language)):
+    regional = fallbacks(wanted)
+    same = bool(regional) and regional[-1] == fallbacks(language)[-1]
+    for key in (*(regional if same else ()), *fallbacks(language)):
         try:
             return Locale.parse(key)
         except (ValueError, UnknownLocaleError):
@@ -118,10 +120,10 @@ def babel_locale(language: str, wanted: str | None = None) -> Locale:
 def _read(environment: Environment, folder: Path) -> _Folder:
     found = _Folder()
     for path in _files(folder):
-        keys = widening(path.parent.name)
+        keys = fallbacks(path.parent.name)
         if path.parent.parent != folder or not keys:
             raise BadTemplates(
-                f"{path}: templates lie in a folder named for their locale, such as "
+                f"{path}: a template belongs in a folder named after its locale, such as "
                 f"{folder / LAST_RESORT / path.name}"
             )
         if path.name == _WORDS:
@@ -133,15 +135,21 @@ def _read(environment: Environment, folder: Path) -> _Folder:
 
 
 def _files(folder: Path) -> Iterable[Path]:
-    """List what a catalog reads; names that begin with `_` are for including, `.` for nobody."""
-    if not folder.is_dir():
-        raise BadTemplates(f"{folder} is not a folder")
-    return (
-        path
-        for path in sorted(folder.rglob("*"))
-        if (path.suffix == _SUFFIX or path.name == _WORDS)
-        and not any(part.startswith((".", "_")) for part in path.relative_to(folder).parts)
-    )
+    """List the files to read; names that begin with `_` are only included, with `.` ignored."""
+    try:
+        if not folder.is_dir():
+            raise BadTemplates(f"{folder} is not a folder")
+        return [
+            path
+            for path in sorted(folder.rglob("*"))
+            if (path.suffix == _SUFFIX or path.name == _WORDS)
+            and not any(part.startswith((".", "_")) for part in path.relative_to(folder).parts)
+            and path.is_file()
+        ]
+    except OSError as error:  # no right to look, a loop of links
+        raise BadTemplates(
+            f"{error.filename or folder} cannot be read: {error.strerror}"
+        ) from error
 
 
 def _compiled(environment: Environment, name: str) -> Template:
@@ -153,6 +161,9 @@ def _compiled(environment: Environment, name: str) -> Template:
         raise BadTemplates(f"{where}: {error.message}") from error
     except (OSError, UnicodeDecodeError) as error:
         raise BadTemplates(f"{name} cannot be read: {error}") from error
+    except (SyntaxError, ArithmeticError, ValueError, RecursionError, MemoryError) as error:
+        # Of Python, to which Jinja translates it: numbers without end, too much nesting.
+        raise BadTemplates(f"{name} cannot be compiled: {type(error).__name__}") from error
 
 
 def _words(path: Path) -> dict[str, str]:
@@ -160,6 +171,8 @@ def _words(path: Path) -> dict[str, str]:
         words = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:  # ValueError: neither UTF-8 nor TOML
         raise BadTemplates(f"{path} cannot be read: {error}") from error
+    except RecursionError:
+        raise BadTemplates(f"{path} cannot be read: it is nested too deeply") from None
     wrong = [name for name, word in words.items() if not isinstance(word, str)]
     if wrong:
         raise BadTemplates(f'{path}: {wrong[0]} must be a text, such as {wrong[0]} = "..."')

@@ -1,4 +1,4 @@
-"""How much waits in the database, for whoever looks at the metrics."""
+"""How many rows wait in the database, for the metrics."""
 
 import asyncio
 import time
@@ -10,25 +10,25 @@ from pydantic import BaseModel, FiniteFloat, TypeAdapter
 from realtime_bridge.database import Refused, Rpc, Unavailable, shaped
 from realtime_bridge.observe.metrics import Metrics
 
-KEEP_SECONDS = 15.0
-PATIENCE_SECONDS = 3.0  # a scrape must not wait for a database that is away
+MAX_AGE_SECONDS = 15.0
+TIMEOUT_SECONDS = 3.0  # a scrape must not wait for a database that is away
 
 
-class Waiting(BaseModel):
-    """What waits in a lane."""
+class LaneBacklog(BaseModel):
+    """The rows that wait in one lane."""
 
     pending: FiniteFloat
     oldest_pending_seconds: FiniteFloat
 
 
-_BACKLOG = TypeAdapter(dict[str, Waiting])  # by lane
+_BACKLOG = TypeAdapter(dict[str, LaneBacklog])  # by lane
 
 
 class Backlog:
-    """Asks when the metrics are read, but not more often than every quarter of a minute.
+    """Counts waiting rows when the metrics are read, at most once every 15 seconds.
 
     A bridge that nobody scrapes asks nothing. While the database does not answer, the gauges keep
-    what they last showed; `bridge_queue_errors_total` tells of it.
+    their last values.
     """
 
     def __init__(
@@ -36,29 +36,29 @@ class Backlog:
         rpc: Rpc,
         metrics: Metrics,
         *,
-        keep: float = KEEP_SECONDS,
+        max_age: float = MAX_AGE_SECONDS,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`keep`: seconds for which an answer is young."""
+        """`max_age`: seconds for which an answer is used again."""
         self._rpc = rpc
         self._metrics = metrics
-        self._keep = keep
+        self._max_age = max_age
         self._clock = clock
         self._asked_at: float | None = None
-        self._one_at_a_time = asyncio.Lock()
+        self._refreshing = asyncio.Lock()
 
     async def refresh(self) -> None:
-        """Bring the gauges up to date; never raises, and takes a few seconds at most."""
-        async with self._one_at_a_time:
-            if self._asked_at is not None and self._clock() - self._asked_at < self._keep:
+        """Update the gauges; never raises, and takes 3 seconds at most."""
+        async with self._refreshing:
+            if self._asked_at is not None and self._clock() - self._asked_at < self._max_age:
                 return
             self._asked_at = self._clock()
             with suppress(Unavailable, Refused, TimeoutError):
-                async with asyncio.timeout(PATIENCE_SECONDS):
+                async with asyncio.timeout(TIMEOUT_SECONDS):
                     answer = await self._rpc.call("tma_backlog")
                     self._show(shaped(_BACKLOG, "tma_backlog", answer))
 
-    def _show(self, backlog: dict[str, Waiting]) -> None:
-        for lane, waiting in backlog.items():
-            self._metrics.pending.labels(lane).set(waiting.pending)
-            self._metrics.oldest_pending.labels(lane).set(waiting.oldest_pending_seconds)
+    def _show(self, backlog: dict[str, LaneBacklog]) -> None:
+        for lane, rows in backlog.items():
+            self._metrics.pending.labels(lane).set(rows.pending)
+            self._metrics.oldest_pending.labels(lane).set(rows.oldest_pending_seconds)

@@ -1,7 +1,7 @@
 """/livez, /readyz and /metrics.
 
-Whoever reaches the port may ask, and must cost the deliveries nothing by it: connections are few
-and end soon, and a stop waits for none.
+Anybody who reaches the port may ask, and must not slow deliveries down: connections are few and
+short, and stopping waits for none of them.
 """
 
 import asyncio
@@ -17,23 +17,23 @@ from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_l
 
 log = structlog.get_logger()
 
-# Each takes a file descriptor, of which the deliveries need some too.
-MOST_CONNECTIONS = 32
-_PATIENCE_SECONDS = 10.0
+# Each takes a file descriptor, and deliveries need some too.
+MAX_CONNECTIONS = 32
+_IDLE_SECONDS = 10.0
 _STOP_SECONDS = 0.5
 
 
-class _NotTheirNoise(logging.Filter):
-    """Drops what aiohttp tells of requests that are none: with a traceback, and their text."""
+class _DropBadRequests(logging.Filter):
+    """Drops what aiohttp logs of malformed requests: a traceback, with the request's text in it."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         return not (record.exc_info and isinstance(record.exc_info[1], HttpProcessingError))
 
 
 _server_log = logging.getLogger(f"{__name__}.server")
-_server_log.addFilter(_NotTheirNoise())
+_server_log.addFilter(_DropBadRequests())
 
-# (is it ready, the reasons and states behind that)
+# Whether the bridge is ready, and the reasons and states behind that.
 Readiness = Callable[[], tuple[bool, dict[str, Any]]]
 
 
@@ -46,7 +46,7 @@ def health_app(
     registry: CollectorRegistry,
     refresh: Callable[[], Awaitable[None]] = _nothing,
 ) -> web.Application:
-    """Build the application; answering at all is what /livez proves.
+    """Build the application; /livez proves just that it answers.
 
     `refresh()` is awaited before the metrics are read.
     """
@@ -73,26 +73,26 @@ def health_app(
 
 @asynccontextmanager
 async def serve(
-    app: web.Application, host: str, port: int, *, patience: float = _PATIENCE_SECONDS
+    app: web.Application, host: str, port: int, *, idle_timeout: float = _IDLE_SECONDS
 ) -> AsyncIterator[None]:
-    """Serve while inside. A port that is taken costs the endpoints, not the deliveries.
+    """Serve inside the context; a port that is taken is logged, and costs only the endpoints.
 
-    `patience`: seconds for the head of a request to arrive, and between two on one connection.
+    `idle_timeout`: seconds for the head of a request to arrive, and between two on one connection.
     """
     runner = web.AppRunner(
         app,
         access_log=None,
         logger=_server_log,
-        keepalive_timeout=patience,
+        keepalive_timeout=idle_timeout,
         lingering_time=0.0,
         shutdown_timeout=_STOP_SECONDS,
     )
     await runner.setup()
-    listening = None
+    listener = None
     try:
         try:
-            listening = await asyncio.get_running_loop().create_server(
-                _Door(runner.server), host, port, backlog=MOST_CONNECTIONS
+            listener = await asyncio.get_running_loop().create_server(
+                _BoundedServer(runner.server), host, port, backlog=MAX_CONNECTIONS
             )
         except OSError as error:
             log.error(
@@ -103,15 +103,15 @@ async def serve(
             )
         yield
     finally:
-        if listening is not None:
-            listening.close()
+        if listener is not None:
+            listener.close()
         await runner.cleanup()
 
 
-class _Door:
-    """Lets everybody in, and for one too many the one who has been there longest out.
+class _BoundedServer:
+    """Accepts every connection, and drops the oldest one when there are too many.
 
-    So who holds connections open, and sends nothing, does not keep a probe from its answer.
+    So a client that holds connections open cannot keep a probe from its answer.
     """
 
     def __init__(self, server: web.Server | None) -> None:
@@ -121,7 +121,7 @@ class _Door:
 
     def __call__(self) -> asyncio.Protocol:
         transports = [handler.transport for handler in self._server.connections]
-        there = [one for one in transports if one is not None and not one.is_closing()]
-        for one in there[: max(0, len(there) - MOST_CONNECTIONS + 1)]:
-            one.abort()
+        open_ = [one for one in transports if one is not None and not one.is_closing()]
+        for oldest in open_[: max(0, len(open_) - MAX_CONNECTIONS + 1)]:
+            oldest.abort()
         return self._server()

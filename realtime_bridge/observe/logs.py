@@ -1,4 +1,4 @@
-"""Logging: for a person or for a machine, and never with a secret in it."""
+"""Logging, for people or for machines, and never with a secret in it."""
 
 import logging
 import sys
@@ -11,7 +11,7 @@ from realtime_bridge.credentials import Redactor
 
 _UNREDACTED = Redactor()
 
-# Without the local variables, which hold payloads and texts.
+# Without local variables, which hold payloads and texts.
 _TRACEBACKS = structlog.processors.ExceptionRenderer(
     structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
 )
@@ -24,9 +24,9 @@ def configure_logging(
     redact: Redactor = _UNREDACTED,
     stream: TextIO | None = None,
 ) -> None:
-    """Send everything that is logged, also by other libraries, to one stream, redacted.
+    """Send everything that is logged, including by other libraries, to one stream, redacted.
 
-    What is redacted is the finished line, so that tracebacks and others' texts are covered.
+    The finished line is redacted: that covers tracebacks. `stream` is stderr by default.
     """
     stream = stream or sys.stderr
 
@@ -47,11 +47,11 @@ def configure_logging(
         )
     )
     logging.basicConfig(level=level, handlers=[handler], force=True)
-    # They report what the doorbell reports already, in its own words.
+    # The bridge logs the same, in its own words.
     for chatty in ("realtime", "websockets", "aiohttp.access", "httpx", "httpcore"):
         logging.getLogger(chatty).setLevel("NOTSET" if level == "DEBUG" else "CRITICAL")
     structlog.configure(
-        # Not by way of the standard library, which would cost half as much again for each line.
+        # Bypasses the standard library, which would make each line half as expensive again.
         processors=[*stamped, *rendered],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelName(level)),
         logger_factory=structlog.WriteLoggerFactory(stream),

@@ -1,37 +1,48 @@
-"""The database, as all lanes together know it: away since when, and told in few lines."""
+"""An outage of the database, as all lanes together see it, logged in few lines."""
 
 import asyncio
 import time
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import structlog
 
 from realtime_bridge.database import Refused, Unavailable
-from realtime_bridge.observe.repeats import Repeats
+from realtime_bridge.observe.throttled_log import ThrottledLog
 
 log = structlog.get_logger()
 
-# An outage is over when nothing has failed for so long; lanes ask every five seconds at least.
+# An outage is over when nothing has failed for this long; lanes call at least every 5 seconds.
 CALM_SECONDS = 6.0
 
 
 class Timer(Protocol):
-    """Something that will be called."""
+    """A call that is scheduled."""
 
     def cancel(self) -> None:
-        """It will not be called."""
+        """Do not make the call."""
 
 
 def _later(seconds: float, call: Callable[[], None]) -> Timer:
     return asyncio.get_running_loop().call_later(seconds, call)
 
 
-class Outage:
-    """Says the first failed call at once, counts the others, and says how long it lasted.
+@dataclass
+class _Incident:
+    """One outage; times of the clock."""
 
-    Lanes that fail together are one outage, whatever the texts. One that comes back within a few
-    seconds is the same one.
+    began: float
+    ended: float = 0.0  # when all lanes were answered again
+    failed_calls: int = 0
+    lanes: set[str] = field(default_factory=set)
+
+
+class Outage:
+    """Logs the first failed call at once, counts the others, and logs how long the outage lasted.
+
+    Lanes that fail together are one outage, whatever the errors. An outage that returns within a
+    few seconds is still the same one.
     """
 
     def __init__(
@@ -41,49 +52,44 @@ class Outage:
         clock: Callable[[], float] = time.monotonic,
         later: Callable[[float, Callable[[], None]], Timer] = _later,
     ) -> None:
-        """`away(True)` is called when the first lane gets no answer, `away(False)` when all do."""
+        """`away(True)` is called when a first lane gets no answer, `away(False)` when all do."""
         self._away = away
         self._clock = clock
         self._later = later
-        self._said = Repeats(log, clock=clock)
+        self._log = ThrottledLog(log, clock=clock)
         self._down: set[str] = set()  # lanes whose last call failed
-        self._unanswered: set[str] = set()  # those of them that nobody answered
-        self._lanes: set[str] = set()  # that had a part in it
-        self._calls = 0  # that failed
-        self._began: float | None = None
+        self._unanswered: set[str] = set()  # those of them that got no answer
+        self._incident: _Incident | None = None
         self._ending: Timer | None = None
-        self._sum_up: Callable[[], None] = lambda: None
 
     def failed(self, lane: str, error: Exception) -> None:
-        """Take note of a call that failed: Unavailable or Refused."""
+        """Record a call that failed: Unavailable or Refused."""
         if self._ending is not None:
             self._ending.cancel()
             self._ending = None
-        if self._began is None:
-            self._began = self._clock()
-        self._calls += 1
+        self._incident = self._incident or _Incident(self._clock())
+        self._incident.failed_calls += 1
+        self._incident.lanes.add(lane)
         self._down.add(lane)
-        self._lanes.add(lane)
         if isinstance(error, Refused):
-            self._said.error("queue_refused", lane=lane, error=error.what, fix=error.fix)
+            self._log.error("queue_refused", lane=lane, error=error.what, fix=error.fix)
         else:
-            self._said.warning("queue_unavailable", lane=lane, error=str(error))
+            self._log.warning("queue_unavailable", lane=lane, error=str(error))
         self._mark(lane, unanswered=isinstance(error, Unavailable))
 
     def answered(self, lane: str) -> None:
-        """Take note that a lane's calls work again."""
+        """Record that a lane's calls work again."""
         self._down.discard(lane)
         self._mark(lane, unanswered=False)
-        if not self._down and self._began is not None and self._ending is None:
-            lasted = self._clock() - self._began
-            self._sum_up = lambda: self._end(lasted)
-            self._ending = self._later(CALM_SECONDS, self._sum_up)
+        if not self._down and self._incident and self._ending is None:
+            self._incident.ended = self._clock()
+            self._ending = self._later(CALM_SECONDS, self._end)
 
     def close(self) -> None:
-        """Say now what would be said in a moment: nobody will be here then."""
+        """Log the end of an outage now, if it is about to be logged: the process stops."""
         if self._ending is not None:
             self._ending.cancel()
-            self._sum_up()
+            self._end()
 
     def _mark(self, lane: str, *, unanswered: bool) -> None:
         before = bool(self._unanswered)
@@ -94,13 +100,13 @@ class Outage:
         if before is not bool(self._unanswered):
             self._away(not before)
 
-    def _end(self, lasted: float) -> None:
-        log.info(
-            "queue_available",
-            lanes=sorted(self._lanes),
-            lasted_s=round(lasted, 1),
-            failed_calls=self._calls,
-        )
-        self._said.over("queue_unavailable", "queue_refused")
-        self._began, self._ending, self._calls = None, None, 0
-        self._lanes.clear()
+    def _end(self) -> None:
+        incident, self._incident, self._ending = self._incident, None, None
+        if incident:
+            log.info(
+                "queue_available",
+                lanes=sorted(incident.lanes),
+                lasted_s=round(incident.ended - incident.began, 1),
+                failed_calls=incident.failed_calls,
+            )
+            self._log.over("queue_unavailable", "queue_refused")

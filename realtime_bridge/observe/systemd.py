@@ -1,4 +1,4 @@
-"""Telling systemd how we are: https://www.freedesktop.org/software/systemd/man/sd_notify.html."""
+"""Notifying systemd of our state: https://www.freedesktop.org/software/systemd/man/sd_notify.html."""
 
 import asyncio
 import os
@@ -12,7 +12,7 @@ _BEAT = "WATCHDOG=1"
 
 
 def notify_systemd(state: str) -> None:
-    """Tell systemd, if it started us and wants to know; else do nothing. Never raises or waits."""
+    """Notify systemd, if it started us and asked for it. Never raises or waits."""
     address = os.environ.get("NOTIFY_SOCKET", "")
     if not address:
         return
@@ -23,7 +23,7 @@ def notify_systemd(state: str) -> None:
 
 
 async def beat_watchdog() -> NoReturn:
-    """Show, as often as systemd asks for it, that the event loop turns."""
+    """Feed systemd's watchdog, if it asked for that, to show that the event loop runs."""
     microseconds = int(os.environ.get("WATCHDOG_USEC") or 0)
     if not microseconds:
         await asyncio.Event().wait()

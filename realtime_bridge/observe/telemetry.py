@@ -1,4 +1,4 @@
-"""What happens, told twice: to the log for a person, to Prometheus for a machine."""
+"""What happens to rows: logged for people, and counted for Prometheus."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -14,16 +14,16 @@ from realtime_bridge.outcomes import Cause, Failed, Halted, Lost, Retry, Sent, U
 log = structlog.get_logger()
 
 
-# Of a row and its outcome: the word for its failure, if it ends by it.
+# Of a row and its outcome: the failure reason, if the row fails.
 FailureOf = Callable[[Any, Any], str | None]
 
 
 def no_failure(_row: Any, _outcome: Any) -> None:
-    """Take every outcome for what it says of itself."""
+    """Let every outcome speak for itself."""
 
 
 class Telemetry:
-    """The pumps' observer."""
+    """Observes the pumps and the sweeper."""
 
     def __init__(
         self,
@@ -31,16 +31,16 @@ class Telemetry:
         failure_of: FailureOf = no_failure,
         outage: Outage | None = None,
     ) -> None:
-        """`failure_of` says which outcomes end their row, and as what.
+        """`failure_of`: which outcomes make their row fail, and for what reason.
 
-        `outage` is the one of all lanes that use the same database.
+        `outage` is shared by all lanes that use the same database.
         """
         self._metrics = metrics
         self._outage = outage or Outage()
         self._failure_of = failure_of
 
     def woken(self, lane: str, source: Wake) -> None:
-        """Count a ring."""
+        """Count a wake-up."""
         self._metrics.wakeups.labels(lane, source).inc()
 
     def claimed(
@@ -48,7 +48,7 @@ class Telemetry:
         lane: str,
         rows: Sequence[Any],
         source: Wake,
-        begun: float,  # noqa: ARG002 - for those who listen to bells
+        begun: float,  # noqa: ARG002 - for subclasses
     ) -> None:
         """Count claimed rows and how long they waited."""
         self._metrics.claims.labels(lane, source).inc(len(rows))
@@ -59,9 +59,9 @@ class Telemetry:
     def settled(
         self, lane: str, row: Any, outcome: Any, stopwatch: Stopwatch, *, held: bool
     ) -> None:
-        """Write the one line that every settled row gets; never its text or payload."""
+        """Log the one line that every settled row gets; never its text or payload."""
         word = outcome.word
-        details, level = described(outcome)
+        details, level = _log_fields(outcome)
         if not held and word != "lost":
             word, level = "too_late", "warning"
         elif failure := self._failure_of(row, outcome):
@@ -78,7 +78,7 @@ class Telemetry:
             type=getattr(row, "event_type", lane),
             attempt=row.attempt,
             pickup_ms=round(row.waited_seconds * 1000, 1),
-            **{f"{stage}_ms": took for stage, took in stopwatch.milliseconds.items()},
+            **{f"{stage}_ms": lap for stage, lap in stopwatch.milliseconds.items()},
             **details,
         )
 
@@ -94,16 +94,16 @@ class Telemetry:
         log.warning("recovered", lane=lane, **fates)
 
     def queue_down(self, lane: str, error: Exception) -> None:
-        """Report a call that the database did not answer, or refused."""
+        """Report a call that failed: Unavailable or Refused."""
         self._metrics.queue_errors.labels(lane).inc()
         self._outage.failed(lane, error)
 
     def queue_up(self, lane: str) -> None:
-        """Report that it answers again."""
+        """Report that a lane's calls work again."""
         self._outage.answered(lane)
 
     def halted(self, lane: str, why: str | None) -> None:
-        """Report that nothing can be sent, loudly, or that it can again."""
+        """Report that nothing can be sent, and why; None: sending works again."""
         self._metrics.halted.labels(lane).set(why is not None)
         if why is None:
             log.info("sending_again", lane=lane)
@@ -111,8 +111,8 @@ class Telemetry:
             log.error("sending_halted", lane=lane, error=why)
 
 
-def described(outcome: Any) -> tuple[dict[str, Any], str]:
-    """What the log says of an outcome besides its word, and at which level."""
+def _log_fields(outcome: Any) -> tuple[dict[str, Any], str]:
+    """Return the log fields of an outcome besides its word, and the level."""
     match outcome:
         case Sent(message_id):
             return {"message_id": message_id}, "info"
@@ -124,5 +124,5 @@ def described(outcome: Any) -> tuple[dict[str, Any], str]:
             return {"error": why}, "error"
         case Lost():
             return {}, "warning"
-        case _:  # of a request
+        case _:  # the outcome of a request
             return {}, "info"

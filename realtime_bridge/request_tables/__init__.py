@@ -1,4 +1,4 @@
-"""Requests of the Mini App, answered on their row by a function of yours."""
+"""Request tables: rows that the Mini App inserts and a function of yours answers in place."""
 
 from realtime_bridge.request_tables.handler import RequestHandler
 from realtime_bridge.request_tables.loader import load_request_tables

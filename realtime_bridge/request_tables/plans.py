@@ -1,4 +1,4 @@
-"""Engagement plans: from a planner's plan to the answer on the row, the message and reminders."""
+"""Engagement plans: a planner's plan becomes the row's result, a message and reminders."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -17,9 +17,14 @@ from pydantic import (
 )
 from pydantic_core import PydanticSerializationError
 
-from realtime_bridge.request_tables.calling import ask
+from realtime_bridge.request_tables.calling import call
 from realtime_bridge.request_tables.request import Completed, NewEvent, Request
-from realtime_bridge.request_tables.table import Answer, RequestTable, Unanswerable, Unusable
+from realtime_bridge.request_tables.table import (
+    InvalidResultError,
+    RequestFunction,
+    RequestTable,
+    Unanswerable,
+)
 
 PLAN_REQUESTS = "plan_requests"
 PLAN_READY = "plan_ready"
@@ -27,15 +32,15 @@ PLAN_FAILED = "plan_failed"
 STEP_DUE = "step_due"
 
 _ISO_DAY = len("2026-12-01")
-_LONGEST_SUMMARY = 4096  # of a message; the row has all of it
+_LONGEST_SUMMARY = 4096  # characters in the message; the row has all of it
 
 
 class PlanError(Unanswerable):
-    """Raise it in a planner to fail the request with a sentence for the user."""
+    """Raise it in a planner to fail the request; its text is shown to the user."""
 
 
-def _due(value: Any) -> date | None:
-    """A day or a moment. Numbers are refused: nobody knows whether days or seconds are meant."""
+def _parse_due(value: Any) -> date | None:
+    """Parse a date or datetime. Numbers are refused: they could be days or seconds."""
     if value is None or isinstance(value, date):  # a datetime is a date
         return value
     text = value.strip() if isinstance(value, str) else ""
@@ -45,29 +50,29 @@ def _due(value: Any) -> date | None:
         raise ValueError("must be an ISO date or datetime") from None
 
 
-_Due: TypeAlias = Annotated[datetime | date | None, BeforeValidator(_due)]
-_Words: TypeAlias = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
+_Due: TypeAlias = Annotated[datetime | date | None, BeforeValidator(_parse_due)]
+_Text: TypeAlias = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
 _StepId: TypeAlias = (
-    Annotated[StrictInt, Field(ge=-(2**63), lt=2**63)] | Annotated[_Words, Field(max_length=64)]
+    Annotated[StrictInt, Field(ge=-(2**63), lt=2**63)] | Annotated[_Text, Field(max_length=64)]
 )
 
 
 class Step(BaseModel):
-    """One step of a plan; fields of your own are kept.
+    """One step of a plan. Extra fields are kept.
 
-    `due` is a day, or a moment; without an offset it is meant in the user's timezone. A step
-    without it gets no reminder.
+    `due` is a date or a datetime; one without an offset is in the user's timezone. A step without
+    `due` gets no reminder.
     """
 
     model_config = ConfigDict(frozen=True, extra="allow")
 
     step_id: _StepId
-    description: _Words
+    description: _Text
     due: _Due = None
 
 
 class Plan(BaseModel):
-    """What a planner makes: 1 to 100 steps, each with an id of its own; fields are kept."""
+    """What a planner returns: 1 to 100 steps with different ids. Extra fields are kept."""
 
     model_config = ConfigDict(frozen=True, extra="allow")
 
@@ -82,18 +87,18 @@ class Plan(BaseModel):
         return self
 
 
-# A plan, or a mapping that makes one.
+# A plan, or a mapping with its fields.
 PlanLike: TypeAlias = Plan | Mapping[str, Any]
 
 
 class Planner(Protocol):
-    """What PLANNER may name, as an object. A function that does the same serves as well.
+    """A planner as an object; a function that does the same will do as well.
 
     Either may be async; one that is not runs in a thread.
     """
 
     def generate_plan(self, request: Request, /) -> PlanLike | Awaitable[PlanLike]:
-        """Make a plan for a lead. Raise PlanError with a sentence for the user if there is none."""
+        """Make a plan for a lead, or raise PlanError with a sentence for the user."""
 
 
 def plan_table(
@@ -103,67 +108,67 @@ def plan_table(
     concurrency: int,
     reminder_time: time,
 ) -> RequestTable:
-    """`plan_requests`, answered by a planner. Raises TypeError for what is no planner."""
+    """Make the RequestTable of `plan_requests`. Raises TypeError if `planner` is no planner."""
     return RequestTable(
         PLAN_REQUESTS,
-        _answer(_function(planner), reminder_time),
+        _answer_with(_function_of(planner), reminder_time),
         timeout=timeout,
         concurrency=concurrency,
         failed_event=PLAN_FAILED,
     )
 
 
-def _answer(planner: Answer, reminder_time: time) -> Answer:
+def _answer_with(planner: RequestFunction, reminder_time: time) -> RequestFunction:
     async def answer(request: Request) -> Completed:
         clock = asyncio.get_running_loop().time
         started = clock()
-        plan = _read(await ask(planner, request))
+        plan = _validated(await call(planner, request))
         now = request.claimed_at + timedelta(seconds=clock() - started)
         try:
-            return completed(request, plan, now=now, reminder_time=reminder_time)
+            return _completed(request, plan, now, reminder_time)
         except PydanticSerializationError as error:
-            raise Unusable(f"a field of the plan is no JSON value: {error}") from error
+            raise InvalidResultError(f"a field of the plan is no JSON value: {error}") from error
 
     return answer
 
 
-def _read(made: Any) -> Plan:
-    if isinstance(made, Plan):
-        return made
+def _validated(returned: Any) -> Plan:
+    if isinstance(returned, Plan):
+        return returned
     try:
-        return Plan.model_validate(made)
+        return Plan.model_validate(returned)
     except ValidationError as error:
         wrong = "; ".join(
             f"{'.'.join(map(str, one['loc'])) or 'plan'}: {one['msg']}"
             for one in error.errors(include_input=False, include_url=False)
         )
-        raise Unusable(f"the planner returned what is no plan: {wrong}") from error
+        raise InvalidResultError(f"what the planner returned is no plan: {wrong}") from error
 
 
-def completed(request: Request, plan: Plan, *, now: datetime, reminder_time: time) -> Completed:
-    """Write down what a plan means: the result, `plan_ready`, and a reminder of each step.
+def _completed(request: Request, plan: Plan, now: datetime, reminder_time: time) -> Completed:
+    """The plan as the result, with `plan_ready` and reminders as events.
 
-    Reminders of an older plan for the lead that still wait are withdrawn.
+    Reminders of the lead's previous plan that still wait are withdrawn.
     """
     return Completed(
         plan.model_dump(mode="json"),
-        (_plan_ready(request, plan, reminder_time), *reminders(request, plan, now, reminder_time)),
+        (_plan_ready(request, plan, reminder_time), *_reminders(request, plan, now, reminder_time)),
         withdraw=STEP_DUE,
     )
 
 
-def reminders(
+def _reminders(
     request: Request, plan: Plan, now: datetime, reminder_time: time
 ) -> Sequence[NewEvent]:
-    """One `step_due` for each step that has a due time; at once for one that has passed.
+    """One `step_due` for each step with a due time; sent at once if that has passed.
 
-    Its dedupe key is the lead's step at that time, so that the same plan again reminds once.
+    The dedupe key names lead, step and time, so the same plan made again reminds once.
     """
     events = []
     for step in plan.steps:
         if step.due is None:
             continue
-        at = moment(step.due, request.timezone, reminder_time)
+        at = reminder_at(step.due, request.timezone, reminder_time)
         events.append(
             NewEvent(
                 STEP_DUE,
@@ -181,23 +186,24 @@ def reminders(
     return events
 
 
-def moment(due: date, zone: tzinfo, at: time) -> datetime:
-    """When to remind of what is due: on a day at a time of that day.
+def reminder_at(due: date, zone: tzinfo, time_of_day: time) -> datetime:
+    """When to remind of what is due; what is due on a day, at this time of that day.
 
     >>> from datetime import UTC
-    >>> str(moment(date(2026, 12, 1), UTC, time(9)))
+    >>> str(reminder_at(date(2026, 12, 1), UTC, time(9)))
     '2026-12-01 09:00:00+00:00'
-    >>> str(moment(datetime(2026, 12, 1, 15), UTC, time(9)))
+    >>> str(reminder_at(datetime(2026, 12, 1, 15), UTC, time(9)))
     '2026-12-01 15:00:00+00:00'
     """
     if not isinstance(due, datetime):
-        return datetime.combine(due, at, zone)
+        return datetime.combine(due, time_of_day, zone)
     return due if due.tzinfo else due.replace(tzinfo=zone)
 
 
 def _plan_ready(request: Request, plan: Plan, reminder_time: time) -> NewEvent:
     dues = [step.due for step in plan.steps if step.due is not None]
-    first = min(dues, key=lambda due: moment(due, request.timezone, reminder_time), default=None)
+    zone = request.timezone
+    first = min(dues, key=lambda due: reminder_at(due, zone, reminder_time), default=None)
     return NewEvent(
         PLAN_READY,
         request.about
@@ -209,10 +215,10 @@ def _plan_ready(request: Request, plan: Plan, reminder_time: time) -> NewEvent:
     )
 
 
-def _function(planner: Planner | Callable[[Request], Any]) -> Answer:
+def _function_of(planner: Planner | Callable[[Request], Any]) -> RequestFunction:
     candidate: Any = planner() if isinstance(planner, type) else planner
     function = getattr(candidate, "generate_plan", candidate)
     if not callable(function):
         raise TypeError("a planner is a function, or an object with generate_plan(request)")
-    answer: Answer = function
-    return answer
+    plan: RequestFunction = function
+    return plan

@@ -1,4 +1,4 @@
-"""A request, and what may become of it."""
+"""A request and its possible outcomes."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -6,31 +6,26 @@ from dataclasses import dataclass, field
 from datetime import date, datetime, tzinfo
 from typing import Annotated, Any, ClassVar, TypeAlias
 
-from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    FiniteFloat,
-)
+from pydantic import BaseModel, BeforeValidator, ConfigDict, FiniteFloat
 
 from realtime_bridge.messages import timezone
 from realtime_bridge.outcomes import Retry
 
 
-def _object(value: Any) -> Any:
+def _object_or_empty(value: Any) -> Any:
     return value if isinstance(value, dict) else {}
 
 
-Object = Annotated[dict[str, Any], BeforeValidator(_object)]
+_JsonObject = Annotated[dict[str, Any], BeforeValidator(_object_or_empty)]
 
 
 class Request(BaseModel):
     """One claimed row of a request table, with all its columns.
 
-    `attempt` is the token for settling; `retries` counts the attempts used up. `lead` is what
-    the database tells of the lead, if the writer of the row may see it (`lead_visible`): look up
-    nothing of a lead that he may not see. `payload` is what the Mini App told. `claimed_at` is the
-    present, by the database's clock; `waited_seconds` the time from the insert until then.
+    `attempt` is the fence token; `retries` counts the attempts used up. `lead` is what the database
+    knows about the lead if the user may see that lead (`lead_visible`); if not, do not look it up
+    yourself either. `payload` is what the Mini App sent. `claimed_at` is now, by the database's
+    clock; `waited_seconds` is the time from the insert until then.
     """
 
     model_config = ConfigDict(frozen=True, extra="allow")
@@ -40,8 +35,8 @@ class Request(BaseModel):
     lead_id: int | None = None
     lead_name: str = "your lead"
     lead_visible: bool = False
-    lead: Object = {}
-    payload: Object = {}
+    lead: _JsonObject = {}
+    payload: _JsonObject = {}
     locale: str | None = None
     attempt: int
     retries: int = 0
@@ -51,32 +46,32 @@ class Request(BaseModel):
 
     @property
     def columns(self) -> dict[str, Any]:
-        """The columns that are the table's own, by name."""
+        """The columns of your own, by name."""
         return self.model_extra or {}
 
     @property
     def about(self) -> dict[str, Any]:
-        """What messages need of the payload: put it into the payload of events."""
+        """What messages need from the payload: copy it into the payload of your events."""
         kept = ("lead_name", "timezone", "tz")
         return {name: self.payload[name] for name in kept if name in self.payload}
 
     @property
     def timezone(self) -> tzinfo:
-        """The user's: the payload's `timezone` or `tz`; UTC if it has none that is known."""
+        """The user's timezone: the payload's `timezone` or `tz`, or UTC if that names none."""
         return timezone(str(self.payload.get("timezone") or self.payload.get("tz") or ""))
 
     @property
     def today(self) -> date:
-        """The day it is for the user."""
+        """Today's date in the user's timezone."""
         return self.claimed_at.astimezone(self.timezone).date()
 
 
 @dataclass(frozen=True, slots=True)
 class NewEvent:
-    """An event for the request's chat and lead, written together with the answer.
+    """An event for the request's chat and lead, inserted in the transaction that settles the row.
 
-    It is sent at once, or at `deliver_after`. One whose `dedupe_key` the chat has seen is left
-    out.
+    It is sent at once, or at `deliver_after`. If the chat already has an event with this
+    `dedupe_key`, no other is inserted.
     """
 
     event_type: str
@@ -87,9 +82,9 @@ class NewEvent:
 
 @dataclass(frozen=True, slots=True)
 class Completed:
-    """The answer, any JSON value but null, and what to tell the chat.
+    """The result, any JSON value but null, and events that tell the chat about it.
 
-    `withdraw` names a type of event: what of it still waits for this chat and lead is deleted
+    `withdraw` names an event type: events of it that still wait for this chat and lead are deleted
     first.
     """
 
@@ -101,7 +96,7 @@ class Completed:
 
 @dataclass(frozen=True, slots=True)
 class FailedRequest:
-    """There will be no answer; `error` is a sentence for the user."""
+    """The request failed for good; `error` is a sentence for the user."""
 
     error: str
     events: Sequence[NewEvent] = ()
@@ -112,9 +107,9 @@ RequestOutcome: TypeAlias = Completed | FailedRequest | Retry
 
 
 def storable(value: Any) -> Any:
-    r"""Copy a JSON value as the database takes it: without NUL characters and lone surrogates.
+    r"""Copy a JSON value without what Postgres refuses: NUL characters and lone surrogates.
 
-    Raises TypeError, ValueError or RecursionError for what is no JSON value.
+    Raises TypeError, ValueError or RecursionError if it is no JSON value.
 
     >>> storable({"a\x00": ["b\ud800", 1.5, None]})
     {'a': ['b?', 1.5, None]}

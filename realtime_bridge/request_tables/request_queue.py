@@ -1,6 +1,6 @@
-"""Request tables: rows of the Mini App that are answered on the row itself.
+"""A request table as a queue: claims, settles and releases its rows over PostgREST.
 
-`public.plan_requests` is one. Any table is, once `bridge.make_request_table()` has been over it.
+`public.plan_requests` is one; `bridge.make_request_table()` makes one of any other table.
 """
 
 import asyncio
@@ -9,10 +9,7 @@ from dataclasses import dataclass
 from typing import Any, assert_never
 
 import structlog
-from pydantic import (
-    TypeAdapter,
-    ValidationError,
-)
+from pydantic import TypeAdapter, ValidationError
 
 from realtime_bridge.base import Unreadable, decode
 from realtime_bridge.credentials import Redactor
@@ -25,7 +22,7 @@ from realtime_bridge.request_tables.request import (
     Request,
     RequestOutcome,
 )
-from realtime_bridge.worker import ROWS, Token, token_of, wrong_fields
+from realtime_bridge.worker import ROWS, Claim, Token, token_of, wrong_fields
 
 log = structlog.get_logger()
 
@@ -33,25 +30,25 @@ _UNREDACTED = Redactor()
 _SETTLED: TypeAdapter[list[Any]] = TypeAdapter(list[Any])
 
 
-def settlement(request: Request, outcome: RequestOutcome) -> dict[str, Any]:
+def encode_outcome(request: Request, outcome: RequestOutcome) -> dict[str, Any]:
     """One entry of `settle_tma_requests(p_outcomes)`."""
-    token = {"id": request.id, "attempt": request.attempt}
+    fields: dict[str, Any]
     match outcome:
         case Completed(result, events, withdraw):
-            return token | {
+            fields = {
                 "status": "completed",
                 "result": result,
-                "events": [_event(event) for event in events],
+                "events": [_encode_event(event) for event in events],
                 "withdraw": withdraw,
             }
         case FailedRequest(error, events):
-            return token | {
+            fields = {
                 "status": "failed",
                 "error": error,
-                "events": [_event(event) for event in events],
+                "events": [_encode_event(event) for event in events],
             }
         case Retry(why, after, counted):
-            return token | {
+            fields = {
                 "status": "pending",
                 "error": why,
                 "retry_in": after or 0.0,
@@ -59,9 +56,10 @@ def settlement(request: Request, outcome: RequestOutcome) -> dict[str, Any]:
             }
         case _:
             assert_never(outcome)
+    return _claim(request) | fields
 
 
-def _event(event: NewEvent) -> dict[str, Any]:
+def _encode_event(event: NewEvent) -> dict[str, Any]:
     return {
         "event_type": event.event_type,
         "payload": dict(event.payload),
@@ -70,38 +68,42 @@ def _event(event: NewEvent) -> dict[str, Any]:
     }
 
 
+def _claim(request: Request) -> dict[str, Any]:
+    return {"id": request.id, "attempt": request.attempt}
+
+
 @dataclass(frozen=True, slots=True)
-class Invalid:
-    """A claimed row that is no request; `why` names what cannot be read, not what is in it."""
+class InvalidRow:
+    """A claimed row that is no request; `why` names the wrong fields without their values."""
 
     token: Token
     why: str
 
 
-def read(row: Any) -> Request | Invalid | Unreadable:
-    """Read a claimed row: its token, and the request as JSON.
+def parse_row(row: Any) -> Request | InvalidRow | Unreadable:
+    """Parse a claimed row: its token, and the request as JSON text.
 
-    Unreadable is one that cannot even be settled.
+    Unreadable is one without a token, which cannot even be settled.
     """
     token = token_of(row)
     if isinstance(token, Unreadable):
         return token
     match decode(row.get("request")):
         case Unreadable(why):
-            return Invalid(token, f"request ({why})")
+            return InvalidRow(token, f"request ({why})")
         case dict() as columns:
             try:
                 return Request.model_validate({**columns, **token.model_dump()})
             except ValidationError as error:
-                return Invalid(token, wrong_fields(error))
+                return InvalidRow(token, wrong_fields(error))
         case _:
-            return Invalid(token, "request (it is no object)")
+            return InvalidRow(token, "request (it is no object)")
 
 
 class RequestQueue:
     """A request table as a queue over PostgREST.
 
-    Each outcome is one call, unlike events': answers are rare, and one that the database
+    Unlike events, each outcome is a call of its own: results are rare, and one that the database
     refuses must not take others with it.
     """
 
@@ -111,50 +113,54 @@ class RequestQueue:
         self._rpc = rpc
         self._table = table
 
-    async def claim(self, limit: int) -> Sequence[Request]:
+    async def claim(self, limit: int) -> Claim[Request]:
         """Take up to `limit` waiting requests, oldest first."""
-        answer = await self._call("claim_tma_requests", p_limit=limit)
-        requests, invalid = [], []
-        for row in shaped(ROWS, "claim_tma_requests", answer):
-            match read(row):
+        rows = await self._call("claim_tma_requests", p_limit=limit)
+        requests, refusals = [], []
+        for row in shaped(ROWS, "claim_tma_requests", rows):
+            match parse_row(row):
                 case Request() as request:
                     requests.append(request)
-                case Invalid() as end:
-                    log.error("row_invalid", lane=self._table, id=end.token.id, error=end.why)
-                    invalid.append(self._refuse_row(end))
-                case Unreadable(why):  # after its lease it is claimed again
+                case InvalidRow(token, why):
+                    log.error("row_invalid", lane=self._table, id=token.id, error=why)
+                    refusals.append(self._fail_invalid(token, why))
+                case Unreadable(why):  # claimed again after its lease
                     log.error("row_without_token", lane=self._table, error=why)
-        await asyncio.gather(*invalid)
-        return requests
+        await asyncio.gather(*refusals)
+        return Claim(requests)
+
+    async def recall(self) -> Sequence[Request]:
+        """Return nothing: requests whose claim was not answered wait for their lease."""
+        return ()
 
     async def settle(self, request: Request, outcome: RequestOutcome) -> bool:
-        """Write an outcome, with its events in the same transaction; False if it came too late."""
-        answer = await self._settle(settlement(request, outcome))
-        return bool(shaped(_SETTLED, "settle_tma_requests", answer))
+        """Write an outcome and its events in one transaction; False if the row was lost."""
+        settled = await self._settle(encode_outcome(request, outcome))
+        return bool(shaped(_SETTLED, "settle_tma_requests", settled))
 
     async def release(self, requests: Sequence[Request]) -> None:
-        """Hand claims back; whatever was computed for them is lost."""
+        """Give claimed requests back; whatever was computed for them is lost."""
         if requests:
-            claims = [{"id": one.id, "attempt": one.attempt} for one in requests]
-            await self._call("release_tma_requests", p_claims=claims)
+            await self._call("release_tma_requests", p_claims=[_claim(one) for one in requests])
 
     async def _call(self, function: str, **arguments: Any) -> Any:
         return await self._rpc.call(function, {"p_table": self._table, **arguments})
 
-    async def _settle(self, outcome: Mapping[str, Any]) -> Any:
-        if "error" in outcome:  # which users may read
-            outcome = {**outcome, "error": self._redact.public(outcome["error"])}
-        return await self._call("settle_tma_requests", p_outcomes=[outcome])
+    async def _settle(self, entry: Mapping[str, Any]) -> Any:
+        if "error" in entry:  # which users may read
+            entry = {**entry, "error": self._redact.public(entry["error"])}
+        return await self._call("settle_tma_requests", p_outcomes=[entry])
 
-    async def _refuse_row(self, end: Invalid) -> None:
-        """A row that cannot be read must not come back for ever: it ends here, with the reason.
+    async def _fail_invalid(self, token: Token, why: str) -> None:
+        """Fail a row that cannot be parsed, or it would be claimed again forever.
 
-        If that fails it comes back after its lease. Others were claimed with it: never raises.
+        Never raises, because other rows were claimed with it: if the call fails, the row comes
+        back after its lease.
         """
-        error = f"the bridge cannot read: {end.why}"
+        error = f"the bridge cannot read: {why}"
         try:
-            await self._settle({**end.token.model_dump(), "status": "failed", "error": error})
+            await self._settle({**token.model_dump(), "status": "failed", "error": error})
         except (Unavailable, Refused) as failure:
-            log.warning("end_failed", lane=self._table, id=end.token.id, error=str(failure))
+            log.warning("end_failed", lane=self._table, id=token.id, error=str(failure))
         except Exception:
-            log.exception("end_failed", lane=self._table, id=end.token.id)
+            log.exception("end_failed", lane=self._table, id=token.id)

@@ -1,16 +1,18 @@
-"""Configuration: from the environment and an env file to one frozen object."""
+"""Configuration: the environment and an env file become one frozen object."""
 
+from realtime_bridge.settings.errors import ConfigurationError
 from realtime_bridge.settings.model import Delivery, Settings
 from realtime_bridge.settings.reading import (
+    build,
     changed_since,
     load,
+    makeshift_redactor,
     parse,
-    read,
     redactor,
+    reload_keys,
     source_of,
-    with_keys_again,
 )
-from realtime_bridge.settings.source import KEYS, ConfigurationError, Source
+from realtime_bridge.settings.source import KEYS, Source
 from realtime_bridge.settings.validators import PLANNER_OFF, opens_mini_app
 
 __all__ = [
@@ -20,12 +22,13 @@ __all__ = [
     "Delivery",
     "Settings",
     "Source",
+    "build",
     "changed_since",
     "load",
+    "makeshift_redactor",
     "opens_mini_app",
     "parse",
-    "read",
     "redactor",
+    "reload_keys",
     "source_of",
-    "with_keys_again",
 ]

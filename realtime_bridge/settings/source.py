@@ -4,26 +4,17 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from dotenv import dotenv_values
+from realtime_bridge.settings.env_file import env_values
 
-# What is read again while the bridge runs.
+# The settings that a running bridge reads again.
 KEYS = ("SUPABASE_KEY", "SUPABASE_ANON_KEY")
 
-
-_LONGEST_SECRET = 65_536
-
-
-class ConfigurationError(Exception):
-    """The configuration cannot work; `problems` says what is wrong and how to mend it."""
-
-    def __init__(self, problems: list[str]) -> None:
-        super().__init__("\n".join(problems))
-        self.problems = problems
+_LONGEST_SECRET = 65_536  # bytes
 
 
 @dataclass(frozen=True, slots=True)
-class Home:
-    """Where a setting is kept, which is how a running bridge gets another value of it."""
+class Location:
+    """Where a setting is kept, which decides how a running bridge gets another value."""
 
     name: str
     file: Path | None = None  # named by NAME_FILE
@@ -35,8 +26,8 @@ class Home:
         return str(self.env_file or "the environment")
 
     @property
-    def renewal(self) -> str:
-        """What a person does who has another value."""
+    def how_to_change(self) -> str:
+        """What a person does to change the value."""
         if self.file:
             return f"write the new one to {self.file}; no restart"
         if self.env_file:
@@ -59,43 +50,39 @@ class Source:
     must_exist: bool = False
 
     def read(self) -> dict[str, str | None]:
-        """Collect what is set now, by name. Raises ConfigurationError: there is no such file."""
-        if self.must_exist and self.env_file and not self.env_file.is_file():
-            raise ConfigurationError([f"there is no env file {self.env_file}"])
-        try:
-            from_file = dotenv_values(self.env_file) if self.env_file else {}
-        except (OSError, ValueError) as error:
-            raise ConfigurationError([f"the env file {self.env_file} cannot be read"]) from error
-        return {**from_file, **self.environ}
+        """Collect what is set now, by name. Raises ConfigurationError: the file is of no use."""
+        if self.env_file is None:
+            return dict(self.environ)
+        return {**env_values(self.env_file, must_exist=self.must_exist), **self.environ}
 
-    def home(self, name: str, values: Mapping[str, str | None]) -> Home:
-        """Where a setting is kept, given what `read` collected."""
+    def locate(self, name: str, variables: Mapping[str, str | None]) -> Location:
+        """Find out where a setting is kept, among the variables that `read` returned."""
         if is_set(self.environ.get(name)):
-            return Home(name)
-        if is_set(values.get(name)):
-            return Home(name, env_file=self.env_file)
-        path = values.get(f"{name}_FILE")
-        return Home(name, file=Path(path.strip()) if path and path.strip() else None)
+            return Location(name)
+        if is_set(variables.get(name)):
+            return Location(name, env_file=self.env_file)
+        path = variables.get(f"{name}_FILE")
+        return Location(name, file=Path(path.strip()) if path and path.strip() else None)
 
 
-def known_in(
-    values: Mapping[str, str | None], names: Iterable[str]
+def resolve(
+    variables: Mapping[str, str | None], names: Iterable[str]
 ) -> tuple[dict[str, str], list[str]]:
-    """What is set, from files too where NAME_FILE names one, and why some of it is not."""
-    known: dict[str, str] = {}
+    """Return the values of these settings, from NAME or NAME_FILE, and the problems with them."""
+    values: dict[str, str] = {}
     problems: list[str] = []
     for name in names:
-        value, path = values.get(name), values.get(f"{name}_FILE")
+        value, path = variables.get(name), variables.get(f"{name}_FILE")
         if is_set(value):
-            known[name] = str(value).strip()
+            values[name] = str(value).strip()
         elif is_set(path):
             try:
-                known[name] = secret_in(Path(str(path).strip()))
+                values[name] = read_secret(Path(str(path).strip()))
             except OSError as error:
                 problems.append(f"{name}_FILE cannot be read: {path} ({error.strerror})")
             except ValueError as error:
                 problems.append(f"{name}_FILE {error}: {path}")
-    return known, problems
+    return values, problems
 
 
 def is_set(value: str | None) -> bool:
@@ -103,8 +90,8 @@ def is_set(value: str | None) -> bool:
     return bool(value and value.strip())
 
 
-def secret_in(path: Path) -> str:
-    """Read a file that holds one secret. Raises OSError, and ValueError for what is none."""
+def read_secret(path: Path) -> str:
+    """Read a file that holds one secret. Raises OSError, or ValueError if it is empty or binary."""
     with path.open("rb") as file:
         content = file.read(_LONGEST_SECRET)
     try:

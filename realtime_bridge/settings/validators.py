@@ -1,26 +1,22 @@
-"""What a setting may be. Each validator raises ValueError with what is wrong and what to do."""
+"""Validators of settings. Each raises ValueError that says what is wrong, and the fix."""
 
+import os
 import re
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from pydantic import (
-    SecretStr,
-)
+from pydantic import SecretStr
 
 from realtime_bridge.credentials import claims_of, is_cut_short
 
 PLANNER_OFF = "off"
 
-
 _OBJECT = re.compile(r"[\w.]+:[\w.]+")
-
-
 _KEY = re.compile(r"[A-Za-z0-9._=-]+")
 
 
 def base_url(value: str) -> str:
-    """Take a server's address, without its trailing slash."""
+    """Accept a server's address; drop its trailing slash."""
     parts = urlsplit(value)
     if parts.scheme not in {"http", "https"} or not parts.hostname:
         raise ValueError("must be an address such as https://abcdefgh.supabase.co")
@@ -30,20 +26,20 @@ def base_url(value: str) -> str:
 
 
 def opens_mini_app(url: str) -> bool:
-    """Whether a button can open this address: a page's, or a link to Telegram itself."""
+    """Whether a button can open this address: a web page, or a link into Telegram."""
     parts = urlsplit(url)
     return parts.scheme in {"https", "http", "tg"} and bool(parts.netloc)
 
 
 def mini_app_url(value: str) -> str:
-    """Take an address that opens the Mini App."""
+    """Accept an address that opens the Mini App."""
     if not opens_mini_app(value):
         raise ValueError("must be an address such as https://t.me/my_bot/app")
     return value
 
 
 def supabase_url(value: str) -> str:
-    """Take a project's address, even if it is one of its services'."""
+    """Accept a project's address; drop the path of one of its services."""
     url = base_url(value)
     if "/dashboard" in url:
         ref = url.rsplit("/", 1)[-1]
@@ -52,7 +48,7 @@ def supabase_url(value: str) -> str:
 
 
 def service_key(value: SecretStr) -> SecretStr:
-    """Take a key that may call the bridge's functions."""
+    """Accept a key that may call the bridge's functions."""
     key = value.get_secret_value().strip()
     where = "use the service_role or sb_secret_ key (dashboard: Project Settings > API Keys)"
     _must_be_whole(key)
@@ -69,15 +65,15 @@ def service_key(value: SecretStr) -> SecretStr:
 
 
 def _must_be_whole(key: str) -> None:
-    """Two lines, or a file that is still being written."""
+    """Refuse two lines, and a file that is still being written."""
     if not _KEY.fullmatch(key):
         raise ValueError("has characters that no key has: it must be one key on one line")
     if is_cut_short(key):
-        raise ValueError("is a JWT that is not whole: its end is missing")
+        raise ValueError("is a truncated JWT: its end is missing")
 
 
 def public_key(key: str) -> str:
-    """Take a key that browsers may have."""
+    """Accept a key that is meant for browsers."""
     _must_be_whole(key)
     if not key.startswith("sb_publishable_") and (claims_of(key) or {}).get("role") != "anon":
         raise ValueError("is neither the publishable nor the anon key")
@@ -85,7 +81,7 @@ def public_key(key: str) -> str:
 
 
 def bot_token(value: SecretStr) -> SecretStr:
-    """Take a token as BotFather gives it."""
+    """Accept a token as BotFather gives it."""
     token = value.get_secret_value().strip()
     if not re.fullmatch(r"\d{3,20}:[A-Za-z0-9_-]{20,100}", token):
         raise ValueError("is not a bot token; BotFather gives one like 123456789:AA...")
@@ -93,35 +89,35 @@ def bot_token(value: SecretStr) -> SecretStr:
 
 
 def existing_folder(value: Path) -> Path:
-    """Take a folder that is there."""
-    if not value.is_dir():
+    """Accept a folder that exists."""
+    if not os.path.isdir(value):  # noqa: PTH112 - Path's raises for names that are too long
         raise ValueError(f"is not a folder: {value}")
     return value
 
 
 def existing_file(value: Path) -> Path:
-    """Take a file that is there."""
-    if not value.is_file():
+    """Accept a file that exists."""
+    if not os.path.isfile(value):  # noqa: PTH113 - as above
         raise ValueError(f"is not a file: {value}")
     return value
 
 
 def planner_name(value: str) -> str:
-    """Take module:object, or `off`."""
+    """Accept module:object, or `off`."""
     if value != PLANNER_OFF and not _OBJECT.fullmatch(value):
         raise ValueError(f"must be module:object, such as my_app.plans:make_plan, or {PLANNER_OFF}")
     return value
 
 
 def object_names(value: str) -> str:
-    """Take several module:object, separated by commas."""
+    """Accept one or more module:object, separated by commas."""
     if not all(_OBJECT.fullmatch(name.strip()) for name in value.split(",")):
         raise ValueError("must be module:object, or several of them, separated by commas")
     return value
 
 
 def time_of_day(value: str) -> str:
-    """Take a time such as 09:00."""
+    """Accept a time such as 09:00."""
     if not re.fullmatch(r"([01]\d|2[0-3]):[0-5]\d", value):
         raise ValueError("must be a time of day from 00:00 to 23:59")
     return value

@@ -39,6 +39,11 @@ class CircuitBreaker:
         self._next_try_at = -inf
         self._one_at_a_time = asyncio.Lock()
 
+    @property
+    def in_doubt(self) -> bool:
+        """Whether a call that does no harm must be answered first."""
+        return bool(self._doubts)
+
     def doubt(self) -> None:
         """Tell that a message got no clear answer."""
         self._doubts += 1

@@ -1,24 +1,25 @@
 """One message to one chat, and what the result means."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from datetime import UTC, datetime
+from typing import TypeAlias
 
 import aiohttp
 import structlog
 from aiogram import Bot
 from aiogram.enums import ParseMode
 from aiogram.methods import GetMe
-from cachetools import LRUCache
 
 from realtime_bridge.base import Stopwatch
 from realtime_bridge.credentials import Redactor
 from realtime_bridge.database import Refused, Unavailable
 from realtime_bridge.messages import Message, Messages
 from realtime_bridge.model import TmaEvent
-from realtime_bridge.outcomes import Cause, Lost, Outcome, Retry, Sent, Uncertain
+from realtime_bridge.outcomes import Cause, Halted, Lost, Outcome, Retry, Sent, Uncertain
 from realtime_bridge.telegram.circuit_breaker import CircuitBreaker
 from realtime_bridge.telegram.outgoing import NO_PREVIEW, OutgoingMessage, keyboard_of, way_out
-from realtime_bridge.telegram.pacing import Pacing
 from realtime_bridge.telegram.verdict import redacted, verdict
 from realtime_bridge.telegram.wire import Send
 
@@ -26,6 +27,8 @@ log = structlog.get_logger()
 
 CONNECT_SECONDS = 10.0
 _UNREDACTED = Redactor()
+
+Token: TypeAlias = tuple[int, int]  # id and attempt
 
 
 class Sender:
@@ -35,11 +38,9 @@ class Sender:
         self,
         bot: Bot,
         messages: Messages,
-        pacing: Pacing,
         start: Callable[[TmaEvent], Awaitable[bool]],
         *,
         send_timeout: float,
-        turn_limit: float,
         start_limit: float,
         paid: bool = False,
         redact: Redactor = _UNREDACTED,
@@ -47,82 +48,93 @@ class Sender:
     ) -> None:
         """Build a courier. `start` is the fence; the others are seconds.
 
-        `send_timeout`: for Telegram's answer. `turn_limit`: that a row may wait for its turn.
-        `start_limit`: from the beginning until sending starts; a row that takes longer is
-        handed back, because its lease would not outlast the send.
+        `send_timeout`: for Telegram's answer. `start_limit`: from when the row was asked for until
+        sending starts; a row that takes longer is handed back, because its lease would not
+        outlast the send.
         """
         self._bot = bot
         self._messages = messages
-        self._pacing = pacing
         self._start = start
         # Connecting (DNS and TLS included) has a timeout of its own, because only a failure to
         # connect is safe to retry.
         self._timeout = aiohttp.ClientTimeout(
             total=send_timeout, connect=min(CONNECT_SECONDS, send_timeout / 2)
         )
-        self._turn_limit = turn_limit
         self._start_limit = start_limit
         self._paid = paid
         self._redact = redact
         self._now = now
-        self._moved: LRUCache[int, int] = LRUCache(10_000)  # groups that became supergroups
         self._line = CircuitBreaker(self._probe)
+        self._posting: set[Token] = set()
+
+    @property
+    def in_doubt(self) -> bool:
+        """Whether Telegram must first answer a harmless call."""
+        return self._line.in_doubt
+
+    def unsent(self, event: TmaEvent) -> bool:
+        """Whether it is certain of a row in hand that nothing was sent: no call has begun."""
+        return _token(event) not in self._posting
 
     async def __call__(self, event: TmaEvent, laps: Stopwatch) -> Outcome:
         """Handle one event; every outcome it can name is returned, none is raised."""
-        message = self._messages.render(event, now=self._now())
+        try:
+            message = self._messages.render(event, now=self._now())
+        except Exception as error:  # the fence may be behind us: only we know that nothing is sent
+            log.exception("render_raised", id=event.id)
+            return Retry(f"not sent, a bug: {type(error).__name__}", cause=Cause.BUG)
         laps.lap("render")
-        wait = await self._pacing.turn(event.telegram_id, self._turn_limit)
+        # From the answer on, which took its time: late is right, early is not.
+        await asyncio.sleep(max(event.turn_in - laps.seconds, 0.0))
         laps.lap("turn")
-        if wait is not None:
-            return Retry("waits for its turn", after=wait, counted=False, cause=Cause.TURN)
         if halted := await self._line.test():
             return halted
         laps.lap("line")
+        if refused := await self._pass_fence(event, laps):
+            return refused
+        if laps.age > self._start_limit:
+            # A process that was frozen, or a slow database: the row may be somebody else's soon.
+            return _not_sent("it is too late")
+        self._posting.add(_token(event))
+        try:
+            return await self._deliver(event.destination, message)
+        finally:
+            self._posting.discard(_token(event))
+            laps.lap("send")
+
+    async def _pass_fence(self, event: TmaEvent, laps: Stopwatch) -> Outcome | None:
+        """Return why the row must not be sent; None: it may. It may have been started already."""
+        if event.started:
+            return None
         try:
             ours = await self._start(event)
         except (Unavailable, Refused) as error:
             # The fence may have been written, but this worker knows that it did not send. Why is
             # for the log: users may read the row.
             log.warning("fence_failed", id=event.id, error=str(error))
-            return Retry(
-                "not sent, the fence did not answer", after=0.0, counted=False, cause=Cause.FENCE
-            )
+            return _not_sent("the fence did not answer")
         finally:
             laps.lap("fence")
-        if not ours:
-            return Lost()
-        if laps.seconds > self._start_limit:
-            # A process that was frozen, or a slow database: the row may be somebody else's soon.
-            return Retry(
-                "not sent, the fence answered too late", after=0.0, counted=False, cause=Cause.FENCE
-            )
-        try:
-            return await self._deliver(event.telegram_id, message)
-        finally:
-            self._pacing.sent(event.telegram_id)
-            laps.lap("send")
+        return None if ours else Lost()
 
     async def _deliver(self, chat_id: int, message: Message) -> Outcome:
         """Send, following the refusals that have a way out."""
-        letter = OutgoingMessage(self._moved.get(chat_id, chat_id), message)
+        letter = OutgoingMessage(chat_id, message)
         while True:
             try:
-                return await self._send(letter)
+                return _with_address(await self._send(letter), letter)
             except Exception as error:  # noqa: BLE001 - verdict() has a line for every kind
                 instead = way_out(error, letter)
                 if instead is None:
-                    return self._judge(chat_id, error)
+                    return _with_address(self._judge(error), letter)
                 log.warning("refused_and_sent_otherwise", error=self._redact.line(str(error)))
-                if instead.moved:
-                    self._moved[chat_id] = instead.chat_id
                 letter = instead
 
-    def _judge(self, chat_id: int, error: Exception) -> Outcome:
+    def _judge(self, error: Exception) -> Outcome:
         outcome = redacted(verdict(error), self._redact)
         match outcome:
-            case Retry(after=float(seconds), cause=Cause.TELEGRAM_PAUSE):
-                self._pacing.pause(chat_id, seconds)
+            case Retry(cause=Cause.TELEGRAM_PAUSE):
+                pass
             case Retry() | Uncertain():
                 self._line.doubt()
             case _:
@@ -153,3 +165,19 @@ class Sender:
         # aiogram hands the timeout to aiohttp as it is, which takes more than its int.
         receipt = await self._bot(request, request_timeout=self._timeout)  # type: ignore[arg-type]
         return Sent(receipt.message_id)
+
+
+def _token(event: TmaEvent) -> Token:
+    return event.id, event.attempt
+
+
+def _not_sent(why: str) -> Retry:
+    """It is not the row's fault."""
+    return Retry(f"not sent, {why}", after=0.0, counted=False, cause=Cause.FENCE)
+
+
+def _with_address(outcome: Outcome, letter: OutgoingMessage) -> Outcome:
+    """What became of a message, with the group's new id where Telegram told it."""
+    if not letter.moved or isinstance(outcome, Lost | Halted):
+        return outcome
+    return replace(outcome, moved_to=letter.chat_id)

@@ -1,4 +1,19 @@
-"""What Telegram's answer means for the message."""
+"""What Telegram's answer means for the message.
+
+======================================================= ==============================
+what happened                                           outcome
+======================================================= ==============================
+429                                                     Retry, not counted: not sent
+403: blocked, deactivated, never started                Failed(blocked)
+400 chat not found                                      Failed(chat_not_found)
+any other 400; 413 too large                            Failed(rejected)
+401; 404 (no such bot)                                  Halted: the token is wrong
+no connection was made (DNS, refused, TLS, timeout)     Retry: not sent
+timeout, reset or 5xx after the request was written     Uncertain
+an answer that cannot be read (an HTML page of a proxy) Uncertain
+anything else                                           Uncertain, with its traceback
+======================================================= ==============================
+"""
 
 from dataclasses import replace
 from typing import assert_never
@@ -36,8 +51,6 @@ log = structlog.get_logger()
 
 # After a 429 that does not say how long to wait.
 FLOOD_SECONDS = 1.0
-
-
 # A longer pause is told again when it is over, or it was nonsense.
 LONGEST_PAUSE = 86_400.0
 
@@ -45,21 +58,7 @@ LONGEST_PAUSE = 86_400.0
 def verdict(error: Exception) -> Outcome:  # noqa: C901 - one case for each kind of answer
     """Say what an exception of aiogram means for the message.
 
-    ======================================================= ==============================
-    what happened                                           outcome
-    ======================================================= ==============================
-    429                                                     Retry, not counted: not sent
-    403: blocked, deactivated, never started                Failed(blocked)
-    400 chat not found                                      Failed(chat_not_found)
-    any other 400; 413 too large                            Failed(rejected)
-    401; 404 (no such bot)                                  Halted: the token is wrong
-    no connection was made (DNS, refused, TLS, timeout)     Retry: not sent
-    timeout, reset or 5xx after the request was written     Uncertain
-    an answer that cannot be read (an HTML page of a proxy) Uncertain
-    anything else                                           Uncertain, with its traceback
-    ======================================================= ==============================
-
-    Some 400s have a way out, which is tried before anybody asks for the verdict: see way_out().
+    The policy is the table above. Some 400s have a way out, which is tried first: see way_out().
     """
     text = description_of(error)
     match error:

@@ -3,6 +3,9 @@
 aiogram's own way, a form and a whole Message, takes most of the time that a message costs here.
 """
 
+import time
+from collections.abc import Callable
+from math import inf
 from typing import TYPE_CHECKING, Annotated, Any
 
 from aiogram.client.session.aiohttp import AiohttpSession
@@ -17,6 +20,9 @@ from realtime_bridge.base import read_body
 if TYPE_CHECKING:
     from aiogram import Bot
 
+# An idle connection is kept for so long. A message on one that Telegram's side has just closed is
+# uncertain, and how long that keeps its own is nowhere written: so less than a minute.
+KEEP_ALIVE_SECONDS = 55.0
 ANSWER_LIMIT = 2**20  # bytes; what is asked for here is answered in a few hundred
 
 
@@ -39,8 +45,26 @@ class Session(AiohttpSession):
     https://core.telegram.org/bots/api#making-requests
     """
 
+    def __init__(self, clock: Callable[[], float] = time.monotonic, **options: Any) -> None:
+        """`options` are aiogram's."""
+        super().__init__(**options)
+        self._connector_init["keepalive_timeout"] = KEEP_ALIVE_SECONDS
+        self._clock = clock
+        self._used_at = -inf
+
+    @property
+    def idle(self) -> float:
+        """Seconds since the last call began or was answered."""
+        return self._clock() - self._used_at
+
     async def make_request(self, bot: "Bot", method: Any, timeout: Any = None) -> Any:
         """Ask as aiogram does, but read no answer that never ends."""
+        self._used_at = self._clock()
+        result = await self._ask(bot, method, timeout)
+        self._used_at = self._clock()
+        return result
+
+    async def _ask(self, bot: "Bot", method: Any, timeout: Any) -> Any:
         session = await self.create_session()
         if not isinstance(timeout, ClientTimeout):  # aiogram's own calls give seconds
             timeout = ClientTimeout(total=timeout or self.timeout)

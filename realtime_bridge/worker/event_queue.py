@@ -2,8 +2,9 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import timedelta
+from math import inf
 from typing import Annotated, Any, Literal, assert_never
 
 import structlog
@@ -26,9 +27,14 @@ from realtime_bridge.outcomes import (
 )
 from realtime_bridge.settings import Delivery
 from realtime_bridge.worker.batching import Coalescer
-from realtime_bridge.worker.claimed import ROWS, Token, token_of, wrong_fields
+from realtime_bridge.worker.claimed import Token, token_of, wrong_fields
+from realtime_bridge.worker.keyed_claim import KeyedClaim
+from realtime_bridge.worker.ports import Claim
 
 log = structlog.get_logger()
+
+# Rows that a claim lets pass the fence at once: as many as can be rendered and posted in a moment.
+START_NOW = 8
 
 _UNREDACTED = Redactor()
 
@@ -51,8 +57,21 @@ class Policy:
 
 
 @dataclass(frozen=True, slots=True)
+class Limits:
+    """Messages per second for the bot and for a private chat, per minute for a group.
+
+    All replicas together keep them: they are the database's to keep.
+    """
+
+    bot_per_second: float = 30.0
+    chat_per_second: float = 1.0
+    chat_burst: int = 3
+    group_per_minute: float = 20.0
+
+
+@dataclass(frozen=True, slots=True)
 class Settlement:
-    """One entry of `settle_tma_events(p_outcomes)`; `retry_in` is in seconds."""
+    """One entry of `settle_tma_events(p_outcomes)`; `retry_in` and `pause` are in seconds."""
 
     id: int
     attempt: int
@@ -62,6 +81,8 @@ class Settlement:
     error: str | None = None
     retry_in: float | None = None
     counted: bool = False
+    pause: float | None = None
+    moved_to: int | None = None
 
     def told(self, redact: Redactor) -> dict[str, Any]:
         """What is said about it: a null is as good as nothing. Users may read the error."""
@@ -76,7 +97,21 @@ def settlement(
     policy: Policy,
     wait: Callable[[int], float] = retry_delay,
 ) -> Settlement | None:
-    """Decide what an outcome means for its row; None where the row is no longer ours."""
+    """Decide what an outcome means for its row and its chat; None where the row is not ours."""
+    decided = _for_the_row(event, outcome, policy, wait)
+    if decided is None:
+        return None
+    match outcome:
+        case Retry(after=float(pause), cause=Cause.TELEGRAM_PAUSE):
+            decided = replace(decided, pause=pause)
+        case _:
+            pass
+    return replace(decided, moved_to=getattr(outcome, "moved_to", None))
+
+
+def _for_the_row(
+    event: TmaEvent, outcome: Outcome, policy: Policy, wait: Callable[[int], float]
+) -> Settlement | None:
     match outcome:
         case Sent(message_id):
             return Settlement(event.id, event.attempt, "delivered", message_id=message_id)
@@ -131,22 +166,50 @@ class EventQueue:
         rpc: Rpc,
         *,
         policy: Policy,
+        limits: Limits | None = None,
         redact: Redactor = _UNREDACTED,
         ended: Callable[[Failure], None] = lambda _: None,
+        limits_differ: Callable[[], None] = lambda: None,
+        in_doubt: Callable[[], bool] = lambda: False,
     ) -> None:
-        """`ended` is told of rows that failed without being handed out."""
+        """`limits`: None: no pace. `ended` is told of rows that failed without being handed out.
+
+        `limits_differ` is called when another replica has other limits. While it is `in_doubt()`
+        whether anything can be sent, no row passes the fence with its claim.
+        """
         self._redact = redact
         self._rpc = rpc
         self._policy = policy
         self._ended = ended
+        self._limits_differ = limits_differ
+        self._in_doubt = in_doubt
+        self._claim = KeyedClaim(rpc, asdict(limits) if limits else None)
         self._starts: Coalescer[TmaEvent, bool] = Coalescer(self._start_all)
         self._settles: Coalescer[Settlement, bool] = Coalescer(self._settle_all)
 
-    async def claim(self, limit: int) -> Sequence[TmaEvent]:
-        """Take up to `limit` due rows, oldest first, at most one of each chat."""
-        answer = await self._rpc.call("claim_tma_events", {"p_limit": limit})
+    async def claim(self, limit: int) -> Claim[TmaEvent]:
+        """Take up to `limit` rows that may go now or shortly, at most one of each chat.
+
+        A claim that was not answered is asked again, before anything new is claimed.
+        """
+        start_now = 0 if self._in_doubt() else min(START_NOW, limit)
+        answer, asked_for = await self._claim.ask(limit, start_now)
+        if answer.limits_differ:
+            self._limits_differ()
+        again_in = inf if answer.next_seconds is None else answer.next_seconds
+        return Claim(await self._read_all(answer.rows), again_in, asked_for)
+
+    async def recall(self) -> Sequence[TmaEvent]:
+        """Ask once more for a claim that was not answered. Only for rows to be handed back."""
+        if not self._claim.unanswered:
+            return ()
+        answer, _ = await self._claim.ask(1, 0)
+        return await self._read_all(answer.rows)
+
+    async def _read_all(self, rows: Sequence[Any]) -> Sequence[TmaEvent]:
+        """Read claimed rows; those that must not come back for ever end here."""
         events, ended = [], []
-        for row in shaped(ROWS, "claim_tma_events", answer):
+        for row in rows:
             match read(row, self._policy.max_attempts):
                 case TmaEvent() as event:
                     events.append(event)
@@ -168,9 +231,10 @@ class EventQueue:
         return decided is not None and await self._settles.ask(decided)
 
     async def release(self, events: Sequence[TmaEvent]) -> None:
-        """Hand claims back that were not started."""
+        """Hand claims back of which certainly nothing was sent, started or not."""
         if events:
-            await self._rpc.call("release_tma_events", {"p_claims": _claims(events)})
+            claims = [claim | {"unsent": True} for claim in _claims(events)]
+            await self._rpc.call("release_tma_events", {"p_claims": claims})
 
     async def purge(self, keep: timedelta, limit: int) -> int:
         """Delete up to `limit` terminal rows older than `keep`; return how many."""
@@ -247,5 +311,5 @@ def _invalid(token: Token, what: str) -> Settlement:
     return Settlement(token.id, token.attempt, "failed", failure=Failure.INVALID, error=why)
 
 
-def _claims(events: Sequence[TmaEvent]) -> list[dict[str, int]]:
+def _claims(events: Sequence[TmaEvent]) -> list[dict[str, Any]]:
     return [{"id": event.id, "attempt": event.attempt} for event in events]

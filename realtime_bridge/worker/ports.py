@@ -1,7 +1,8 @@
 """What a lane is built from: a queue, a handler, an observer, and whoever sweeps."""
 
 from collections.abc import Sequence
-from typing import Protocol, TypeVar
+from dataclasses import dataclass
+from typing import Generic, Protocol, TypeVar
 
 from realtime_bridge.base import Stopwatch
 from realtime_bridge.model import Recovered, Wake
@@ -12,17 +13,34 @@ ResultIn = TypeVar("ResultIn", contravariant=True)
 ResultOut = TypeVar("ResultOut", covariant=True)
 
 
+@dataclass(frozen=True, slots=True)
+class Claim(Generic[Row]):
+    """What a claim brought.
+
+    `again_in`: seconds after which another may bring more, unless a bell rings or an outcome is
+    written before. `inf`: there is nothing to wait for. None: who knows, a sweep can tell.
+    `asked_for`: seconds since it was asked for first.
+    """
+
+    rows: Sequence[Row] = ()
+    again_in: float | None = None
+    asked_for: float = 0.0
+
+
 class Queue(Protocol[Row, ResultIn]):
     """Where rows come from and outcomes go. Every method may raise Unavailable or Refused."""
 
-    async def claim(self, limit: int) -> Sequence[Row]:
+    async def claim(self, limit: int) -> Claim[Row]:
         """Take up to `limit` due rows."""
+
+    async def recall(self) -> Sequence[Row]:
+        """Return the rows of a claim that was not answered, as far as that can be known."""
 
     async def settle(self, row: Row, outcome: ResultIn) -> bool:
         """Write an outcome; False if the row was no longer ours."""
 
     async def release(self, rows: Sequence[Row]) -> None:
-        """Hand claims back that were not started."""
+        """Hand claims back for which nothing was done that cannot be undone."""
 
 
 class Handler(Protocol[RowIn, ResultOut]):

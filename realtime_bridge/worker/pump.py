@@ -52,22 +52,23 @@ class Pump(Generic[Row, Result]):
         *,
         slots: int,
         lease: float,
-        hold: Callable[[], float] = lambda: 0.0,
+        undone: Callable[[Row], bool] = lambda _: True,
         waits: Callable[[], Iterator[float]] = waits,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Build a lane.
 
         `slots`: rows in hand at one time. `lease`: seconds for which an outcome that the queue
-        refuses is tried again. `hold()`: seconds for which claiming makes no sense (Telegram told
-        the bot to wait). `waits()`: seconds between tries while the queue is down.
+        refuses is tried again. `undone(row)`: whether its handler, if it is cut off now, has done
+        nothing that cannot be undone. `waits()`: seconds between tries while the queue is down.
         """
         self._queue = queue
         self._handler = handler
         self._sweeper = sweeper
         self._report = Reporter(lane, observer)
         self._slots: Slots[Row] = Slots(slots)
-        self._schedule = Schedule(clock, hold)
+        self._undone = undone
+        self._schedule = Schedule(clock)
         self._condition = Condition(self._report, waits, clock)
         self._writer = OutcomeWriter(
             lane, queue, lease=lease, failed=self._condition.tell_down, waits=waits, clock=clock
@@ -171,12 +172,14 @@ class Pump(Generic[Row, Result]):
     async def finish(self, grace: float) -> None:
         """Let rows in hand finish, and outcomes be written, for `grace` seconds; then cut them off.
 
-        A row cut off before its fence is handed back; one cut off behind it stays as it is, and
-        a sweep reports it as uncertain when its lease is over.
+        A row cut off before it may have been sent is handed back; one cut off after that stays as
+        it is, and a sweep reports it as uncertain when its lease is over. So are rows of a claim
+        that was never answered.
         """
         self.stop()
         until = self._schedule.now() + grace
-        rows = await self._slots.cut_off(grace)
+        await self._recall()
+        rows = await self._slots.cut_off(max(until - self._schedule.now(), 0), self._undone)
         await self._writer.last_words(max(until - self._schedule.now(), 0) + LAST_WORDS_SECONDS)
         if rows:
             log.warning("cut_off", lane=self.lane, rows=len(rows), grace_seconds=grace)
@@ -191,19 +194,22 @@ class Pump(Generic[Row, Result]):
     async def _claim(self, wanted: int, source: Wake) -> None:
         begun = self._schedule.now()
         try:
-            rows = await self._queue.claim(wanted)
+            claim = await self._queue.claim(wanted)
         except BaseException:
             self._schedule.claim_by(self._schedule.now(), source)
             raise
+        rows = claim.rows
         if self._schedule.stopped:
             await self._hand_back(rows)
             return
+        self._schedule.told(claim.again_in)
         if rows:
             self._report.claimed(rows, source, begun)
         elif self._schedule.rang:
-            self._sweeper.soon()
+            self._look_ahead()
         for row in rows:
-            self._slots.put(row, self._handle(row), self._freed)
+            stopwatch = Stopwatch(self._schedule.now, claim.asked_for)
+            self._slots.put(row, self._handle(row, stopwatch), self._freed)
         self._slots.more = len(rows) == wanted
         if self._slots.more:
             self._schedule.claim_by(self._schedule.now(), source)
@@ -215,10 +221,14 @@ class Pump(Generic[Row, Result]):
     def _refill(self) -> None:
         """Claim for the slots that are free, or when more of them are."""
         wait = 0.0 if 2 * self.in_hand <= self._slots.limit else REFILL_SECONDS
-        self._schedule.claim_by(self._schedule.now() + wait, Wake.SETTLED)
+        self._schedule.refill_in(wait)
 
-    async def _handle(self, row: Row) -> None:
-        stopwatch = Stopwatch(self._schedule.now)
+    def _look_ahead(self) -> None:
+        """Let a sweep say when the next row is due, unless claims say it."""
+        if not self._schedule.informed:
+            self._sweeper.soon()
+
+    async def _handle(self, row: Row, stopwatch: Stopwatch) -> None:
         try:
             outcome = await self._handler(row, stopwatch)
         except Exception:
@@ -239,14 +249,26 @@ class Pump(Generic[Row, Result]):
                 wait = HALT_SECONDS if after is None else after
                 self._schedule.hold_until(self._schedule.now() + wait)
                 self._condition.halt(why)
-            case Retry(after=None) | Uncertain():  # when it is tried again, if ever, a sweep tells
-                self._sweeper.soon()
+            case Retry(after=None) | Uncertain():  # when it is tried again is the queue's to say
+                self._look_ahead()
             case Lost():
                 pass
             case Retry(after=float(after)):
                 self._schedule.due_in(after)
             case _:
                 self._condition.halt(None)
+
+    async def _recall(self) -> None:
+        """Hand back what a claim took whose answer was lost."""
+        try:
+            async with asyncio.timeout(LAST_WORDS_SECONDS):
+                rows = await self._queue.recall()
+        except (Unavailable, Refused, TimeoutError) as error:
+            log.warning("recall_failed", lane=self.lane, error=str(error))
+        except Exception:
+            log.exception("recall_failed", lane=self.lane)
+        else:
+            await self._hand_back(rows)
 
     async def _hand_back(self, rows: Sequence[Row]) -> None:
         if not rows:

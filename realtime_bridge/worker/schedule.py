@@ -6,6 +6,10 @@ from math import inf
 
 from realtime_bridge.model import Wake
 
+# A claim that is to come so soon anyway is waited for when a slot comes free. While the bot's turns
+# are all granted, one claim does for those of a moment.
+SOON_SECONDS = 0.2
+
 
 class Schedule:
     """A lane's deadlines: the next claim, and when the next row is due.
@@ -14,15 +18,16 @@ class Schedule:
     asked before the moment that hold_until() says.
     """
 
-    def __init__(self, clock: Callable[[], float], hold: Callable[[], float]) -> None:
-        """`clock()`: seconds. `hold()`: seconds for which claiming makes no sense."""
+    def __init__(self, clock: Callable[[], float]) -> None:
+        """`clock()`: seconds."""
         self.now = clock
         self.stopped = False
         self.rang = False  # since the last sweep began: for a row due soon, perhaps
-        self._hold = hold
+        self.informed = False  # claims say when to ask again
         self._claim = (-inf, Wake.START)
         self._due_at = inf  # of the next row
-        self._told_since = inf  # the same, as far as it was told since the last sweep began
+        self._again_at = inf  # when a claim is worth it, by the word of the last one
+        self._told_since = inf  # of due_at, as far as it was told since the last sweep began
         self._not_before = -inf
         self._moved = asyncio.Event()
 
@@ -43,6 +48,22 @@ class Schedule:
         self._due_at = min(self._due_at, when)
         self._told_since = min(self._told_since, when)
         self._moved.set()
+
+    def told(self, again_in: float | None) -> None:
+        """Take a claim's word for when to ask again; None: it does not know.
+
+        It knows nothing of leases that end: what sweeps said stays.
+        """
+        self.informed = again_in is not None
+        self._again_at = inf if again_in is None else self.now() + again_in
+        self._moved.set()
+
+    def refill_in(self, seconds: float) -> None:
+        """Claim then, for slots that came free."""
+        when = self.now() + seconds
+        if when < self._again_at <= when + SOON_SECONDS:
+            when = self._again_at
+        self.claim_by(when, Wake.SETTLED)
 
     def sweeping(self) -> None:
         """Begin to take note of what the sweep that begins now may not know."""
@@ -68,11 +89,14 @@ class Schedule:
         now = self.now()
         claim_at, source = self._claim
         due_at = self._due_at
-        if now < min(claim_at, due_at):
+        if now < min(claim_at, due_at, self._again_at):
             return None
         self._claim = (inf, source)
+        again_at = self._again_at
+        if again_at <= now:
+            self._again_at = inf
         if due_at > now:
-            return source, False
+            return (source if claim_at <= again_at else Wake.DUE), False
         self._due_at = inf
         return (source if claim_at <= due_at else Wake.DUE), True
 
@@ -85,8 +109,8 @@ class Schedule:
         """Wait for the next deadline, which may come nearer meanwhile."""
         while not self.stopped:
             self._moved.clear()
-            next_at = max(self._not_before, min(self._claim[0], self._due_at))
-            seconds = max(next_at - self.now(), self._hold())
+            next_at = max(self._not_before, min(self._claim[0], self._due_at, self._again_at))
+            seconds = next_at - self.now()
             if seconds <= 0:
                 return
             try:

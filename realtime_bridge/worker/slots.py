@@ -46,11 +46,17 @@ class Slots(Generic[Row]):
         was_busy, self.busy = self.busy, bool(self._tasks)
         return was_busy
 
-    async def cut_off(self, grace: float) -> list[Row]:
-        """Let rows in hand finish for `grace` seconds; cancel the others, and return them."""
+    async def cut_off(self, grace: float, undone: Callable[[Row], bool]) -> list[Row]:
+        """Let rows in hand finish for `grace` seconds; cancel the others.
+
+        Returns those of which nothing was done yet. Nothing runs between the question and the
+        cancelling, and a task that is cancelled goes no step further.
+        """
         if self._tasks:
             await asyncio.wait(list(self._tasks), timeout=grace)
-        late = dict(self._tasks)
+        # One that has just ended has an outcome, even if it is not told from the others yet.
+        late = {task: row for task, row in self._tasks.items() if not task.done()}
+        undone_rows = [row for row in late.values() if undone(row)]
         for task in late:
             task.cancel()
-        return list(late.values())
+        return undone_rows

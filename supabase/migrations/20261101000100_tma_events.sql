@@ -31,7 +31,8 @@ alter table public.tma_events
     add column if not exists failure text,
     add column if not exists error text,
     add column if not exists lead_visible boolean,
-    add column if not exists behind boolean not null default false;
+    add column if not exists behind boolean not null default false,
+    add column if not exists priority smallint not null default 0;
 
 select bridge.use_identity('public.tma_events');
 
@@ -92,6 +93,7 @@ alter table public.tma_events
     drop constraint if exists tma_events_dedupe_key_is_short,
     drop constraint if exists tma_events_locale_is_short,
     drop constraint if exists tma_events_dedupe_key,
+    drop constraint if exists tma_events_priority_is_known,
     add constraint tma_events_pending_is_unclaimed
         check (status <> 'pending' or (claimed_at is null and send_started_at is null)),
     add constraint tma_events_processing_is_claimed
@@ -126,22 +128,24 @@ alter table public.tma_events
         check (char_length(dedupe_key) between 1 and 200),
     add constraint tma_events_locale_is_short
         check (char_length(locale) between 1 and 35),
+    add constraint tma_events_priority_is_known check (priority between -1 and 1),
     -- Not partial, so that `on conflict (telegram_id, dedupe_key)` finds it.
     add constraint tma_events_dedupe_key unique (telegram_id, dedupe_key);
 
--- The claim looks at open rows only, and of each chat at the first few (see tma_event_places).
--- Delivered and failed rows leave these indexes, so their number does not matter to it.
-create index if not exists tma_events_due
-    on public.tma_events ((coalesce(retry_at, deliver_after)), id)
+-- The claim looks at open rows only, class by class, and of each chat at the first few (see
+-- tma_event_places). Delivered and failed rows leave these indexes, so their number does not matter.
+create index if not exists tma_events_due_by_class
+    on public.tma_events (priority, (coalesce(retry_at, deliver_after)), id)
     where settled_at is null and not behind;
-create index if not exists tma_events_chat
-    on public.tma_events (telegram_id, deliver_after, id) where settled_at is null;
+create index if not exists tma_events_chat_order
+    on public.tma_events (telegram_id, priority, deliver_after, id) where settled_at is null;
 -- Also a promise, kept by the table itself: of one chat, one row at a time is in a bridge's hands.
 create unique index if not exists tma_events_one_in_flight_per_chat
     on public.tma_events (telegram_id) where status = 'processing';
 create index if not exists tma_events_settled
     on public.tma_events (settled_at) where settled_at is not null;
-drop index if exists public.idx_tma_events_pending; -- the older table's: tma_events_due replaces it
+-- Those that were replaced: the older table's, and two from when there was one class.
+drop index if exists public.idx_tma_events_pending, public.tma_events_due, public.tma_events_chat;
 
 comment on table public.tma_events is
     'Outbox of the Telegram Mini App: each row becomes one message, sent by realtime-bridge.';
@@ -162,7 +166,7 @@ comment on column public.tma_events.attempt is
 comment on column public.tma_events.retries is
     'Attempts used up: failures that were the row''s own, and workers that went away with it.';
 comment on column public.tma_events.retry_at is
-    'A pending row that failed for now is not claimed before. It keeps its place in its chat.';
+    'A pending row is not claimed before: it failed for now, or its chat must wait for its turn. It keeps its place in its chat.';
 comment on column public.tma_events.claimed_at is 'When the last claim took it; starts the lease.';
 comment on column public.tma_events.send_started_at is
     'The fence: from here on the message may have been sent.';
@@ -175,7 +179,9 @@ comment on column public.tma_events.error is 'The same for people; of a pending 
 comment on column public.tma_events.lead_visible is
     'Whether the writer may see the lead, and so the message may name it: decided at the insert by tma_may_see_lead().';
 comment on column public.tma_events.behind is
-    'Stands behind the first open rows of its chat: no claim looks at it until it has moved up.';
+    'Stands behind the first open rows of its chat and class: no claim looks at it until it has moved up.';
+comment on column public.tma_events.priority is
+    'Its class: 1 urgent, 0 normal, -1 bulk. Urgent rows go before normal ones and those before bulk, which always gets its share. Users cannot set it.';
 
 -- Nobody gets in before there are policies: those, and all grants, are with the access rules.
 alter table public.tma_events enable row level security;

@@ -1,16 +1,25 @@
--- A chat's place in the queue. A claim walks along the rows that are due, and of each chat only the
--- first open row may go. So that a chat with very many rows costs the others nothing, only its first
+-- A chat's place in the queue. A claim walks along the rows that are due, and of each chat and class
+-- (priority) only the first open row may go. So that a chat with very many rows costs the others nothing, only its first
 -- few stand in the index that claims walk along; the others are marked as standing behind them, and
 -- move up as rows before them end.
 
 create or replace function bridge.rows_in_front() returns integer
 language sql immutable parallel safe set search_path = '' as 'select 3';
 comment on function bridge.rows_in_front() is
-    'How many rows of one chat claims look at. One would do; with a few, a row that is inserted while the one before it is settled need not wait for the next sweep to move up.';
+    'How many rows of one chat and class claims look at. One would do; with a few, a row that is inserted while the one before it is settled need not wait for the next sweep to move up.';
 revoke execute on function bridge.rows_in_front() from public, anon, authenticated;
 
-create index if not exists tma_events_behind
-    on public.tma_events (telegram_id) where settled_at is null and behind;
+create index if not exists tma_events_behind_by_class
+    on public.tma_events (telegram_id, priority) where settled_at is null and behind;
+drop index if exists public.tma_events_behind; -- from when there was one class
+
+do $$
+begin
+    create type bridge.line as (telegram_id bigint, priority smallint);
+exception
+    when duplicate_object then null;
+end $$;
+comment on type bridge.line is 'The rows of one chat that have one priority: they go in order.';
 
 -- A statement that inserts very many rows for one chat is seen by the row before: looking for others in
 -- the table would take twice the time of the insert itself. What this leaves is found afterwards, but
@@ -18,7 +27,7 @@ create index if not exists tma_events_behind
 create or replace function bridge.place_crowd() returns trigger
 language plpgsql security definer set search_path = '' as $$
 declare
-    v_row constant text := new.telegram_id || ' ' || new.deliver_after;
+    v_row constant text := concat_ws(' ', new.telegram_id, new.priority, new.deliver_after);
     v_rows integer := 1;
 begin
     if current_setting('bridge.crowd', true) = v_row then
@@ -31,7 +40,7 @@ begin
     return new;
 end $$;
 comment on function bridge.place_crowd() is
-    'Marks the fourth row of a run of rows that one statement inserts for one chat and time, and those after it.';
+    'Marks the fourth row of a run of rows that one statement inserts for one chat, class and time, and those after it.';
 revoke execute on function bridge.place_crowd() from public, anon, authenticated;
 
 create or replace trigger place_crowd before insert on public.tma_events
@@ -54,7 +63,8 @@ begin
             and ( -- `exists` would be planned as a join, with more than one way to go
                 select f.id
                 from public.tma_events f
-                where f.telegram_id = i.telegram_id and f.settled_at is null
+                where f.telegram_id = i.telegram_id and f.priority = i.priority
+                    and f.settled_at is null
                     and (f.deliver_after, f.id) < (i.deliver_after, i.id)
                 order by f.deliver_after, f.id
                 offset bridge.rows_in_front() - 1
@@ -65,15 +75,16 @@ begin
         -- many in front does no harm.
         select pushed.id
         from (
-            select i.telegram_id, count(*) as rows
+            select i.telegram_id, i.priority, count(*) as rows
             from inserted i
             where i.settled_at is null
-            group by i.telegram_id
+            group by i.telegram_id, i.priority
         ) chats
         cross join lateral (
             select p.id, p.behind, p.status
             from public.tma_events p
-            where p.telegram_id = chats.telegram_id and p.settled_at is null
+            where p.telegram_id = chats.telegram_id and p.priority = chats.priority
+                and p.settled_at is null
             order by p.deliver_after, p.id
             offset bridge.rows_in_front()
             limit least(chats.rows, bridge.rows_in_front())
@@ -84,7 +95,9 @@ begin
         where pushed.status = 'pending' and not pushed.behind
     ));
     -- A row that place_crowd() counted was not inserted if its dedupe key was there.
-    perform bridge.promote_events(array(select i.telegram_id from inserted i where i.behind));
+    perform bridge.promote_events(array(
+        select (i.telegram_id, i.priority)::bridge.line from inserted i where i.behind
+    ));
     return null;
 end $$;
 comment on function bridge.place_events() is
@@ -102,7 +115,8 @@ as $$
 begin
     new.behind := exists (
         select from public.tma_events e
-        where e.telegram_id = new.telegram_id and e.settled_at is null and e.id <> new.id
+        where e.telegram_id = new.telegram_id and e.priority = new.priority
+            and e.settled_at is null and e.id <> new.id
             and (e.deliver_after, e.id) < (new.deliver_after, new.id)
         order by e.deliver_after, e.id
         offset bridge.rows_in_front() - 1
@@ -110,19 +124,20 @@ begin
     return new;
 end $$;
 comment on function bridge.place_moved_event() is
-    'Places a row that was opened again, or moved: by a retry, or by hand.';
+    'Places a row that was opened again, moved, or given another class: by a retry, or by hand.';
 revoke execute on function bridge.place_moved_event() from public, anon, authenticated;
 
 create or replace trigger place_moved_event
-    before update of telegram_id, deliver_after, settled_at on public.tma_events
+    before update of telegram_id, priority, deliver_after, settled_at on public.tma_events
     for each row when (
         new.settled_at is null
-        and (old.settled_at, old.telegram_id, old.deliver_after)
-            is distinct from (new.settled_at, new.telegram_id, new.deliver_after)
+        and (old.settled_at, old.telegram_id, old.priority, old.deliver_after)
+            is distinct from (new.settled_at, new.telegram_id, new.priority, new.deliver_after)
     )
     execute function bridge.place_moved_event();
 
-create or replace function bridge.promote_events(p_chats bigint[]) returns void
+drop function if exists bridge.promote_events(bigint[]); -- from when there was one class
+create or replace function bridge.promote_events(p_lines bridge.line[]) returns void
 language plpgsql set search_path = ''
 set enable_seqscan = off set enable_bitmapscan = off set enable_sort = off set jit = off
 as $$
@@ -130,11 +145,12 @@ begin
     update public.tma_events e set behind = false
     where e.id = any (array(
         select front.id
-        from (select distinct chat from unnest(p_chats) chat) chats
+        from (select distinct telegram_id, priority from unnest(p_lines)) lines
         cross join lateral (
             select f.id, f.behind
             from public.tma_events f
-            where f.telegram_id = chats.chat and f.settled_at is null
+            where f.telegram_id = lines.telegram_id and f.priority = lines.priority
+                and f.settled_at is null
             order by f.deliver_after, f.id
             limit bridge.rows_in_front()
         ) front
@@ -145,9 +161,9 @@ begin
         where front.behind
     ));
 end $$;
-comment on function bridge.promote_events(bigint[]) is
-    'Lets rows of these chats move up, after rows before them have ended.';
-revoke execute on function bridge.promote_events(bigint[]) from public, anon, authenticated;
+comment on function bridge.promote_events(bridge.line[]) is
+    'Lets rows of these chats and classes move up, after rows before them have ended.';
+revoke execute on function bridge.promote_events(bridge.line[]) from public, anon, authenticated;
 
 create or replace function bridge.promote_all_events() returns void
 language plpgsql set search_path = ''
@@ -155,36 +171,38 @@ set enable_seqscan = off set enable_bitmapscan = off set enable_sort = off set j
 as $$
 begin
     perform bridge.promote_events(array(
-        -- From one chat to the next along the index, not through the rows of each.
-        with recursive chats as (
+        -- From one line to the next along the index, not through the rows of each.
+        with recursive lines as (
             (
-                select e.telegram_id from public.tma_events e
+                select e.telegram_id, e.priority from public.tma_events e
                 where e.settled_at is null and e.behind
-                order by e.telegram_id
+                order by e.telegram_id, e.priority
                 limit 1
             )
             union all
-            select (
-                select e.telegram_id from public.tma_events e
-                where e.settled_at is null and e.behind and e.telegram_id > chats.telegram_id
-                order by e.telegram_id
+            select next.telegram_id, next.priority
+            from lines
+            cross join lateral (
+                select e.telegram_id, e.priority from public.tma_events e
+                where e.settled_at is null and e.behind
+                    and (e.telegram_id, e.priority) > (lines.telegram_id, lines.priority)
+                order by e.telegram_id, e.priority
                 limit 1
-            )
-            from chats
-            where chats.telegram_id is not null
+            ) next
         )
-        select telegram_id from chats where telegram_id is not null
+        select (telegram_id, priority)::bridge.line from lines
     ));
 end $$;
 comment on function bridge.promote_all_events() is
-    'What promote_events() does, for every chat that has rows behind: for rows that missed it, as one inserted at the moment when the rows before it ended.';
+    'What promote_events() does, for every chat and class that has rows behind: for rows that missed it, as one inserted at the moment when the rows before it ended.';
 revoke execute on function bridge.promote_all_events() from public, anon, authenticated;
 
 create or replace function bridge.promote_after_delete() returns trigger
 language plpgsql security definer set search_path = '' as $$
 begin
     perform bridge.promote_events(array(
-        select d.telegram_id from deleted d where d.settled_at is null and not d.behind
+        select (d.telegram_id, d.priority)::bridge.line
+        from deleted d where d.settled_at is null and not d.behind
     ));
     return null;
 end $$;
@@ -200,7 +218,9 @@ create or replace trigger promote_after_delete after delete on public.tma_events
 update public.tma_events e
 set behind = true
 from (
-    select id, row_number() over (partition by telegram_id order by deliver_after, id) as place
+    select id, row_number() over (
+        partition by telegram_id, priority order by deliver_after, id
+    ) as place
     from public.tma_events
     where settled_at is null
 ) placed

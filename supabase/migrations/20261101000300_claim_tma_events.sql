@@ -113,99 +113,62 @@ comment on function bridge.lead_name(bigint, jsonb) is
     'tma_lead_name() of a lead that may be named, else the payload''s lead_name (text or number), else "your lead"; blank counts as missing. Never fails.';
 revoke execute on function bridge.lead_name(bigint, jsonb) from public, anon, authenticated;
 
-create or replace function bridge.claim_events(p_limit integer) returns setof public.tma_events
-language plpgsql set search_path = ''
--- A connection keeps the plan that it made when the table was small, or known to be empty, and every
--- way through it cost the same. So there is one way only: along the index, never sorted. Ways that
--- are switched off count as endlessly dear, for which Postgres would compile each call.
-set enable_seqscan = off set enable_bitmapscan = off set enable_sort = off set jit = off
-as $$
-#variable_conflict use_column
-declare
-    v_ids bigint[];
-begin
-    -- The first open row of each chat, if it is due. The sub-select looks at all rows of the chat,
-    -- also at those that another claim has locked: a row does not move up because the row before
-    -- it is in other hands. Materialized, or the planner may lock more rows than the limit.
-    with head as materialized (
-        select e.id, e.telegram_id
-        from public.tma_events e
-        where e.settled_at is null
-            and not e.behind
-            and e.status = 'pending'
-            and coalesce(e.retry_at, e.deliver_after) <= now()
-            and e.id = (
-                select first.id
-                from public.tma_events first
-                where first.telegram_id = e.telegram_id and first.settled_at is null
-                order by first.deliver_after, first.id
-                limit 1
-            )
-            -- A row with an earlier place than the one in flight must wait, and not use up the limit.
-            and (
-                select busy.id from public.tma_events busy
-                where busy.telegram_id = e.telegram_id and busy.status = 'processing'
-            ) is null
-        order by coalesce(e.retry_at, e.deliver_after), e.id
-        limit p_limit
-        for update of e skip locked
-    )
-    -- Until this transaction ends nobody else claims from these chats ...
-    select array_agg(head.id) into v_ids
-    from head
-    where pg_try_advisory_xact_lock(
-        'public.tma_events'::regclass::oid::integer, hashint8(head.telegram_id)
-    );
+-- The claim. What a row's lead is called is asked apart from it, so that the users' functions are
+-- planned as usual.
 
-    -- ... and a new statement sees what was claimed from them until now: a row that was committed
-    -- late, with an earlier place, may have overtaken the one that we saw first.
-    return query
-    update public.tma_events e
-    set status = 'processing', claimed_at = now(), attempt = e.attempt + 1, retry_at = null
-    where e.id = any (v_ids)
-        and ( -- `not exists` would be planned as a join, with more than one way to go
-            select busy.id from public.tma_events busy
-            where busy.telegram_id = e.telegram_id and busy.status = 'processing'
-        ) is null
-    returning e.*;
-end $$;
-comment on function bridge.claim_events(integer) is
-    'The rows that claim_tma_events() takes, in no order.';
-revoke execute on function bridge.claim_events(integer) from public, anon, authenticated;
-
--- Apart from the claim itself, so that the users' functions are planned as usual.
-create or replace function public.claim_tma_events(p_limit integer)
-returns table (
-    id bigint,
-    telegram_id bigint,
-    event_type text,
-    lead_id bigint,
-    lead_name text,
-    payload text,
-    locale text,
-    attempt integer,
-    retries integer,
-    created_at timestamptz,
-    deliver_after timestamptz,
-    waited_seconds double precision
+create or replace function public.claim_tma_events(
+    p_limit integer, p_key uuid, p_limits jsonb default null, p_start_now integer default 8
 )
+returns json
 language plpgsql security definer set search_path = '' as $$
+declare
+    v_told record;
+    v_rows json;
+    v_now timestamptz;
 begin
     if p_limit is null or p_limit not between 1 and 1000 then
         raise exception 'p_limit must be between 1 and 1000, not %', p_limit
             using errcode = 'invalid_parameter_value';
     end if;
-    return query
-    select
-        c.id, c.telegram_id, left(c.event_type, 200), c.lead_id,
-        bridge.lead_name(case when c.lead_visible then c.lead_id end, c.payload),
-        bridge.text_of(c.payload), c.locale, c.attempt, c.retries,
-        coalesce(c.created_at, c.deliver_after), c.deliver_after,
-        extract(epoch from now() - greatest(c.created_at, c.deliver_after))::double precision
-    from bridge.claim_events(p_limit) c
-    order by c.deliver_after, c.id;
+    if p_start_now is null or p_start_now not between 0 and 100 then
+        raise exception 'p_start_now must be between 0 and 100, not %', p_start_now
+            using errcode = 'invalid_parameter_value';
+    end if;
+    if p_key is null then
+        raise exception 'p_key must name this claim'
+            using errcode = 'invalid_parameter_value',
+            hint = 'A new uuid for each claim; the same one only to ask again for an answer that was lost.';
+    end if;
+    select * into v_told from bridge.claim_once(
+        p_key, p_limit, p_limits, p_start_now
+    );
+
+    v_now := clock_timestamp();
+    select json_agg(r order by r.turn_at, r.priority desc, r.deliver_after, r.id) into v_rows
+    from (
+        select c.id, c.telegram_id, c.chat_id, left(c.event_type, 200) as event_type, c.lead_id,
+            bridge.lead_name(case when c.lead_visible then c.lead_id end, c.payload) as lead_name,
+            bridge.text_of(c.payload) as payload, c.locale, c.priority, c.attempt, c.retries,
+            coalesce(c.created_at, c.deliver_after) as created_at, c.deliver_after,
+            extract(epoch from now() - greatest(c.created_at, c.deliver_after))::double precision
+                as waited_seconds,
+            c.turn_at,
+            greatest(extract(epoch from c.turn_at - v_now), 0)::double precision
+                as turn_in,
+            c.started
+        from bridge.claimed_under(p_key) c
+    ) r;
+    return json_build_object(
+        'rows', coalesce(v_rows, '[]'),
+        'next_seconds', v_told.next_seconds,
+        'limits_differ', v_told.limits_differ
+    );
 end $$;
-comment on function public.claim_tma_events(integer) is
-    'Takes up to p_limit due rows, oldest first, at most one of each chat and none of a chat that has a row in flight; payload is JSON as text, so that one that cannot be read spoils no other; waited_seconds is the time since the row was due. The attempt returned is the token for start, settle and release.';
-revoke execute on function public.claim_tma_events(integer) from public, anon, authenticated;
-grant execute on function public.claim_tma_events(integer) to service_role, tma_bridge;
+comment on function public.claim_tma_events(integer, uuid, jsonb, integer) is
+    'Takes up to p_limit due rows, at most one of each chat and none of a chat that has a row in flight, that may go within a short time by p_limits {"bot_per_second", "chat_per_second", "chat_burst", "group_per_minute"} (null: no pace) and by the pauses that Telegram asked for. {"rows": in the order of their turns, "next_seconds": when asking again makes sense (null: nothing is open), "limits_differ": another claim of the last minute had other limits}. A row has, beside its columns, chat_id (to send to), turn_in (seconds until it may go) and started: whether it has passed the fence already, as up to p_start_now do whose turn is now. payload is JSON as text, so that one that cannot be read spoils no other; waited_seconds is the time since the row was due; attempt is the token for start, settle and release. The same p_key again returns the rows of that claim that it still holds, and takes nothing.';
+revoke execute on function public.claim_tma_events(integer, uuid, jsonb, integer)
+    from public, anon, authenticated;
+grant execute on function public.claim_tma_events(integer, uuid, jsonb, integer)
+    to service_role, tma_bridge;
+-- From before there were turns.
+drop function if exists public.claim_tma_events(integer);

@@ -25,14 +25,18 @@ comment on function bridge.checked_claims(jsonb) is
     'The batch itself, if it is [{"id", "attempt"}]. Raises invalid_parameter_value for anything else.';
 revoke execute on function bridge.checked_claims(jsonb) from public, anon, authenticated;
 
-create or replace function bridge.hold_claims(p_claims jsonb, p_started boolean)
+drop function if exists bridge.hold_claims(jsonb, boolean); -- from before "unsent"
+create or replace function bridge.hold_claims(
+    p_claims jsonb, p_started boolean, p_unsent boolean default false
+)
 returns bigint[]
 language plpgsql set search_path = '' as $$
 begin
     return array(
         select held.id
         from (
-            select * from jsonb_to_recordset(p_claims) as c (id bigint, attempt integer)
+            select *
+            from jsonb_to_recordset(p_claims) as c (id bigint, attempt integer, unsent boolean)
             order by c.id -- one order of locking for everybody, so no deadlocks
         ) c
         cross join lateral (
@@ -42,12 +46,13 @@ begin
             offset 0 -- or the status could lead to the row: through all that are in flight
             for update
         ) held
-        where held.status = 'processing' and (p_started or held.send_started_at is null)
+        where held.status = 'processing'
+            and (p_started or held.send_started_at is null or (p_unsent and c.unsent))
     );
 end $$;
-comment on function bridge.hold_claims(jsonb, boolean) is
-    'Locks the rows of those claims [{"id", "attempt"}] that still hold, with p_started also where sending has started, and returns their ids. A row that is missing is somebody else''s now.';
-revoke execute on function bridge.hold_claims(jsonb, boolean) from public, anon, authenticated;
+comment on function bridge.hold_claims(jsonb, boolean, boolean) is
+    'Locks the rows of those claims [{"id", "attempt"}] that still hold, with p_started also where sending has started, with p_unsent where it says "unsent": true, and returns their ids. A row that is missing is somebody else''s now.';
+revoke execute on function bridge.hold_claims(jsonb, boolean, boolean) from public, anon, authenticated;
 
 create or replace function public.start_tma_events(p_claims jsonb) returns setof bigint
 language plpgsql security definer set search_path = ''
@@ -75,7 +80,8 @@ begin
     select left(item.value::text, 200) into v_bad
     from jsonb_array_elements(p_outcomes) item (value)
     cross join jsonb_to_record(item.value) as o (
-        status text, message_id bigint, failure text, retry_in double precision
+        status text, message_id bigint, failure text, retry_in double precision,
+        pause double precision, moved_to bigint
     )
     where not coalesce(
         case o.status
@@ -85,14 +91,16 @@ begin
             )
             when 'pending' then o.message_id is null and o.failure is null
                 and coalesce(o.retry_in, 0) between 0 and 2592000
-        end,
+        end
+        and (o.pause is null or (o.pause > 0 and o.pause <= 2592000))
+        and (o.moved_to is null or (o.moved_to < 0 and o.moved_to > -4503599627370496)),
         false
     )
     limit 1;
     if v_bad is not null then
         raise exception 'cannot settle %', v_bad
             using errcode = 'invalid_parameter_value',
-            hint = 'Needed: "status": "delivered" with "message_id"; "failed" with a known "failure"; or "pending", optionally with "retry_in" (seconds, up to 30 days) and "counted".';
+            hint = 'Needed: "status": "delivered" with "message_id"; "failed" with a known "failure"; or "pending", optionally with "retry_in" (seconds, up to 30 days) and "counted". Any may have "pause" (seconds, up to 30 days) and "moved_to" (a negative id).';
     end if;
 
     if (select count(*) <> count(distinct (item -> 'id', item -> 'attempt'))
@@ -107,6 +115,42 @@ comment on function bridge.checked_outcomes(jsonb) is
     'The batch itself, if it holds outcomes as settle_tma_events describes them. Raises invalid_parameter_value for anything else.';
 revoke execute on function bridge.checked_outcomes(jsonb) from public, anon, authenticated;
 
+create or replace function bridge.news_in(p_outcomes jsonb, p_ids bigint[])
+returns bridge.chat_news[]
+language plpgsql stable set search_path = ''
+set enable_seqscan = off set jit = off
+as $$
+begin
+    return array(
+        select (
+            e.telegram_id,
+            -- Whatever has passed the fence counts; the message has arrived by now. A group's interval
+            -- is long beside the way, so there it counts from when it left, or the way would be added
+            -- to each interval.
+            case
+                when e.send_started_at is not null and e.telegram_id < 0 then e.send_started_at
+                when e.send_started_at is not null or o.status = 'delivered' then clock_timestamp()
+            end,
+            o.pause,
+            o.moved_to,
+            case when o.status = 'delivered' then false when o.failure = 'blocked' then true end
+        )::bridge.chat_news
+        from jsonb_to_recordset(p_outcomes) as o (
+            id bigint, attempt integer, status text, failure text,
+            pause double precision, moved_to bigint
+        )
+        cross join lateral (
+            select held.attempt, held.telegram_id, held.send_started_at
+            from public.tma_events held where held.id = o.id
+            offset 0
+        ) e
+        where o.id = any (p_ids) and e.attempt = o.attempt
+    );
+end $$;
+comment on function bridge.news_in(jsonb, bigint[]) is
+    'What outcomes tell of their chats, of the rows with these ids, which are still processing.';
+revoke execute on function bridge.news_in(jsonb, bigint[]) from public, anon, authenticated;
+
 create or replace function public.settle_tma_events(p_outcomes jsonb) returns setof bigint
 language plpgsql security definer set search_path = ''
 set enable_seqscan = off set jit = off
@@ -114,6 +158,7 @@ as $$
 declare
     v_outcomes constant jsonb := bridge.checked_outcomes(p_outcomes);
     v_ids constant bigint[] := bridge.hold_claims(v_outcomes, p_started => true);
+    v_news constant bridge.chat_news[] := bridge.news_in(v_outcomes, v_ids);
 begin
     update public.tma_events e
     set status = o.status,
@@ -136,9 +181,11 @@ begin
     where e.id = any (v_ids) and e.id = o.id and e.attempt = o.attempt;
 
     perform bridge.promote_events(array(
-        select e.telegram_id from public.tma_events e
+        select (e.telegram_id, e.priority)::bridge.line
+        from public.tma_events e
         where e.id = any (v_ids) and e.settled_at is not null
     ));
+    perform bridge.learn(v_news);
 
     -- Also what a call said whose answer the caller did not get, and which it repeats.
     return query
@@ -157,7 +204,7 @@ begin
         and e.failure is not distinct from o.failure;
 end $$;
 comment on function public.settle_tma_events(jsonb) is
-    'Ends claims: [{"id", "attempt", "status", ...}] with status "delivered" (message_id), "failed" (failure, error) or "pending" (retry_in seconds, counted: whether an attempt was used up, error). Returns the ids accepted: the token held, or the row already says just this.';
+    'Ends claims: [{"id", "attempt", "status", ...}] with status "delivered" (message_id), "failed" (failure, error) or "pending" (retry_in seconds, counted: whether an attempt was used up, error). Any may tell of its chat: "pause", the seconds that Telegram asked for, and "moved_to", the new id of a group; failure "blocked" is remembered until a message is delivered. Returns the ids accepted: the token held, or the row already says just this.';
 revoke execute on function public.settle_tma_events(jsonb) from public, anon, authenticated;
 grant execute on function public.settle_tma_events(jsonb) to service_role, tma_bridge;
 
@@ -167,11 +214,12 @@ set enable_seqscan = off set jit = off
 as $$
 declare
     v_ids constant bigint[] := bridge.hold_claims(
-        bridge.checked_claims(p_claims), p_started => false
+        bridge.checked_claims(p_claims), p_started => false, p_unsent => true
     );
 begin
     return query
-    update public.tma_events e set status = 'pending', claimed_at = null
+    update public.tma_events e
+    set status = 'pending', claimed_at = null, send_started_at = null
     where e.id = any (v_ids)
     returning e.id;
     if found then
@@ -179,6 +227,6 @@ begin
     end if;
 end $$;
 comment on function public.release_tma_events(jsonb) is
-    'Hands claims back of which nothing was started; no attempt is used up. Returns the ids released.';
+    'Hands claims back, [{"id", "attempt"}], of which nothing was started, or that say "unsent": true: their holder knows that it sent nothing. No attempt is used up. Returns the ids released.';
 revoke execute on function public.release_tma_events(jsonb) from public, anon, authenticated;
 grant execute on function public.release_tma_events(jsonb) to service_role, tma_bridge;

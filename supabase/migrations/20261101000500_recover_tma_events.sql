@@ -15,6 +15,8 @@ language plpgsql security definer set search_path = ''
 set plan_cache_mode = force_custom_plan
 set enable_seqscan = off set enable_bitmapscan = off set enable_sort = off set jit = off
 as $$
+declare
+    v_news bridge.chat_news[];
 begin
     if p_lease is null or p_lease < interval '0' or p_resend_uncertain is null then
         raise exception 'p_lease must be an interval of zero or more and p_resend_uncertain true or false'
@@ -22,7 +24,7 @@ begin
     end if;
 
     with stale as materialized (
-        select e.id, e.send_started_at is not null as started
+        select e.id, e.telegram_id, e.send_started_at is not null as started
         from public.tma_events e
         where e.status = 'processing'
             -- Claimed in the future: by nobody, and it would be so for ever.
@@ -50,37 +52,31 @@ begin
     select
         (select count(*) from back where not started),
         (select count(*) from back where started),
-        (select count(*) from lost)
-    into returned, resent, uncertain;
+        (select count(*) from lost),
+        array(
+            select (stale.telegram_id, now(), null, null, null)::bridge.chat_news
+            from stale where stale.started
+        )
+    into returned, resent, uncertain, v_news;
 
     perform bridge.promote_all_events();
+    perform bridge.learn(v_news);
 
-    -- Of each chat the first open row, as in the claim: the others wait for it, however long they
-    -- have been due. And when the next lease ends: whoever sweeps then takes back at once what a
+    -- Of heads, as in the claim: the others wait for theirs, however long they have been due. And when the next lease ends: whoever sweeps then takes back at once what a
     -- dead worker held.
     select greatest(extract(epoch from next.at - now()), 0)
     into next_due_seconds
     from (
         select least(
             (
-                select coalesce(e.retry_at, e.deliver_after)
-                from public.tma_events e
-                where e.settled_at is null
-                    and not e.behind
-                    and e.status = 'pending'
-                    and e.id = (
-                        select first.id
-                        from public.tma_events first
-                        where first.telegram_id = e.telegram_id and first.settled_at is null
-                        order by first.deliver_after, first.id
-                        limit 1
-                    )
-                    and (
-                        select busy.id from public.tma_events busy
-                        where busy.telegram_id = e.telegram_id and busy.status = 'processing'
-                    ) is null
-                order by coalesce(e.retry_at, e.deliver_after), e.id
-                limit 1
+                select min(head.goes_at)
+                from unnest(array[1, 0, -1]) class
+                cross join lateral (
+                    select h.goes_at from bridge.event_heads h
+                    where h.priority = class
+                    order by h.goes_at, h.id
+                    limit 1
+                ) head
             ),
             (
                 select min(e.claimed_at) + p_lease
@@ -92,7 +88,7 @@ begin
     where next.at is not null;
 end $$;
 comment on function public.recover_tma_events(interval, boolean) is
-    'Takes back claims older than p_lease. Not started: back to pending (returned). Started: failed as uncertain, or with p_resend_uncertain back to pending (resent). next_due_seconds: until the next row is due that no other of its chat holds back, or until the next lease ends; 0 if that is now, null if no row is open: a sweep that finds nothing needs no claim.';
+    'Takes back claims older than p_lease. Not started: back to pending (returned). Started: failed as uncertain, or with p_resend_uncertain back to pending (resent). next_due_seconds: until the next row is due that no other of its chat holds back (a chat that must wait for its turn: until then), or until the next lease ends; 0 if that is now, null if no row is open: a sweep that finds nothing needs no claim.';
 revoke execute on function public.recover_tma_events(interval, boolean)
     from public, anon, authenticated;
 grant execute on function public.recover_tma_events(interval, boolean) to service_role, tma_bridge;

@@ -83,8 +83,14 @@ returns bigint
 language sql stable set search_path = '' as $$
     select count(*)
     from (
-        select from public.tma_events e
-        where e.telegram_id = p_telegram_id and e.settled_at is null and e.deliver_after <= p_now
+        select
+        from unnest(array[1, 0, -1]) class -- each a range of the index
+        cross join lateral (
+            select from public.tma_events e
+            where e.telegram_id = p_telegram_id and e.priority = class
+                and e.settled_at is null and e.deliver_after <= p_now
+            limit p_enough + 1
+        ) e
         limit p_enough + 1
     ) due
 $$;
@@ -100,8 +106,14 @@ returns bigint
 language sql stable set search_path = '' as $$
     select count(*)
     from (
-        select from public.tma_events e
-        where e.telegram_id = p_telegram_id and e.settled_at is null and e.deliver_after > p_now
+        select
+        from unnest(array[1, 0, -1]) class -- each a range of the index
+        cross join lateral (
+            select from public.tma_events e
+            where e.telegram_id = p_telegram_id and e.priority = class
+                and e.settled_at is null and e.deliver_after > p_now
+            limit p_enough + 1
+        ) e
         limit p_enough + 1
     ) scheduled
 $$;
@@ -110,35 +122,28 @@ comment on function bridge.count_scheduled(bigint, integer, timestamptz) is
 revoke execute on function bridge.count_scheduled(bigint, integer, timestamptz)
     from public, anon, authenticated;
 
-create or replace function bridge.check_waiting(p_limits bridge.settings, p_rows bigint)
+create or replace function bridge.check_limit(p_what text, p_rows bigint, p_most integer)
 returns void
 language plpgsql immutable set search_path = '' as $$
 begin
-    if p_rows > p_limits.max_pending_per_user then
-        raise exception 'too many events wait to be sent to this user'
-            using errcode = 'check_violation',
-            hint = format('Up to %s. Try again when some have been delivered.',
-                p_limits.max_pending_per_user);
+    if p_rows > p_most then
+        raise exception using
+            errcode = 'check_violation',
+            message = 'too many ' || case p_what
+                when 'waiting' then 'events wait to be sent to this user'
+                when 'scheduled' then 'events are scheduled for this user'
+                when 'requests' then 'requests of this user wait to be answered'
+            end,
+            hint = format('Up to %s.', p_most) || case p_what
+                when 'waiting' then ' Try again when some have been delivered.'
+                when 'requests' then ' Try again when some have been answered.'
+                else ''
+            end;
     end if;
 end $$;
-comment on function bridge.check_waiting(bridge.settings, bigint) is
-    'Raises check_violation where a user has so many rows waiting.';
-revoke execute on function bridge.check_waiting(bridge.settings, bigint)
-    from public, anon, authenticated;
-
-create or replace function bridge.check_scheduled(p_limits bridge.settings, p_rows bigint)
-returns void
-language plpgsql immutable set search_path = '' as $$
-begin
-    if p_rows > p_limits.max_scheduled_per_user then
-        raise exception 'too many events are scheduled for this user'
-            using errcode = 'check_violation',
-            hint = format('Up to %s.', p_limits.max_scheduled_per_user);
-    end if;
-end $$;
-comment on function bridge.check_scheduled(bridge.settings, bigint) is
-    'Raises check_violation where a user has so many rows scheduled.';
-revoke execute on function bridge.check_scheduled(bridge.settings, bigint)
+comment on function bridge.check_limit(text, bigint, integer) is
+    'Raises check_violation where a user has more rows than p_most; p_what: waiting, scheduled or requests.';
+revoke execute on function bridge.check_limit(text, bigint, integer)
     from public, anon, authenticated;
 
 -- A statement of ten thousand rows is refused at the first that is too many.
@@ -163,9 +168,9 @@ begin
     end if;
     v_rows := v_rows + 1;
     if p_scheduled then
-        perform bridge.check_scheduled(p_limits, v_rows);
+        perform bridge.check_limit('scheduled', v_rows, p_limits.max_scheduled_per_user);
     else
-        perform bridge.check_waiting(p_limits, v_rows);
+        perform bridge.check_limit('waiting', v_rows, p_limits.max_pending_per_user);
     end if;
     perform set_config(v_counter, v_rows::text, true);
 end $$;
@@ -232,15 +237,18 @@ begin
         -- Where begin_insert() has not: a policy of the project's own lets unproven users write.
         perform bridge.take_turn(v_user.telegram_id);
         v_now := clock_timestamp();
-        perform bridge.check_waiting(
-            v_limits, bridge.count_due(v_user.telegram_id, v_limits.max_pending_per_user, v_now)
+        perform bridge.check_limit(
+            'waiting',
+            bridge.count_due(v_user.telegram_id, v_limits.max_pending_per_user, v_now),
+            v_limits.max_pending_per_user
         );
         if v_user.schedules then
-            perform bridge.check_scheduled(
-                v_limits,
+            perform bridge.check_limit(
+                'scheduled',
                 bridge.count_scheduled(
                     v_user.telegram_id, v_limits.max_scheduled_per_user, v_now
-                )
+                ),
+                v_limits.max_scheduled_per_user
             );
         end if;
     end loop;

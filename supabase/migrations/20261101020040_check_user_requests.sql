@@ -24,29 +24,13 @@ begin
     -- One level more than a payload has: the row around it.
     perform bridge.check_json('the request', to_jsonb(new), v_limits.max_payload_bytes, 33);
     v_rows := coalesce(v_rows, 0) + 1;
-    perform bridge.check_requests_waiting(v_limits, v_rows);
+    perform bridge.check_limit('requests', v_rows, v_limits.max_requests_per_user);
     perform set_config('bridge.due_rows', v_rows::text, true);
     return new;
 end $$;
 comment on function bridge.check_user_request() is
     'Refuses a request that is too large or nested too deep, and the first that is one too many.';
 revoke execute on function bridge.check_user_request() from public, anon, authenticated;
-
-create or replace function bridge.check_requests_waiting(p_limits bridge.settings, p_rows bigint)
-returns void
-language plpgsql immutable set search_path = '' as $$
-begin
-    if p_rows > p_limits.max_requests_per_user then
-        raise exception 'too many requests of this user wait to be answered'
-            using errcode = 'check_violation',
-            hint = format('Up to %s. Try again when some have been answered.',
-                p_limits.max_requests_per_user);
-    end if;
-end $$;
-comment on function bridge.check_requests_waiting(bridge.settings, bigint) is
-    'Raises check_violation where a user has so many requests waiting.';
-revoke execute on function bridge.check_requests_waiting(bridge.settings, bigint)
-    from public, anon, authenticated;
 
 -- Answers write events: without this, a user who may have no more of them could ask for plans instead.
 create or replace function bridge.check_open_events(p_telegram_id bigint, p_limits bridge.settings)
@@ -88,7 +72,7 @@ begin
         )
         into v_waiting
         using v_user.telegram_id, v_limits.max_requests_per_user + 1;
-        perform bridge.check_requests_waiting(v_limits, v_waiting);
+        perform bridge.check_limit('requests', v_waiting, v_limits.max_requests_per_user);
         perform bridge.check_open_events(v_user.telegram_id, v_limits);
     end loop;
     return null;

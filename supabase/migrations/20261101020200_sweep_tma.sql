@@ -41,7 +41,8 @@ begin
             using errcode = 'invalid_parameter_value';
     end if;
 
-    perform bridge.forget_rings();
+    perform bridge.forget_rings(), bridge.forget_probes(), bridge.forget_claim_keys(),
+        bridge.forget_chats();
     select to_jsonb(r) into v_lane
     from public.recover_tma_events(p_lease, p_resend_uncertain) r;
     v_swept := jsonb_build_object('tma_events', v_lane);

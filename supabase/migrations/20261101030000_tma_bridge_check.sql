@@ -13,7 +13,7 @@ declare
         'count_failed_tma_events', 'claim_tma_requests', 'settle_tma_requests',
         'release_tma_requests', 'recover_tma_requests', 'count_tma_requests', 'sweep_tma',
         'tma_backlog', 'tma_event_stats', 'tma_bridge_check', 'register_tma_bot',
-        'insert_tma_probe', 'delete_tma_probe'
+        'insert_tma_probe', 'delete_tma_probe', 'delete_tma_user_probe'
     ];
     v_missing_functions jsonb;
     v_open_policies jsonb;
@@ -140,6 +140,13 @@ begin
         end,
         'bots', (select coalesce(jsonb_agg(k.bot_id order by k.bot_id), '[]')
             from bridge.bot_keys k),
+        -- Who may be tried without anything being sent; null: nobody, and nothing may be inserted.
+        'probe_users', case when exists (
+            select from pg_trigger t
+            where t.tgrelid = 'public.tma_events'::regclass
+                and t.tgname = 'settle_user_probe' and t.tgenabled in ('O', 'A')
+        ) then to_jsonb(bridge.probe_users()) end,
+        'pace', bridge.pace_now(),
         'allow_unverified', v_settings.allow_unverified,
         'auth_max_age_seconds', extract(epoch from v_settings.auth_max_age),
         'open_policies', v_open_policies,
@@ -148,6 +155,6 @@ begin
     );
 end $$;
 comment on function public.tma_bridge_check() is
-    'The state of this database as the bridge sees it: schema_version, now, the caller''s role; per table whether row security is on, and inserts ring the bell; whether Realtime publishes the changes bell, and which of the tables it publishes besides; the role tma_bridge''s ways in; where lead names come from (null: the payload), and what says who may see them (null: nothing, so no user does); bots registered; functions of ours that are not there for the caller; policies and functions of ours that are open to anon or authenticated and should not be.';
+    'The state of this database as the bridge sees it: schema_version, now, the caller''s role; per table whether row security is on, and inserts ring the bell; whether Realtime publishes the changes bell, and which of the tables it publishes besides; the role tma_bridge''s ways in; where lead names come from (null: the payload), and what says who may see them (null: nothing, so no user does); bots registered; the users that a check may be (null: none); the pace; functions of ours that are not there for the caller; policies and functions of ours that are open to anon or authenticated and should not be.';
 revoke execute on function public.tma_bridge_check() from public, anon, authenticated;
 grant execute on function public.tma_bridge_check() to service_role, tma_bridge;

@@ -16,8 +16,8 @@ grant execute on function public.insert_tma_probe() to service_role, tma_bridge;
 create or replace function public.delete_tma_probe(p_id bigint) returns void
 language sql security definer set search_path = '' as $$
     delete from public.tma_events
-    where telegram_id = 0 and event_type = 'bridge_probe'
-        and (id = p_id or created_at < now() - interval '1 minute');
+    where telegram_id = 0 and event_type = 'bridge_probe' and id = p_id;
+    select bridge.forget_probes();
     -- Whoever checks may have just mended something: bridges that lack a bell ask for it again.
     select bridge.ring('bells');
 $$;

@@ -91,10 +91,17 @@ language sql stable security definer set search_path = '' as $$
         w.retry_at
     from (
         (
-            select *
-            from public.tma_events e
-            where e.settled_at is null and not e.behind
-            order by coalesce(e.retry_at, e.deliver_after), e.id
+            -- Each class by itself, as its index has them.
+            select open.*
+            from (values (1::smallint), (0::smallint), ((-1)::smallint)) class (priority)
+            cross join lateral (
+                select *
+                from public.tma_events e
+                where e.settled_at is null and not e.behind and e.priority = class.priority
+                order by coalesce(e.retry_at, e.deliver_after), e.id
+                limit p_limit
+            ) open
+            order by open.priority desc, coalesce(open.retry_at, open.deliver_after), open.id
             limit p_limit
         )
         union all
@@ -106,7 +113,8 @@ language sql stable security definer set search_path = '' as $$
             limit p_limit
         )
     ) w
-    order by w.settled_at desc nulls first, coalesce(w.retry_at, w.deliver_after), w.id
+    order by w.settled_at desc nulls first, w.priority desc, coalesce(w.retry_at, w.deliver_after),
+        w.id
 $$;
 comment on function public.tma_event_ways(integer) is
     'The p_limit open rows whose turn is next, then the p_limit that ended last, the latest first; with the milliseconds from due to claimed, to the fence, and to the end.';
@@ -146,6 +154,7 @@ language sql stable security definer set search_path = '' as $$
     select jsonb_build_object(
         'id', e.id,
         'event_type', e.event_type,
+        'priority', e.priority,
         'status', e.status,
         'failure', e.failure,
         'error', e.error,
@@ -174,7 +183,8 @@ language sql stable security definer set search_path = '' as $$
             select a.id, row_number() over (order by a.deliver_after, a.id) as place
             from public.tma_events a
             where e.settled_at is null
-                and a.telegram_id = e.telegram_id and a.settled_at is null
+                and a.telegram_id = e.telegram_id and a.priority = e.priority
+                and a.settled_at is null
                 and (a.deliver_after, a.id) < (e.deliver_after, e.id)
             order by a.deliver_after, a.id
             limit 1000
@@ -183,7 +193,7 @@ language sql stable security definer set search_path = '' as $$
     where e.id = p_id
 $$;
 comment on function public.tma_event_details(bigint) is
-    'All of one row but what is the user''s: chat, lead, dedupe key and payload. Of an open row also how many rows of its chat go before it (ahead, counted up to 1000) and the first of these. Null if there is no such row.';
+    'All of one row but what is the user''s: chat, lead, dedupe key and payload. Of an open row also how many rows of its chat and priority go before it (ahead, counted up to 1000) and the first of these. Null if there is no such row.';
 revoke execute on function public.tma_event_details(bigint) from public, anon, authenticated;
 grant execute on function public.tma_event_details(bigint) to service_role, tma_bridge;
 

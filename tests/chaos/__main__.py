@@ -11,7 +11,7 @@ import structlog
 
 from tests.chaos.report import Report
 from tests.chaos.run import Plan, Run
-from tests.delivery.nursery import Nursery
+from tests.delivery.fork_server import ForkServer
 
 MODES = ("at_most_once", "at_least_once")
 
@@ -45,8 +45,8 @@ def chaos(plan: Plan) -> int:
 
 async def run(plan: Plan, logs: Path) -> Report:
     """Do one run that shows how far it is."""
-    async with Nursery(logs) as nursery:
-        return await Run(plan, nursery, lambda line: click.echo(f"  {line}"))()
+    async with ForkServer(logs) as fork_server:
+        return await Run(plan, fork_server, lambda line: click.echo(f"  {line}"))()
 
 
 if __name__ == "__main__":

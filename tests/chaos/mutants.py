@@ -20,7 +20,9 @@ COPIED = ("conftest.py", "realtime_bridge", "tma_sandbox", "supabase", "tests", 
 CHAOS = "tests/chaos/test_chaos.py"
 MODEL = "tests/sql/test_model.py::test_the_sql_does_what_the_reference_says"
 SETTLE = "supabase/migrations/20261101000400_settle_tma_events.sql"
-CLAIM = "supabase/migrations/20261101000300_claim_tma_events.sql"
+HEADS = "supabase/migrations/20261101000160_tma_event_heads.sql"
+TURNS = "supabase/migrations/20261101000180_take_tma_events.sql"
+COURIER = "tests/delivery/test_sender.py"
 
 
 @dataclass(frozen=True)
@@ -59,8 +61,8 @@ MUTANTS = [
     Mutant(
         "the wake flag is cleared after the claim",
         "realtime_bridge/worker/pump.py",
-        "            raise\n        if self._schedule.stopped:",
-        "            raise\n        self._schedule.take()\n        if self._schedule.stopped:",
+        "            raise\n        rows = claim.rows",
+        "            raise\n        self._schedule.take()\n        rows = claim.rows",
         "tests/unit/test_pump.py",
     ),
     Mutant(
@@ -72,7 +74,7 @@ MUTANTS = [
     ),
     Mutant(
         "a claim takes any row of a chat",
-        CLAIM,
+        HEADS,
         "and e.id = (",
         "and 0 < (",
         "tests/delivery/test_order.py",
@@ -94,9 +96,9 @@ MUTANTS = [
     Mutant(
         "a late fence is good enough",
         "realtime_bridge/telegram/sender.py",
-        "if laps.seconds > self._start_limit:",
+        "if laps.age > self._start_limit:",
         "if False:",
-        "tests/delivery/test_courier.py",
+        COURIER,
     ),
     Mutant(
         "a timeout is taken for a failure to connect",
@@ -107,10 +109,52 @@ MUTANTS = [
     ),
     Mutant(
         "messages are counted from their turn",
-        "realtime_bridge/telegram/pacing.py",
-        "self._even_at = max(self._even_at, now + self._interval)",
-        "pass",
-        "tests/unit/test_pacing.py",
+        SETTLE,
+        "or o.status = 'delivered' then clock_timestamp()",
+        "or o.status = 'delivered' then e.send_started_at - interval '10 seconds'",
+        "tests/sql/test_pace.py",
+    ),
+    Mutant(
+        "a row does not wait for its turn",
+        "realtime_bridge/telegram/sender.py",
+        "await asyncio.sleep(max(event.turn_in - laps.seconds, 0.0))",
+        "await asyncio.sleep(0)",
+        COURIER,
+    ),
+    Mutant(
+        "all turns are now",
+        TURNS,
+        "p_first + p_step * (row_number() over (",
+        "p_first + '0'::interval * (row_number() over (",
+        "tests/sql/test_pace.py",
+    ),
+    Mutant(
+        "a claim that is asked again takes new rows",
+        TURNS,
+        "on conflict (key) do nothing;\n    if found then",
+        "on conflict (key) do nothing;\n    if true then",
+        "tests/sql/test_claim_keys.py",
+    ),
+    Mutant(
+        "a claim that was not answered is forgotten",
+        "realtime_bridge/worker/keyed_claim.py",
+        "self._unanswered or _Unanswered",
+        "_Unanswered",
+        "tests/delivery/test_away.py",
+    ),
+    Mutant(
+        "a started row is handed back although it may have been sent",
+        "realtime_bridge/telegram/sender.py",
+        "return _token(event) not in self._posting",
+        "return True",
+        COURIER,
+    ),
+    Mutant(
+        "bulk is starved",
+        TURNS,
+        "(-1)::smallint, greatest(v_left, p_bulk), p_now, p_pace",
+        "(-1)::smallint, v_left, p_now, p_pace",
+        "tests/sql/test_priority.py",
     ),
 ]
 

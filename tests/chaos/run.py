@@ -15,7 +15,7 @@ from psycopg.rows import dict_row
 from realtime_bridge.database import migrations_directory
 from tests.chaos.report import Report
 from tests.chaos.schedule import Kind, Mishap, schedule
-from tests.delivery.nursery import Nursery, Replica
+from tests.delivery.fork_server import ForkServer, Replica
 from tests.delivery.proxy import Proxy, Trouble
 from tma_sandbox.realtime import Delays
 from tma_sandbox.stack import LocalStack
@@ -69,11 +69,11 @@ class Run:
     """The parts while they run."""
 
     def __init__(
-        self, plan: Plan, nursery: Nursery, progress: Callable[[str], None] = lambda _: None
+        self, plan: Plan, fork_server: ForkServer, progress: Callable[[str], None] = lambda _: None
     ) -> None:
         """`progress` is told every few seconds how far it is."""
         self.plan = plan
-        self._nursery = nursery
+        self._fork_server = fork_server
         self._progress = progress
         self._exposed: set[int] = set()
         self._mishaps: Counter[str] = Counter()
@@ -104,7 +104,7 @@ class Run:
 
     async def _new_replica(self) -> Replica:
         environment = self.plan.environment(self._stack, self._supabase, self._telegram)
-        return await self._nursery.start(environment)
+        return await self._fork_server.start(environment)
 
     async def _live_through_it(self) -> None:
         """Insert all events while mishaps happen; end when both are over."""

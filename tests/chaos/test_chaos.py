@@ -7,7 +7,7 @@ import pytest
 
 from tests.chaos.run import Plan, Run
 from tests.chaos.schedule import Kind, schedule
-from tests.delivery.nursery import Nursery
+from tests.delivery.fork_server import ForkServer
 
 SHORT = {"seed": 7, "events": 450, "chats": 60, "rate": 30.0, "pace": 0.7}
 IMPATIENT = {"send_timeout": 2.5, "lease": 10.0}
@@ -18,9 +18,9 @@ def reports(tmp_path_factory):
     """Both modes side by side, because most of the time is spent waiting."""
 
     async def run():
-        async with Nursery(tmp_path_factory.mktemp("chaos")) as nursery:
+        async with ForkServer(tmp_path_factory.mktemp("chaos")) as fork_server:
             plans = [Plan(mode, **SHORT, **IMPATIENT) for mode in ("at_most_once", "at_least_once")]
-            return await asyncio.gather(*(Run(plan, nursery)() for plan in plans))
+            return await asyncio.gather(*(Run(plan, fork_server)() for plan in plans))
 
     return {report.mode: report for report in asyncio.run(run())}
 

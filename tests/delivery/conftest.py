@@ -1,4 +1,4 @@
-"""The wires to the world, which can be cut."""
+"""Proxies to the database and to Telegram, whose connections can be cut."""
 
 import pytest_asyncio
 
@@ -7,13 +7,13 @@ from tests.delivery.proxy import Proxy
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def supabase(world):
-    """The wire to the database."""
+    """The proxy to the database."""
     async with Proxy(world.stack.port) as proxy:
         yield proxy
 
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def telegram(world):
-    """The wire to Telegram."""
+    """The proxy to Telegram."""
     async with Proxy(world.stack.port) as proxy:
         yield proxy

@@ -1,4 +1,4 @@
-"""A wire that can be cut: an HTTP proxy that loses requests or answers when it is told to."""
+"""An HTTP proxy that loses requests or answers when a test tells it to."""
 
 import asyncio
 import re
@@ -37,8 +37,8 @@ class Rule:
 
 
 @dataclass(eq=False)
-class Line:
-    """One connection through the proxy, and what of the last request is still unanswered."""
+class Connection:
+    """One connection through the proxy, and the request that is still unanswered."""
 
     client: asyncio.StreamWriter
     server: asyncio.StreamWriter | None = None
@@ -56,10 +56,10 @@ class Line:
 
 
 class Proxy:
-    """Stands between a bridge and one address, on a port of its own of 127.0.0.1.
+    """Relays from a port of its own on 127.0.0.1 to one address.
 
-    `harmed` are the ids that `ids_of` finds in the requests that were lost, or whose answers
-    were: nobody but the server knows what became of those. `asked` counts requests by path.
+    `harmed` has the ids that `ids_of` finds in requests that were lost, or whose answers were:
+    only the server knows what became of those. `asked` counts requests by path.
     """
 
     def __init__(
@@ -68,7 +68,7 @@ class Proxy:
         ids_of: Callable[[bytes], Iterable[int]] = lambda _: (),
         latency: float = 0.0,
     ) -> None:
-        """`target`: a port of this machine. `latency`: seconds that every answer is on its way."""
+        """`target`: a port of this machine. `latency`: seconds that each answer is delayed."""
         self.port = free_port()
         self.asked: Counter[str] = Counter()
         self.harmed: set[int] = set()
@@ -77,7 +77,7 @@ class Proxy:
         self._latency = latency
         self._rules: list[Rule] = []
         self._revoked: set[bytes] = set()
-        self._lines: set[Line] = set()
+        self._connections: set[Connection] = set()
         self._server: asyncio.Server | None = None
 
     @property
@@ -91,50 +91,50 @@ class Proxy:
 
     async def __aexit__(self, *_):
         await self._deafen()
-        lines = list(self._lines)
-        for line in lines:
-            line.cut()
-        await asyncio.gather(*(task for line in lines for task in line.tasks))
+        connections = list(self._connections)
+        for connection in connections:
+            connection.cut()
+        await asyncio.gather(*(task for connection in connections for task in connection.tasks))
 
     def count(self, ending):
-        """How many requests came whose path ends so."""
+        """Count the requests whose path ends so."""
         return sum(count for path, count in self.asked.items() if path.endswith(ending))
 
     # Trouble
 
     def trouble(self, trouble, path="", *, times=1, status=502):
-        """Let the next requests with this in their path run into trouble."""
+        """Break the next requests whose path contains this."""
         self._rules.append(Rule(trouble, path, times, status))
 
     @contextmanager
     def broken(self, trouble, path="") -> Iterator[None]:
-        """Let all of them run into it while the context lasts, and those under way too."""
+        """Break all of them while the context lasts, including those in progress."""
         rule = Rule(trouble, path, None)
         self._rules.insert(0, rule)
-        for line in self._lines:
-            if line.asked and path.encode() in line.asked.partition(b"\r\n")[0]:
-                self._harm(line, trouble)
+        for connection in self._connections:
+            if connection.asked and path.encode() in connection.asked.partition(b"\r\n")[0]:
+                self._harm(connection, trouble)
         try:
             yield
         finally:
             self._rules.remove(rule)
 
     def revoke(self, key):
-        """Refuse what shows this key from now on, and cut the websockets that were opened by it."""
+        """Refuse requests with this key from now on, and cut websockets opened with it."""
         self._revoked.add(key.encode())
-        for line in self._lines:
-            if line.upgraded and key.encode() in line.opened:
-                line.cut()
+        for connection in self._connections:
+            if connection.upgraded and key.encode() in connection.opened:
+                connection.cut()
 
     async def refuse(self):
-        """Nobody listens any more, and what was connected is cut."""
+        """Stop listening, cut connections in use, and send the idle ones an end of file."""
         await self._deafen()
-        for line in list(self._lines):
-            if line.asked or line.upgraded:
-                self._note(line)
-                line.cut()
+        for connection in list(self._connections):
+            if connection.asked or connection.upgraded:
+                self._note(connection)
+                connection.cut()
             else:
-                line.client.write_eof()  # what the client sent before it hears of it gets lost
+                connection.client.write_eof()  # what the client sends until it notices is lost
 
     async def serve(self):
         """Listen again, on the same port."""
@@ -153,75 +153,78 @@ class Proxy:
             self._server = None
 
     async def _connected(self, reader, writer):
-        line = Line(writer, tasks=[asyncio.current_task()])
-        self._lines.add(line)
+        connection = Connection(writer, tasks=[asyncio.current_task()])
+        self._connections.add(connection)
         try:
             with suppress(OSError, asyncio.IncompleteReadError):
-                await self._relay(reader, line)
+                await self._relay(reader, connection)
         finally:
-            line.cut()
-            self._lines.discard(line)
+            connection.cut()
+            self._connections.discard(connection)
 
-    async def _relay(self, reader, line):
+    async def _relay(self, reader, connection):
         while True:
-            line.asked = await _request(reader)
-            path = line.asked.split(b" ", 2)[1].decode()
+            connection.asked = await _request(reader)
+            path = connection.asked.split(b" ", 2)[1].decode()
             self.asked[path] += 1
             if self._server is None:
-                self._note(line)
+                self._note(connection)
                 return
-            if any(key in line.asked.partition(b"\r\n\r\n")[0] for key in self._revoked):
-                _answer(line, 401, "application/json", b'{"message":"Invalid API key"}')
+            if any(key in connection.asked.partition(b"\r\n\r\n")[0] for key in self._revoked):
+                _answer(connection, 401, "application/json", b'{"message":"Invalid API key"}')
                 continue
             rule = self._rule_for(path)
             if rule is not None and not rule.trouble.arrives:
-                self._note(line)
-                await self._spoil(rule, reader, line)
+                self._note(connection)
+                await self._spoil(rule, reader, connection)
                 continue
-            line.ahead = rule and rule.trouble
-            if line.server is None:
-                from_server, line.server = await asyncio.open_connection("127.0.0.1", self._target)
-                line.tasks.append(asyncio.create_task(self._answers(from_server, line)))
-            line.server.write(line.asked)
-            if b"\r\nupgrade: websocket\r\n" in line.asked.lower():
-                line.opened, line.asked, line.upgraded = line.asked, b"", True
-                await _copy(reader, line.server)
+            connection.ahead = rule and rule.trouble
+            if connection.server is None:
+                from_server, connection.server = await asyncio.open_connection(
+                    "127.0.0.1", self._target
+                )
+                connection.tasks.append(asyncio.create_task(self._answers(from_server, connection)))
+            connection.server.write(connection.asked)
+            if b"\r\nupgrade: websocket\r\n" in connection.asked.lower():
+                connection.opened, connection.asked = connection.asked, b""
+                connection.upgraded = True
+                await _copy(reader, connection.server)
                 return
 
-    async def _spoil(self, rule, reader, line):
+    async def _spoil(self, rule, reader, connection):
         match rule.trouble:
             case Trouble.PAGE:
                 page = b"<html><h1>Bad Gateway</h1></html>"
-                _answer(line, rule.status, "text/html", page)
+                _answer(connection, rule.status, "text/html", page)
             case Trouble.NO_REQUEST:
                 await reader.read()  # until the client gives up
                 raise ConnectionResetError
             case _:
                 raise ConnectionResetError
 
-    async def _answers(self, from_server, line):
+    async def _answers(self, from_server, connection):
         with suppress(OSError):
             while data := await from_server.read(65536):
                 await asyncio.sleep(self._latency)
-                if line.ahead is not None:
-                    self._note(line)
-                    if line.ahead is Trouble.NO_ANSWER:
+                if connection.ahead is not None:
+                    self._note(connection)
+                    if connection.ahead is Trouble.NO_ANSWER:
                         continue
                     break
-                line.asked = b""
-                line.client.write(data)
-        line.cut()
+                connection.asked = b""
+                connection.client.write(data)
+        connection.cut()
 
-    def _harm(self, line, trouble):
-        """A request under way runs into trouble that comes now."""
+    def _harm(self, connection, trouble):
+        """Break a request in progress."""
         if trouble.arrives:
-            line.ahead = trouble
+            connection.ahead = trouble
         else:
-            self._note(line)
-            line.cut()
+            self._note(connection)
+            connection.cut()
 
-    def _note(self, line):
-        self.harmed.update(self._ids_of(line.asked))
+    def _note(self, connection):
+        self.harmed.update(self._ids_of(connection.asked))
 
     def _rule_for(self, path):
         for rule in self._rules:
@@ -234,16 +237,16 @@ class Proxy:
         return None
 
 
-def _answer(line, status, content, body):
-    line.client.write(
+def _answer(connection, status, content, body):
+    connection.client.write(
         b"HTTP/1.1 %d Trouble\r\nContent-Type: %b\r\nContent-Length: %d\r\n\r\n%b"
         % (status, content.encode(), len(body), body)
     )
-    line.asked = b""
+    connection.asked = b""
 
 
 async def _request(reader):
-    """One whole request; its body has a length, as those of aiohttp's clients have."""
+    """Read one request; its body has a length, as aiohttp's clients always send."""
     head = await reader.readuntil(b"\r\n\r\n")
     length = re.search(rb"(?i)\r\ncontent-length: *(\d+)", head)
     return head + (await reader.readexactly(int(length[1])) if length else b"")

@@ -7,6 +7,7 @@ import aiohttp
 import pytest
 
 from realtime_bridge.database import rpc
+from realtime_bridge.worker import condition
 from tests.delivery.proxy import Trouble
 from tests.integration.kit import until
 
@@ -62,8 +63,8 @@ async def test_calls_that_do_not_arrive(world, supabase):
     async with world.running_bridge(**settings(supabase)):
         for function in EVERY_STEP:
             supabase.trouble(Trouble.LOST_REQUEST, function)
-        await world.insert()
-        await assert_delivered_once(world)
+        await insert_two_chats(world)
+        await assert_delivered_once(world, 2)
 
 
 async def test_calls_that_are_never_answered(world, supabase, impatient):
@@ -71,21 +72,47 @@ async def test_calls_that_are_never_answered(world, supabase, impatient):
     async with world.running_bridge(**settings(supabase)):
         for function in EVERY_STEP:
             supabase.trouble(Trouble.NO_REQUEST, function)
-        await world.insert()
-        await assert_delivered_once(world)
+        await insert_two_chats(world)
+        await assert_delivered_once(world, 2)
 
 
-async def test_a_claim_whose_answer_is_lost(world, supabase):
-    """Committed, but nobody knows of it: when the lease is over the row comes back."""
-    async with world.running_bridge(**settings(supabase)):
+async def test_claims_whose_answers_are_lost(world, supabase, monkeypatch):
+    """Committed, and nobody knows of it: the same claim is asked for until it is answered."""
+    monkeypatch.setattr(condition, "WAIT_CAP_SECONDS", 0.1)
+    async with world.running_bridge(**settings(supabase, LEASE_SECONDS="120")):
+        await until(lambda: no_more_claims(supabase))
+        before = supabase.count(CLAIM)
+        supabase.trouble(Trouble.LOST_ANSWER, CLAIM, times=10)
+        for chat in range(1, 6):
+            await world.insert(telegram_id=chat)
+        await until(partial(asked, supabase, CLAIM, before + 11))
+        rows = await world.settled(5, seconds=2)
+        sent = await world.sent()
+
+    assert [row["status"] for row in rows] == ["delivered"] * 5
+    assert [row["attempt"] for row in rows] == [1] * 5
+    assert len(sent) == 5
+
+
+async def test_a_stop_that_comes_before_the_answer_to_a_claim(world, supabase):
+    """What it took was started, and is handed back: no lease is waited for, nothing is in doubt."""
+    async with world.running_bridge(**settings(supabase, LEASE_SECONDS="120")):
         await until(lambda: no_more_claims(supabase))
         supabase.trouble(Trouble.LOST_ANSWER, CLAIM)
         id_ = await world.insert()
         await until(lambda: claimed(world, id_))
-        (row,) = await assert_delivered_once(world)
+    row = await world.row(id_)
 
-    assert row["attempt"] == 2
-    assert LEASE <= seconds_to_delivery(row) <= LEASE + 3
+    assert (row["status"], row["send_started_at"]) == ("pending", None)
+    assert await world.sent() == []
+
+
+async def insert_two_chats(world):
+    """Two rows that become visible at once, for two chats."""
+    await world.sql(
+        "insert into tma_events (telegram_id, event_type)"
+        " select chat, 'status_changed' from generate_series(1, 2) chat"
+    )
 
 
 async def no_more_claims(supabase):
@@ -105,10 +132,10 @@ def seconds_to_delivery(row):
 
 async def test_a_start_whose_answer_is_lost(world, supabase):
     """The fence is written, but the worker knows that it did not send: no lease is waited for."""
-    async with world.running_bridge(**settings(supabase)):
+    async with world.running_bridge(**settings(supabase, TELEGRAM_RATE="4")):
         supabase.trouble(Trouble.LOST_ANSWER, START)
-        await world.insert()
-        (row,) = await assert_delivered_once(world)
+        await insert_two_chats(world)  # the second must wait for its turn, and so pass the fence
+        _, row = await assert_delivered_once(world, 2)
 
     assert row["attempt"] == 2
     assert row["retries"] == 0

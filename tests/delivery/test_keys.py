@@ -118,7 +118,7 @@ async def test_a_wrong_key_in_the_file_costs_nothing(world, supabase, key_file):
 
     refused = of(lines, "key_not_taken")
     assert {row["status"] for row in rows} == {"delivered"}
-    assert ["is empty" in refused[0]["error"], "not whole" in refused[1]["error"]] == [True, True]
+    assert ["is empty" in refused[0]["error"], "truncated" in refused[1]["error"]] == [True, True]
     assert "refused the key" in refused[2]["error"]
     assert len(refused) == 3
 

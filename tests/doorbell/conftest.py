@@ -1,4 +1,4 @@
-"""A scripted server, doorbells that listen to it, and an eye on what they leave behind."""
+"""A scripted server, doorbells that listen to it, and a check for what they leave behind."""
 
 import asyncio
 import gc
@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 
-from tests.doorbell.scripted import ScriptedRealtime
-from tests.doorbell.visitor import Visitor
+from tests.doorbell.harness import DoorbellHarness
+from tests.doorbell.scripted_server import ScriptedRealtime
 
 
 @pytest.fixture
 async def nothing_left() -> AsyncIterator[None]:
-    """Fail a test that leaves a task running, or an exception that nobody looked at."""
+    """Fail a test that leaves a running task or an unretrieved exception behind."""
     unseen: list[dict[str, Any]] = []
     loop = asyncio.get_running_loop()
     loop.set_exception_handler(lambda _, context: unseen.append(context))
@@ -29,7 +29,7 @@ async def nothing_left() -> AsyncIterator[None]:
 
 @pytest.fixture
 async def server(nothing_left: None) -> AsyncIterator[ScriptedRealtime]:
-    """A server that behaves, until a test tells it otherwise."""
+    """A server that behaves until a test scripts it otherwise."""
     server = ScriptedRealtime()
     await server.start()
     yield server
@@ -37,18 +37,18 @@ async def server(nothing_left: None) -> AsyncIterator[ScriptedRealtime]:
 
 
 @pytest.fixture
-async def visit(server: ScriptedRealtime) -> AsyncIterator[Callable[..., Visitor]]:
-    """Start doorbells at the server; each must be gone from it in the end, and never spin."""
-    visitors: list[Visitor] = []
+async def start_doorbell(server: ScriptedRealtime) -> AsyncIterator[Callable[..., DoorbellHarness]]:
+    """Start doorbells; none may end by itself, dial in a spin, or outlive the test."""
+    harnesses: list[DoorbellHarness] = []
 
-    def start(**options: Any) -> Visitor:
-        visitors.append(Visitor(options.pop("url", server.url), **options))
-        return visitors[-1]
+    def start(**options: Any) -> DoorbellHarness:
+        harnesses.append(DoorbellHarness(options.pop("url", server.url), **options))
+        return harnesses[-1]
 
     yield start
 
-    for visitor in visitors:
-        assert visitor.left or not visitor.task.done(), "run() ended by itself"
-        await visitor.leave()
-        assert not visitor.spun
-        assert not visitor.doorbell.status.healthy
+    for harness in harnesses:
+        assert harness.stopped or not harness.task.done(), "run() ended by itself"
+        await harness.stop()
+        assert not harness.spun
+        assert not harness.doorbell.status.healthy

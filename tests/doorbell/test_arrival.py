@@ -1,4 +1,4 @@
-"""What can go wrong before the doorbell is ready: it keeps trying, without haste, until it is."""
+"""What can go wrong before the doorbell is ready: it keeps trying, with pauses, until it is."""
 
 import asyncio
 from collections.abc import Callable
@@ -7,7 +7,8 @@ import pytest
 from structlog.testing import capture_logs
 
 from realtime_bridge.doorbell import Bell, Reason
-from tests.doorbell.scripted import (
+from tests.doorbell.harness import KEY, Clock, DoorbellHarness, until
+from tests.doorbell.scripted_server import (
     Answer,
     Handshake,
     ScriptedRealtime,
@@ -21,104 +22,28 @@ from tests.doorbell.scripted import (
     refuse,
     status,
 )
-from tests.doorbell.visitor import KEY, Clock, Visitor, until
 
-Visit = Callable[..., Visitor]
-JWT = "eyJhbGciOiJIUzI1NiJ9.eyJyb2xlIjoidG1hX2JyaWRnZSJ9.c2lnbmF0dXJl"
+Start = Callable[..., DoorbellHarness]
 
 
-async def test_ready_takes_the_word_of_the_server(server: ScriptedRealtime, visit: Visit) -> None:
-    """Changes are ready at the system message, not before; each bell rings once when it is."""
+async def test_a_bell_is_ready_when_the_server_says_so(
+    server: ScriptedRealtime, start_doorbell: Start
+) -> None:
+    """Changes are ready at the system message, not before; each bell wakes once when ready."""
     server.answer = grant_unready
-    visitor = visit()
-    await visitor.ready(Bell.BROADCAST)
+    harness = start_doorbell()
+    await harness.ready(Bell.BROADCAST)
 
     await server.channel.system_ok(extension="broadcast")  # says nothing about changes
     await server.channel.broadcast()
-    await until(lambda: visitor.rings[-1] == "broadcast")
-    before = (visitor.state(Bell.CHANGES), list(visitor.rings))
+    await until(lambda: harness.rings[-1] == "broadcast")
+    before = (harness.state(Bell.CHANGES), list(harness.rings))
     await server.channel.system_ok()
-    await visitor.ready(Bell.CHANGES)
+    await harness.ready(Bell.CHANGES)
 
     assert before == ("down", ["ready", "broadcast"])
-    assert visitor.rings == ["ready", "broadcast", "ready"]
-    assert visitor.told.all == [("ready", Bell.BROADCAST), ("ready", Bell.CHANGES)]
-
-
-async def test_the_subscription_is_one_private_channel(
-    server: ScriptedRealtime, visit: Visit
-) -> None:
-    """Both bells are asked for in one join, in the frame that a real server was recorded with."""
-    visitor = visit(tables=["tma_events", "plan_requests"], key=JWT)
-    await visitor.ready()
-
-    assert server.channel.topic == "realtime:tma_bell"
-    assert server.channel.payload == {
-        "config": {
-            "broadcast": {"ack": False, "self": False},
-            "presence": {"key": "", "enabled": False},
-            "private": True,
-            "postgres_changes": [
-                {
-                    "event": "INSERT",
-                    "schema": "bridge",
-                    "table": "bells",
-                    "select": ["table_name"],
-                }
-            ],
-        },
-        "access_token": JWT,
-    }
-
-
-async def test_every_table_rings(server: ScriptedRealtime, visit: Visit) -> None:
-    """A row of the second table rings as one of the first does."""
-    visitor = visit(tables=["tma_events", "plan_requests"])
-    await visitor.ready()
-
-    await server.channel.change("plan_requests")
-
-    await until(lambda: visitor.rings[-1] == "changes")
-
-
-@pytest.mark.parametrize(
-    ("mode", "asked", "other"),
-    [("changes", (False, 1), Bell.BROADCAST), ("broadcast", (True, 0), Bell.CHANGES)],
-)
-async def test_a_mode_asks_for_one_bell_only(
-    server: ScriptedRealtime, visit: Visit, mode: str, asked: tuple[bool, int], other: Bell
-) -> None:
-    """With one bell wanted the other is off, and only a broadcast needs a private channel."""
-    visitor = visit(mode=mode)
-    await visitor.ready(Bell(mode))
-
-    assert (server.channel.private, len(server.channel.bindings)) == asked
-    assert visitor.state(other) == "off"
-
-
-async def test_a_key_that_is_no_jwt_is_not_sent_as_a_token(
-    server: ScriptedRealtime, visit: Visit
-) -> None:
-    """An sb_secret_ key opens the connection and is not repeated in the join."""
-    visitor = visit(key=KEY)
-    await visitor.ready()
-
-    assert server.keys == [KEY]
-    assert server.channel.token is None
-
-
-@pytest.mark.parametrize(
-    ("key", "shown", "token"), [(JWT, "anon_key", JWT), (KEY, KEY, None)], ids=["JWT", "no JWT"]
-)
-async def test_a_jwt_goes_behind_the_key_that_the_gateway_knows(
-    server: ScriptedRealtime, visit: Visit, key: str, shown: str, token: str | None
-) -> None:
-    """The gateway's key opens the connection for a JWT; a key of another kind speaks for itself."""
-    visitor = visit(key=key, api_key=lambda: "anon_key")
-    await visitor.ready()
-
-    assert server.keys == [shown]
-    assert server.channel.token == token
+    assert harness.rings == ["ready", "broadcast", "ready"]
+    assert harness.observer.calls == [("ready", Bell.BROADCAST), ("ready", Bell.CHANGES)]
 
 
 @pytest.mark.parametrize(
@@ -137,74 +62,78 @@ async def test_a_jwt_goes_behind_the_key_that_the_gateway_knows(
     ids=["401", "403", "404", "429", "500", "503", "502", "redirect to nowhere", "no answer"],
 )
 async def test_a_refused_connection_is_tried_again(
-    server: ScriptedRealtime, visit: Visit, handshake: Handshake, reason: Reason, error: str
+    server: ScriptedRealtime,
+    start_doorbell: Start,
+    handshake: Handshake,
+    reason: Reason,
+    error: str,
 ) -> None:
-    """Whatever the server answers at connect, the doorbell says so and is ready when it can."""
+    """Whatever the server answers at connect, the doorbell reports it and tries again."""
     server.handshake = handshake
-    visitor = visit(limits={"reply": 0.3} if handshake is never else {})
+    harness = start_doorbell(timing={"reply_timeout": 0.3} if handshake is never else {})
 
-    await visitor.rebuilt(reason, times=3)
-    refused = visitor.doorbell.status
+    await harness.rebuilt(reason, times=3)
+    refused = harness.doorbell.status
     attempts = server.attempts
     server.handshake = accept
-    await visitor.ready()
+    await harness.ready()
 
     assert refused.last_error.startswith(error)
     assert len(refused.last_error) <= 300
     assert not refused.healthy
     assert attempts <= 4
-    assert ("down", reason) not in visitor.told.all, "it never was up"
+    assert ("down", reason) not in harness.observer.calls, "it never was up"
 
 
 async def test_a_server_that_hangs_up_is_tried_again(
-    server: ScriptedRealtime, visit: Visit
+    server: ScriptedRealtime, start_doorbell: Start
 ) -> None:
-    """A TCP connection that is closed without a word counts as no connection."""
+    """A TCP connection that is closed without a byte is a failure to connect."""
     await server.kill()
     rude = await asyncio.start_server(lambda _, writer: writer.close(), "127.0.0.1", server.port)
-    visitor = visit()
+    harness = start_doorbell()
 
-    await visitor.rebuilt(Reason.CONNECT, times=2)
+    await harness.rebuilt(Reason.CONNECT, times=2)
     rude.close()
     await rude.wait_closed()
     await server.start()
 
-    await visitor.ready()
+    await harness.ready()
 
 
-async def test_a_redirect_is_followed(server: ScriptedRealtime, visit: Visit) -> None:
-    """A server that has moved is found where it says."""
+async def test_a_redirect_is_followed(server: ScriptedRealtime, start_doorbell: Start) -> None:
+    """A server that has moved is found where it redirects to."""
     other = ScriptedRealtime()
     await other.start()
     place = f"ws://127.0.0.1:{other.port}/realtime/v1/websocket?vsn=1.0.0"
     server.handshake = status(307, location=place)
-    visitor = visit()
+    harness = start_doorbell()
 
-    await visitor.ready()
-    await visitor.leave()
+    await harness.ready()
+    await harness.stop()
     await other.kill()
 
     assert len(other.joins) == 1
 
 
-async def test_a_redirect_in_a_circle_ends(server: ScriptedRealtime, visit: Visit) -> None:
-    """A server that redirects to itself costs a bounded number of requests an attempt."""
+async def test_a_redirect_in_a_circle_ends(server: ScriptedRealtime, start_doorbell: Start) -> None:
+    """A server that redirects to itself costs a bounded number of requests per attempt."""
     server.handshake = status(307, location="/realtime/v1/websocket")
-    visitor = visit()
+    harness = start_doorbell()
 
-    await visitor.rebuilt(Reason.CONNECT, times=2)
+    await harness.rebuilt(Reason.CONNECT, times=2)
     requests = server.attempts
     server.handshake = accept
-    await visitor.ready()
+    await harness.ready()
 
-    assert requests <= 10 * visitor.key_reads
+    assert requests <= 10 * harness.key_reads
 
 
 @pytest.mark.parametrize(
-    ("answer", "reason", "limits"),
+    ("answer", "reason", "timing"),
     [
-        (ignore, Reason.NOT_READY, {"reply": 1.0}),
-        (ignore, Reason.NOT_READY, {"ready": 0.3}),
+        (ignore, Reason.NOT_READY, {"reply_timeout": 1.0}),
+        (ignore, Reason.NOT_READY, {"ready_timeout": 0.3}),
         (refuse("ConnectionRateLimitReached: Too many connected users"), Reason.REFUSED, {}),
         (refuse("InitializingProjectConnection: Realtime is initializing"), Reason.REFUSED, {}),
         (refuse("InvalidJWTToken: Token has expired 107 seconds ago"), Reason.TOKEN, {}),
@@ -227,80 +156,80 @@ async def test_a_redirect_in_a_circle_ends(server: ScriptedRealtime, visit: Visi
 )
 async def test_a_join_that_fails_is_tried_again(
     server: ScriptedRealtime,
-    visit: Visit,
+    start_doorbell: Start,
     answer: Answer,
     reason: Reason,
-    limits: dict[str, float],
+    timing: dict[str, float],
 ) -> None:
     """A join that is refused or not answered is repeated on a new connection until it works."""
     server.then(answer, answer)
-    visitor = visit(limits=limits)
+    harness = start_doorbell(timing=timing)
 
-    await visitor.rebuilt(reason, times=2)
-    await visitor.ready()
+    await harness.rebuilt(reason, times=2)
+    await harness.ready()
 
-    assert visitor.reasons[:2] == [reason, reason]
+    assert harness.reasons[:2] == [reason, reason]
     assert {(channel.private, len(channel.bindings)) for channel in server.joins} == {(True, 1)}
     await until(lambda: len(server.sockets) == 1)
 
 
 async def test_changes_alone_that_are_never_ready_are_rebuilt(
-    server: ScriptedRealtime, visit: Visit
+    server: ScriptedRealtime, start_doorbell: Start
 ) -> None:
-    """Joined without the system message is not ready: with no other bell the client is rebuilt."""
+    """Without the system message changes are not ready; with no other bell, another try is made."""
     server.then(grant_unready, grant_unready)
-    visitor = visit(mode="changes", limits={"ready": 0.3})
+    harness = start_doorbell(mode="changes", timing={"ready_timeout": 0.3})
 
-    await visitor.rebuilt(Reason.NOT_READY, times=2)
-    await visitor.ready(Bell.CHANGES)
+    await harness.rebuilt(Reason.NOT_READY, times=2)
+    await harness.ready(Bell.CHANGES)
 
-    assert visitor.rings == ["ready"]
+    assert harness.rings == ["ready"]
 
 
 async def test_a_system_message_that_does_not_parse_costs_one_bell_only(
-    server: ScriptedRealtime, visit: Visit
+    server: ScriptedRealtime, start_doorbell: Start
 ) -> None:
-    """Where changes are never called ready the broadcast carries on alone; later news counts."""
+    """If changes never become ready, the broadcast goes on alone; a late message still counts."""
     server.answer = grant_unready
-    visitor = visit(limits={"ready": 1.0})
+    harness = start_doorbell(timing={"ready_timeout": 1.0})
 
-    await until(lambda: visitor.state(Bell.CHANGES) == "refused")
-    given_up = list(visitor.told.all)
-    error = visitor.doorbell.status.last_error
+    await until(lambda: harness.state(Bell.CHANGES) == "refused")
+    given_up = list(harness.observer.calls)
+    error = harness.doorbell.status.last_error
     await server.channel.system_ok()
-    await visitor.ready()
+    await harness.ready()
 
     assert error == "no answer within 1 s"
     assert ("refused", Bell.CHANGES, error) in given_up
-    assert visitor.reasons == []
+    assert harness.reasons == []
 
 
 async def test_a_key_that_cannot_be_read_is_read_again(
-    server: ScriptedRealtime, visit: Visit
+    server: ScriptedRealtime, start_doorbell: Start
 ) -> None:
-    """A key file that is missing for a while delays the doorbell and does not end it."""
-    visitor = visit(key=OSError("no such file"))
+    """A key file that is missing for a while delays the doorbell but does not end it."""
+    harness = start_doorbell(key=OSError("no such file"))
 
-    await visitor.rebuilt(Reason.TOKEN, times=2)
-    visitor.key = KEY
+    await harness.rebuilt(Reason.TOKEN, times=2)
+    harness.key = KEY
 
-    await visitor.ready()
+    await harness.ready()
     assert server.keys == [KEY]
 
 
-async def test_an_address_that_is_none_ends_nothing(visit: Visit) -> None:
-    """Even a nonsensical address is reported and tried again, not raised."""
-    visitor = visit(url="ftp://nowhere")
+async def test_an_invalid_address_is_tried_again(start_doorbell: Start) -> None:
+    """Even an invalid address is reported and tried again, not raised."""
+    harness = start_doorbell(url="ftp://nowhere")
 
-    await visitor.rebuilt(Reason.CONNECT, times=2)
+    await harness.rebuilt(Reason.CONNECT, times=2)
 
-    assert "valid" in visitor.doorbell.status.last_error
+    assert "valid" in harness.doorbell.status.last_error
 
 
-async def test_a_bug_of_ours_is_not_the_end(
-    server: ScriptedRealtime, visit: Visit, monkeypatch: pytest.MonkeyPatch
+async def test_a_bug_in_the_supervisor_is_survived(
+    server: ScriptedRealtime, start_doorbell: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """An exception inside the supervisor is logged, and the doorbell is built anew."""
+    """An exception inside the supervisor is logged, and the doorbell starts over."""
     from realtime_bridge.doorbell import supervisor
 
     real, faults = supervisor.decide, [ZeroDivisionError("a bug")]
@@ -312,43 +241,45 @@ async def test_a_bug_of_ours_is_not_the_end(
 
     monkeypatch.setattr(supervisor, "decide", decide)
     with capture_logs() as logs:
-        visitor = visit()
-        await visitor.ready()
+        harness = start_doorbell()
+        await harness.ready()
 
-    assert visitor.reasons == [Reason.INTERNAL]
+    assert harness.reasons == [Reason.INTERNAL]
     assert [line for line in logs if line["event"] == "doorbell_bug" and line["exc_info"]]
 
 
-async def test_the_pauses_start_anew_only_after_a_lasting_success(
-    server: ScriptedRealtime, visit: Visit
+async def test_the_backoff_is_reset_only_by_a_lasting_success(
+    server: ScriptedRealtime, start_doorbell: Start
 ) -> None:
-    """Ready for a moment does not make the next pause short; ready for a while does."""
+    """Being ready for a moment does not shorten the next pause; being ready for a while does."""
     server.then(expire_at_once, expire_at_once, grant)
     clock = Clock()
-    visitor = visit(clock=clock, limits={"steady": 5.0})
-    await visitor.ready()
+    harness = start_doorbell(clock=clock, timing={"steady": 5.0})
+    await harness.ready()
 
     await server.channel.phx_close()
-    await visitor.rebuilt(Reason.CLOSED)
-    await visitor.ready()
+    await harness.rebuilt(Reason.CLOSED)
+    await harness.ready()
     clock.seconds += 6
     await server.channel.phx_close()
-    await visitor.rebuilt(Reason.CLOSED, times=2)
+    await harness.rebuilt(Reason.CLOSED, times=2)
 
-    assert visitor.pauses == [0, 1, 2, 0]
+    assert harness.pauses == [0, 1, 2, 0]
 
 
-async def test_no_key_reaches_the_log_or_the_status(server: ScriptedRealtime, visit: Visit) -> None:
-    """A server that quotes the key in its errors does not get it into ours."""
+async def test_no_key_reaches_the_log_or_the_status(
+    server: ScriptedRealtime, start_doorbell: Start
+) -> None:
+    """A key that the server quotes in its errors does not reach ours."""
     secret = "sb_secret_+/quoted="
     server.handshake = status(401, f'{{"error":"bad key {secret} behind anon_key"}}')
     with capture_logs() as logs:
-        visitor = visit(key=secret, api_key=lambda: "anon_key")
-        await visitor.rebuilt(Reason.TOKEN)
+        harness = start_doorbell(key=secret, api_key=lambda: "anon_key")
+        await harness.rebuilt(Reason.TOKEN)
         server.handshake = status(307, location=f"ftp://x?apikey={secret}")
-        await visitor.rebuilt(Reason.CONNECT)
+        await harness.rebuilt(Reason.CONNECT)
 
-    said = f"{logs} {visitor.told.all} {visitor.doorbell.status}"
+    said = f"{logs} {harness.observer.calls} {harness.doorbell.status}"
     assert "bad key <key> behind <key>" in said
     assert "quoted" not in said
     assert server.url not in said

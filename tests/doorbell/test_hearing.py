@@ -1,4 +1,4 @@
-"""Which bells are believed: rows claimed without a ring are remembered, and a ring makes up."""
+"""Which bells are trusted: rows claimed without a ring count against a bell, until it rings."""
 
 from realtime_bridge.doorbell import Bell
 from realtime_bridge.doorbell.hearing import Hearing
@@ -8,21 +8,21 @@ TABLES = ("tma_events", "plan_requests")
 READY = dict.fromkeys(Bell, 0.0)  # both, since the clock began
 
 
-def believing(*rows: float, at: float = 100.0) -> Hearing:
-    """Return a Hearing that was told, at that time, of rows of tma_events inserted then."""
-    trust = Hearing(TABLES)
-    trust.expect("tma_events", rows, READY, at)
-    return trust
+def hearing_of(*rows: float, at: float = 100.0) -> Hearing:
+    """Return a Hearing that was told at `at` of rows of tma_events inserted at `rows`."""
+    hearing = Hearing(TABLES)
+    hearing.expect("tma_events", rows, READY, at)
+    return hearing
 
 
 def test_a_row_without_a_ring_since_its_insert_is_a_silence() -> None:
-    """Each bell that was ready owes a ring; the first claim says since when."""
-    trust = believing(98.0, 99.0)
+    """Every bell that was ready should have rung; silence is counted from the first claim."""
+    hearing = hearing_of(98.0, 99.0)
 
-    trust.expect("tma_events", [101.0], READY, 102.0)
+    hearing.expect("tma_events", [101.0], READY, 102.0)
 
-    silence = trust.silence(CHANGES)
-    assert silence == trust.silence(BROADCAST)
+    silence = hearing.silence(CHANGES)
+    assert silence == hearing.silence(BROADCAST)
     assert (silence.table, silence.rows, silence.inserted, silence.since) == (
         "tma_events",
         3,
@@ -32,90 +32,90 @@ def test_a_row_without_a_ring_since_its_insert_is_a_silence() -> None:
 
 
 def test_a_ring_since_the_insert_is_enough() -> None:
-    """One ring stands for all rows that were there by then, and for none that came later."""
-    trust = Hearing(TABLES)
-    trust.rang(CHANGES, "tma_events", 50.0)
+    """One ring covers all rows inserted by then, and none inserted later."""
+    hearing = Hearing(TABLES)
+    hearing.rang(CHANGES, "tma_events", 50.0)
 
-    trust.expect("tma_events", [10.0, 50.0], {CHANGES: 0.0}, 51.0)
-    answered = trust.silence(CHANGES)
-    trust.expect("tma_events", [10.0, 50.1], {CHANGES: 0.0}, 52.0)
+    hearing.expect("tma_events", [10.0, 50.0], {CHANGES: 0.0}, 51.0)
+    answered = hearing.silence(CHANGES)
+    hearing.expect("tma_events", [10.0, 50.1], {CHANGES: 0.0}, 52.0)
 
     assert answered is None
-    assert trust.silence(CHANGES).rows == 1
+    assert hearing.silence(CHANGES).rows == 1
 
 
 def test_a_late_ring_ends_the_silence_of_its_table_only() -> None:
-    """A ring that names a table answers for that one; one that names none answers for all."""
-    trust = believing(99.0)
-    trust.expect("plan_requests", [99.0], READY, 100.5)
+    """A ring covers the table it names, or all tables if it names none."""
+    hearing = hearing_of(99.0)
+    hearing.expect("plan_requests", [99.0], READY, 100.5)
 
-    trust.rang(CHANGES, "tma_events", 101.0)
-    left = trust.silence(CHANGES)
-    trust.rang(CHANGES, None, 102.0)
+    hearing.rang(CHANGES, "tma_events", 101.0)
+    left = hearing.silence(CHANGES)
+    hearing.rang(CHANGES, None, 102.0)
 
     assert left.table == "plan_requests"
-    assert trust.silence(CHANGES) is None
-    assert trust.silence(BROADCAST).table == "tma_events"
+    assert hearing.silence(CHANGES) is None
+    assert hearing.silence(BROADCAST).table == "tma_events"
 
 
 def test_what_was_inserted_before_a_bell_was_ready_is_no_evidence() -> None:
-    """A bell owes nothing for rows of the time before it was ready."""
-    trust = Hearing(TABLES)
+    """A bell need not ring for rows inserted before it was ready."""
+    hearing = Hearing(TABLES)
 
-    trust.expect("tma_events", [10.0], {CHANGES: 5.0, BROADCAST: 10.0}, 11.0)
+    hearing.expect("tma_events", [10.0], {CHANGES: 5.0, BROADCAST: 10.0}, 11.0)
 
-    assert trust.silence(CHANGES)
-    assert trust.silence(BROADCAST) is None
+    assert hearing.silence(CHANGES)
+    assert hearing.silence(BROADCAST) is None
 
 
 def test_tables_that_are_not_ours_leave_nothing_behind() -> None:
-    """Whatever names rings and rows carry, the memory does not grow by them."""
-    trust = Hearing(TABLES)
+    """Whatever table names arrive, memory does not grow."""
+    hearing = Hearing(TABLES)
 
     for number in range(100):
-        trust.rang(CHANGES, f"table {number}", 1.0)
-        trust.expect(f"table {number}", [2.0], READY, 3.0)
+        hearing.rang(CHANGES, f"table {number}", 1.0)
+        hearing.expect(f"table {number}", [2.0], READY, 3.0)
 
-    assert trust.silence(CHANGES) is None
-    assert trust.heard_at_all(CHANGES) < 0
-    assert not trust._heard
+    assert hearing.silence(CHANGES) is None
+    assert hearing.last_ring(CHANGES) < 0
+    assert not hearing._rang_at
 
 
 def test_sleep_is_no_silence() -> None:
-    """Who slept has not listened: patience starts when we wake up."""
-    trust = believing(99.0)
+    """A process that was suspended heard nothing: silence is counted from when it resumed."""
+    hearing = hearing_of(99.0)
 
-    trust.woke(120.0)
+    hearing.overslept(120.0)
 
-    assert trust.silence(CHANGES).since == 120.0
-    assert trust.silence(CHANGES).inserted == 99.0
+    assert hearing.silence(CHANGES).since == 120.0
+    assert hearing.silence(CHANGES).inserted == 99.0
 
 
 def test_a_bell_is_forgiven_when_it_rings_for_what_it_missed() -> None:
-    """Suspicion and deafness last across connections until a ring for that very table."""
-    trust = believing(99.0)
-    trust.renewed_for(frozenset({CHANGES}))
-    fresh = (trust.silence(CHANGES), trust.suspect)
-    trust.expect("tma_events", [110.0], READY, 111.0)
-    again = trust.suspect
-    trust.lose(again)
-    trust.expect("tma_events", [112.0], {CHANGES: 0.0}, 113.0)
-    trust.rang(CHANGES, "plan_requests", 114.0)
-    still = (trust.deaf, trust.silence(CHANGES))
-    trust.rang(CHANGES, "tma_events", 115.0)
+    """Suspicion and deafness outlast connections, until a ring for the same table."""
+    hearing = hearing_of(99.0)
+    hearing.renewed(frozenset({CHANGES}))
+    fresh = (hearing.silence(CHANGES), hearing.suspect)
+    hearing.expect("tma_events", [110.0], READY, 111.0)
+    again = hearing.suspect
+    hearing.distrust(again)
+    hearing.expect("tma_events", [112.0], {CHANGES: 0.0}, 113.0)
+    hearing.rang(CHANGES, "plan_requests", 114.0)
+    still = (hearing.deaf, hearing.silence(CHANGES))
+    hearing.rang(CHANGES, "tma_events", 115.0)
 
     assert fresh == (None, frozenset()), "nothing is held against a new connection"
     assert again == {CHANGES}
     assert still == ({CHANGES}, None), "nothing more is expected of a deaf bell"
-    assert trust.deaf == frozenset()
+    assert hearing.deaf == frozenset()
 
 
 def test_an_excuse_forgets_what_is_missing_and_not_who_is_deaf() -> None:
-    """A connection that was lost, or a database that was away, explains the silence so far."""
-    trust = believing(99.0)
-    trust.lose(frozenset({CHANGES}))
+    """A lost connection or an absent database explains the silence so far."""
+    hearing = hearing_of(99.0)
+    hearing.distrust(frozenset({CHANGES}))
 
-    trust.excuse()
+    hearing.excuse()
 
-    assert trust.silence(BROADCAST) is None
-    assert trust.deaf == {CHANGES}
+    assert hearing.silence(BROADCAST) is None
+    assert hearing.deaf == {CHANGES}

@@ -1,4 +1,4 @@
-"""How long a key lives, and whether there is a better one."""
+"""How long a key is valid, and whether there is a better one."""
 
 from math import inf
 
@@ -30,13 +30,13 @@ def token(**claims: object) -> str:
         ("", inf),
     ],
 )
-def test_a_key_says_when_it_ends(key: str, left: float) -> None:
-    """A JWT ends at its exp; whatever does not say so does not end."""
+def test_a_jwt_says_when_it_expires(key: str, left: float) -> None:
+    """A JWT expires at its exp; a key without a valid exp does not expire."""
     assert seconds_left(key, NOON) == left
 
 
-def test_a_better_key_is_another_one_that_lives_longer() -> None:
-    """Neither the same key nor one that ends sooner is a reason to change."""
+def test_a_better_key_is_another_one_that_is_valid_longer() -> None:
+    """Neither the same key nor one that expires sooner is better."""
     keys = {name: token(exp=int(NOON) + left) for name, left in (("old", 10), ("new", 3600))}
     watches = {
         name: KeyWatch(lambda key=key: key, lambda: NOON, warning=0.0)
@@ -49,8 +49,8 @@ def test_a_better_key_is_another_one_that_lives_longer() -> None:
     assert not watches["old"].better_than(keys["new"])
 
 
-def test_each_key_is_warned_of_once() -> None:
-    """A key with little left is named once as a warning, and once more at the very end."""
+def test_each_key_is_warned_about_once() -> None:
+    """A key with little time left is logged once as a warning, and once as an error at the end."""
     watch = KeyWatch(str, lambda: NOON, warning=3600.0)
     short, long = token(exp=int(NOON) + 60), token(exp=int(NOON) + 3600)
 

@@ -1,4 +1,4 @@
-"""A server or key that grants only one of the bells: the doorbell makes do, and asks again."""
+"""A server that grants only one of the bells: the doorbell makes do with it, and asks again."""
 
 from collections.abc import Callable
 
@@ -6,7 +6,8 @@ import pytest
 from structlog.testing import capture_logs
 
 from realtime_bridge.doorbell import Bell, Reason
-from tests.doorbell.scripted import (
+from tests.doorbell.harness import Clock, DoorbellHarness, until
+from tests.doorbell.scripted_server import (
     PRIVATE_ONLY,
     UNABLE,
     UNAUTHORIZED,
@@ -19,19 +20,18 @@ from tests.doorbell.scripted import (
     refuse_private,
     refuse_public,
 )
-from tests.doorbell.visitor import Clock, Visitor, until
 
-Visit = Callable[..., Visitor]
+Start = Callable[..., DoorbellHarness]
 PRIVATE_BOTH, PRIVATE_BROADCAST, PUBLIC_CHANGES = (True, 1), (True, 0), (False, 1)
 
 
 def asked(server: ScriptedRealtime) -> list[tuple[bool, int]]:
-    """Say for each join whether it was private and how many tables it bound."""
+    """Return for each join whether it was private, and how many tables it bound."""
     return [(channel.private, len(channel.bindings)) for channel in server.joins]
 
 
 @pytest.mark.parametrize(
-    ("answer", "refusal", "next_wish"),
+    ("answer", "refusal", "next_join"),
     [
         (refuse_private, (Bell.BROADCAST, UNAUTHORIZED), PUBLIC_CHANGES),
         (refuse_changes, (Bell.CHANGES, UNABLE), PRIVATE_BROADCAST),
@@ -39,28 +39,28 @@ def asked(server: ScriptedRealtime) -> list[tuple[bool, int]]:
 )
 async def test_one_bell_refused_leaves_the_other(
     server: ScriptedRealtime,
-    visit: Visit,
+    start_doorbell: Start,
     answer: Answer,
     refusal: tuple[Bell, str],
-    next_wish: tuple[bool, int],
+    next_join: tuple[bool, int],
 ) -> None:
-    """The refusal is said loudly, the other bell is asked for alone, and it rings."""
+    """The refusal is logged as an error; the other bell is asked for alone, and rings."""
     server.answer = answer
     refused, text = refusal
     with capture_logs() as logs:
-        visitor = visit()
+        harness = start_doorbell()
         (other,) = set(Bell) - {refused}
-        await until(lambda: visitor.state(refused) == "refused")
-        await visitor.ready(other)
+        await until(lambda: harness.state(refused) == "refused")
+        await harness.ready(other)
 
     await server.channel.change()
     await server.channel.broadcast()
 
-    await until(lambda: visitor.rings[-1] == other.value)
-    assert asked(server) == [PRIVATE_BOTH, next_wish]
-    assert ("refused", refused, text) in visitor.told.all
-    assert visitor.reasons == [Reason.REFUSED]
-    assert visitor.doorbell.status.healthy
+    await until(lambda: harness.rings[-1] == other.value)
+    assert asked(server) == [PRIVATE_BOTH, next_join]
+    assert ("refused", refused, text) in harness.observer.calls
+    assert harness.reasons == [Reason.REFUSED]
+    assert harness.doorbell.status.healthy
     (line,) = [line for line in logs if line["event"] == "doorbell_refused"]
     assert (line["log_level"], line["bell"], line["error"]) == ("error", refused.value, text)
     assert line["hint"]
@@ -68,140 +68,146 @@ async def test_one_bell_refused_leaves_the_other(
 
 @pytest.mark.parametrize("answer", [refuse_private, refuse_changes])
 async def test_a_refused_bell_is_asked_for_again_beside_the_working_one(
-    server: ScriptedRealtime, visit: Visit, answer: Answer
+    server: ScriptedRealtime, start_doorbell: Start, answer: Answer
 ) -> None:
     """Asking again never takes the working bell away; once granted, both are ready."""
     server.answer = answer
-    visitor = visit(limits={"ask_again": 0.15})
-    visitor.expected_reads = 1000  # each question that is refused opens a connection
-    await until(lambda: "refused" in [visitor.state(bell) for bell in Bell])
-    await until(lambda: visitor.doorbell.healthy)
+    harness = start_doorbell(timing={"longest_retry": 0.15})
+    harness.expected_reads = 1000  # each question that is refused opens a connection
+    await until(lambda: "refused" in [harness.state(bell) for bell in Bell])
+    await until(lambda: harness.doorbell.healthy)
 
     joins = len(server.joins)
     await until(lambda: len(server.joins) >= joins + 2)
-    still = list(visitor.told.all)
+    still = list(harness.observer.calls)
     server.answer = grant
-    await visitor.ready()
+    await harness.ready()
 
-    assert Reason.RETRY not in [what[1] for what in still]
-    assert ("rebuilt", Reason.RETRY) in visitor.told.all
-    assert visitor.told.all.count(("rebuilt", Reason.REFUSED)) == 1
-    assert not [what for what in visitor.told.all[2:] if what[0] == "down"]
+    assert Reason.RETRY not in [call[1] for call in still]
+    assert ("rebuilt", Reason.RETRY) in harness.observer.calls
+    assert harness.observer.calls.count(("rebuilt", Reason.REFUSED)) == 1
+    assert not [call for call in harness.observer.calls[2:] if call[0] == "down"]
     await until(lambda: len(server.sockets) == 1)
     await server.kill()
-    await until(lambda: {visitor.state(bell) for bell in Bell} == {"down"})
+    await until(lambda: {harness.state(bell) for bell in Bell} == {"down"})
 
 
-async def test_asking_again_keeps_its_distance(server: ScriptedRealtime, visit: Visit) -> None:
-    """Before it is time, nothing is asked again, however often the supervisor looks."""
+async def test_retries_keep_their_distance(server: ScriptedRealtime, start_doorbell: Start) -> None:
+    """Nothing is asked again before it is time, however often the supervisor looks."""
     server.answer = refuse_changes
-    visitor = visit(limits={"ask_again": 1000.0})
-    await until(lambda: visitor.state(Bell.CHANGES) == "refused")
-    await visitor.ready(Bell.BROADCAST)
+    harness = start_doorbell(timing={"longest_retry": 1000.0})
+    await until(lambda: harness.state(Bell.CHANGES) == "refused")
+    await harness.ready(Bell.BROADCAST)
 
     for _ in range(5):
-        rings = len(visitor.rings)
+        rings = len(harness.rings)
         await server.channel.broadcast()
-        await until(lambda rings=rings: len(visitor.rings) > rings)
+        await until(lambda rings=rings: len(harness.rings) > rings)
 
     assert len(server.joins) == 2
 
 
 async def test_a_loss_soon_after_a_refusal_does_not_ask_for_everything(
-    server: ScriptedRealtime, visit: Visit
+    server: ScriptedRealtime, start_doorbell: Start
 ) -> None:
-    """A narrowed subscription comes back as it was: a refusal may take seconds."""
+    """A narrowed subscription stays narrowed: being refused again would take seconds."""
     server.answer = refuse_private
-    visitor = visit()
-    await visitor.ready(Bell.CHANGES)
+    harness = start_doorbell()
+    await harness.ready(Bell.CHANGES)
 
     await server.channel.phx_close()
-    await visitor.rebuilt(Reason.CLOSED)
-    await visitor.ready(Bell.CHANGES)
+    await harness.rebuilt(Reason.CLOSED)
+    await harness.ready(Bell.CHANGES)
 
     assert asked(server) == [PRIVATE_BOTH, PUBLIC_CHANGES, PUBLIC_CHANGES]
 
 
 async def test_a_loss_long_after_a_refusal_asks_for_everything(
-    server: ScriptedRealtime, visit: Visit
+    server: ScriptedRealtime, start_doorbell: Start
 ) -> None:
     """When it is time to ask again anyway, the next connection does."""
     clock = Clock()
     server.then(refuse_private)
-    visitor = visit(clock=clock, limits={"look_every": 60.0})
-    await until(lambda: visitor.state(Bell.CHANGES) == "ready")
+    harness = start_doorbell(clock=clock, timing={"look_every": 60.0})
+    await until(lambda: harness.state(Bell.CHANGES) == "ready")
 
     clock.seconds += 300
     await server.channel.phx_close()
-    await visitor.ready()
+    await harness.ready()
 
-    assert visitor.reasons == [Reason.REFUSED, Reason.CLOSED]
+    assert harness.reasons == [Reason.REFUSED, Reason.CLOSED]
 
 
-async def test_everything_refused_starts_over(server: ScriptedRealtime, visit: Visit) -> None:
+async def test_everything_refused_starts_over(
+    server: ScriptedRealtime, start_doorbell: Start
+) -> None:
     """With nothing left to ask for, everything is asked for again after a pause."""
     server.then(refuse(UNAUTHORIZED), refuse(PRIVATE_ONLY), refuse(UNAUTHORIZED))
-    visitor = visit()
+    harness = start_doorbell()
 
-    await visitor.rebuilt(Reason.REFUSED, times=3)
-    hopeless = [visitor.state(bell) for bell in Bell]
-    await visitor.ready()
+    await harness.rebuilt(Reason.REFUSED, times=3)
+    hopeless = [harness.state(bell) for bell in Bell]
+    await harness.ready()
 
     assert asked(server)[:3] == [PRIVATE_BOTH, PUBLIC_CHANGES, (True, 1)]
     assert hopeless == ["refused", "refused"]
-    assert visitor.rings == ["ready", "ready"]
+    assert harness.rings == ["ready", "ready"]
 
 
 @pytest.mark.parametrize(
     ("mode", "answer"), [("broadcast", refuse_private), ("changes", refuse_changes)]
 )
 async def test_the_only_bell_refused_is_asked_for_until_granted(
-    server: ScriptedRealtime, visit: Visit, mode: str, answer: Answer
+    server: ScriptedRealtime, start_doorbell: Start, mode: str, answer: Answer
 ) -> None:
-    """With one bell wanted a refusal is not the end: a table may be published later."""
+    """In a mode with one bell a refusal is not the end: the table may be published later."""
     server.then(answer, answer)
-    visitor = visit(mode=mode)
+    harness = start_doorbell(mode=mode)
 
-    await visitor.rebuilt(Reason.REFUSED, times=2)
-    await visitor.ready(Bell(mode))
+    await harness.rebuilt(Reason.REFUSED, times=2)
+    await harness.ready(Bell(mode))
 
-    assert [what[1] for what in visitor.told.all if what[0] == "refused"] == [Bell(mode)] * 2
+    assert [call[1] for call in harness.observer.calls if call[0] == "refused"] == [Bell(mode)] * 2
 
 
 async def test_changes_alone_use_a_private_channel_where_they_must(
-    server: ScriptedRealtime, visit: Visit
+    server: ScriptedRealtime, start_doorbell: Start
 ) -> None:
-    """A project that allows private channels only gets a private one."""
+    """A project that allows only private channels gets a private one."""
     server.answer = refuse_public
-    visitor = visit(mode="changes")
+    harness = start_doorbell(mode="changes")
 
-    await visitor.ready(Bell.CHANGES)
+    await harness.ready(Bell.CHANGES)
 
     assert asked(server) == [PUBLIC_CHANGES, (True, 1)]
 
 
-async def test_changes_refused_later_are_refused(server: ScriptedRealtime, visit: Visit) -> None:
-    """A system error long after the subscription is taken as the end of that bell."""
-    visitor = visit()
-    await visitor.ready()
+async def test_changes_refused_later_are_refused(
+    server: ScriptedRealtime, start_doorbell: Start
+) -> None:
+    """A system error long after the subscription ends that bell."""
+    harness = start_doorbell()
+    await harness.ready()
 
     await server.channel.system_error(UNABLE)
-    await until(lambda: visitor.state(Bell.CHANGES) == "refused")
-    await visitor.ready(Bell.BROADCAST)
+    await until(lambda: harness.state(Bell.CHANGES) == "refused")
+    await harness.ready(Bell.BROADCAST)
 
     assert asked(server) == [PRIVATE_BOTH, PRIVATE_BROADCAST]
 
 
-async def test_a_question_that_is_never_answered_is_dropped(
-    server: ScriptedRealtime, visit: Visit
+async def test_a_retry_that_hangs_is_given_up(
+    server: ScriptedRealtime, start_doorbell: Start
 ) -> None:
-    """Asking again on a connection that hangs ends after a while and leaves the old one alone."""
+    """A successor that hangs is given up after a while; the old connection is kept."""
     server.then(refuse_changes, refuse_changes, ignore)
-    visitor = visit(limits={"ask_again": 0.1, "ready": 1.0, "reply": 60.0})
-    visitor.expected_reads = 3
+    harness = start_doorbell(
+        timing={"longest_retry": 0.1, "ready_timeout": 1.0, "reply_timeout": 60.0}
+    )
+    harness.expected_reads = 3
 
-    await visitor.rebuilt(Reason.RETRY)
-    await visitor.ready()
+    await harness.rebuilt(Reason.RETRY)
+    await harness.ready()
 
     assert len(server.joins) == 4
-    assert visitor.reasons == [Reason.REFUSED, Reason.RETRY]
+    assert harness.reasons == [Reason.REFUSED, Reason.RETRY]

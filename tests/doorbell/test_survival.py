@@ -1,4 +1,4 @@
-"""Each way in which a working connection is known to fail: the doorbell comes back by itself."""
+"""Every known way in which a working connection fails: the doorbell recovers by itself."""
 
 import asyncio
 import signal
@@ -9,11 +9,11 @@ import pytest
 
 from realtime_bridge.doorbell import Bell, Reason
 from realtime_bridge.doorbell.connection import Connection
-from tests.doorbell.scripted import EXPIRED, ScriptedRealtime, ignore, never
-from tests.doorbell.visitor import Clock, Visitor, until
+from tests.doorbell.harness import Clock, DoorbellHarness, until
+from tests.doorbell.scripted_server import EXPIRED, ScriptedRealtime, ignore, never
 
-Visit = Callable[..., Visitor]
-Hurt = Callable[[ScriptedRealtime, Connection], Awaitable[None]]
+Start = Callable[..., DoorbellHarness]
+Inject = Callable[[ScriptedRealtime, Connection], Awaitable[None]]
 
 
 def boom(_: object) -> None:
@@ -43,21 +43,21 @@ async def pass_a_limit(server: ScriptedRealtime, _: Connection) -> None:
     await server.channel.phx_close()
 
 
-async def raising_callback(server: ScriptedRealtime, session: Connection) -> None:
-    session._library.channel.on_broadcast("rows", boom)
+async def raising_callback(server: ScriptedRealtime, connection: Connection) -> None:
+    connection._client.channel.on_broadcast("rows", boom)
     await server.channel.broadcast()
 
 
-async def reading_ends(_: ScriptedRealtime, session: Connection) -> None:
-    session._library.client._listen_task.cancel()
+async def reading_ends(_: ScriptedRealtime, connection: Connection) -> None:
+    connection._client._client._listen_task.cancel()
 
 
-async def heartbeat_ends(_: ScriptedRealtime, session: Connection) -> None:
-    session._library.client._heartbeat_task.cancel()
+async def heartbeat_ends(_: ScriptedRealtime, connection: Connection) -> None:
+    connection._client._client._heartbeat_task.cancel()
 
 
-async def library_leaves(_: ScriptedRealtime, session: Connection) -> None:
-    await session._library.channel.unsubscribe()
+async def library_leaves(_: ScriptedRealtime, connection: Connection) -> None:
+    await connection._client.channel.unsubscribe()
 
 
 async def bytes_that_are_no_text(server: ScriptedRealtime, _: Connection) -> None:
@@ -72,15 +72,15 @@ async def frame_too_large(server: ScriptedRealtime, _: Connection) -> None:
     await server.channel.socket.send("x" * (2**20 + 1))
 
 
-def close_socket(code: int) -> Hurt:
-    async def hurt(server: ScriptedRealtime, _: Connection) -> None:
+def close_socket(code: int) -> Inject:
+    async def inject(server: ScriptedRealtime, _: Connection) -> None:
         await server.channel.socket.close(code)
 
-    hurt.__name__ = f"close_with_{code}"
-    return hurt
+    inject.__name__ = f"close_with_{code}"
+    return inject
 
 
-FAILURES: list[tuple[Hurt, Reason]] = [
+FAILURES: list[tuple[Inject, Reason]] = [
     (kill_and_restart, Reason.LOST),
     (close_socket(1000), Reason.LOST),
     (close_socket(1001), Reason.LOST),
@@ -99,103 +99,108 @@ FAILURES: list[tuple[Hurt, Reason]] = [
 ]
 
 
-@pytest.mark.parametrize(("hurt", "reason"), FAILURES, ids=[hurt.__name__ for hurt, _ in FAILURES])
-async def test_a_failure_is_noticed_and_mended(
-    server: ScriptedRealtime, visit: Visit, hurt: Hurt, reason: Reason
+@pytest.mark.parametrize(
+    ("inject", "reason"), FAILURES, ids=[inject.__name__ for inject, _ in FAILURES]
+)
+async def test_a_failure_is_noticed_and_repaired(
+    server: ScriptedRealtime, start_doorbell: Start, inject: Inject, reason: Reason
 ) -> None:
     """After a failure the doorbell says why it is down, is ready again, and rings as before."""
-    visitor = visit()
-    await visitor.ready()
-    await until(lambda: visitor.rings == ["ready", "ready"])
-    (session,) = visitor.doorbell._sessions
+    harness = start_doorbell()
+    await harness.ready()
+    await until(lambda: harness.rings == ["ready", "ready"])
+    (connection,) = harness.doorbell._connections.open
 
-    await hurt(server, session)
-    await visitor.rebuilt(reason)
-    await visitor.ready()
+    await inject(server, connection)
+    await harness.rebuilt(reason)
+    await harness.ready()
 
-    assert ("down", reason) in visitor.told.all
-    assert visitor.reasons[0] is reason
-    assert visitor.doorbell.status.last_error
-    assert visitor.doorbell.status.rebuilds == len(visitor.reasons)
-    await until(lambda: visitor.rings.count("ready") == 4)
+    assert ("down", reason) in harness.observer.calls
+    assert harness.reasons[0] is reason
+    assert harness.doorbell.status.last_error
+    assert harness.doorbell.status.rebuilds == len(harness.reasons)
+    await until(lambda: harness.rings.count("ready") == 4)
     await server.channel.change()
-    await until(lambda: visitor.rings[-1] == "changes")
+    await until(lambda: harness.rings[-1] == "changes")
     await server.channel.broadcast()
-    await until(lambda: visitor.rings[-1] == "broadcast")
+    await until(lambda: harness.rings[-1] == "broadcast")
     await until(lambda: len(server.sockets) == 1)
-    assert server.attempts <= 1 + len(visitor.reasons), "the library dials by itself"
+    assert server.attempts <= 1 + len(harness.reasons), "the library dials by itself"
 
 
-@pytest.mark.parametrize("hurt", [reading_ends, heartbeat_ends, close_channel, close_socket(1000)])
+@pytest.mark.parametrize(
+    "inject", [reading_ends, heartbeat_ends, close_channel, close_socket(1000)]
+)
 async def test_a_failure_is_noticed_at_once(
-    server: ScriptedRealtime, visit: Visit, hurt: Hurt
+    server: ScriptedRealtime, start_doorbell: Start, inject: Inject
 ) -> None:
-    """What can be told by a callback or a task's end does not wait for the next look."""
-    visitor = visit(limits={"look_every": 60.0})
-    await visitor.ready()
-    (session,) = visitor.doorbell._sessions
+    """What a callback or the end of a task reveals does not wait for the next look."""
+    harness = start_doorbell(timing={"look_every": 60.0})
+    await harness.ready()
+    (connection,) = harness.doorbell._connections.open
 
-    await hurt(server, session)
+    await inject(server, connection)
 
-    await until(lambda: visitor.reasons)
+    await until(lambda: harness.reasons)
 
 
 async def test_a_server_that_is_down_for_long_is_found_again(
-    server: ScriptedRealtime, visit: Visit
+    server: ScriptedRealtime, start_doorbell: Start
 ) -> None:
-    """An outage longer than the library's own five tries ends with a ready doorbell."""
-    visitor = visit()
-    await visitor.ready()
+    """The doorbell is ready again even after an outage longer than the library's five tries."""
+    harness = start_doorbell()
+    await harness.ready()
 
     await server.kill()
-    await visitor.rebuilt(Reason.CONNECT, times=12)
-    down = visitor.doorbell.status
+    await harness.rebuilt(Reason.CONNECT, times=12)
+    down = harness.doorbell.status
     await server.start()
-    await visitor.ready()
+    await harness.ready()
 
     assert not down.healthy
     assert down.changes == down.broadcast == "down"
-    assert visitor.told.all.count(("down", Reason.LOST)) == 1
-    assert visitor.doorbell.status.healthy
+    assert harness.observer.calls.count(("down", Reason.LOST)) == 1
+    assert harness.doorbell.status.healthy
 
 
-async def test_the_status_says_since_when(server: ScriptedRealtime, visit: Visit) -> None:
-    """`since` is the moment at which the doorbell last went from healthy to not, or back."""
+async def test_the_status_says_since_when(server: ScriptedRealtime, start_doorbell: Start) -> None:
+    """`since` is when the doorbell last became healthy, or stopped being so."""
     clock = Clock(5.0)
-    visitor = visit(clock=clock)
-    begun = visitor.doorbell.status.since
+    harness = start_doorbell(clock=clock)
+    begun = harness.doorbell.status.since
     clock.seconds = 7.0
-    await visitor.ready()
-    ready = visitor.doorbell.status.since
+    await harness.ready()
+    ready = harness.doorbell.status.since
 
     clock.seconds = 9.0
     await server.kill()
-    await visitor.rebuilt(Reason.CONNECT, times=2)
+    await harness.rebuilt(Reason.CONNECT, times=2)
 
-    assert [begun, ready, visitor.doorbell.status.since] == [5.0, 7.0, 9.0]
+    assert [begun, ready, harness.doorbell.status.since] == [5.0, 7.0, 9.0]
 
 
 async def test_a_frozen_server_is_noticed_by_its_silence(
-    server: ScriptedRealtime, visit: Visit
+    server: ScriptedRealtime, start_doorbell: Start
 ) -> None:
-    """A server process that is stopped (SIGSTOP) and goes on later is left and found again."""
+    """A server process that is stopped (SIGSTOP) is given up, and found again when it continues."""
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "tests.doorbell.scripted", stdout=asyncio.subprocess.PIPE
+        sys.executable, "-m", "tests.doorbell.scripted_server", stdout=asyncio.subprocess.PIPE
     )
     port = int(await process.stdout.readline())
     try:
-        visitor = visit(
-            url=f"http://127.0.0.1:{port}", limits={"reply": 0.3, "pong": 0.3, "close": 0.1}
+        harness = start_doorbell(
+            url=f"http://127.0.0.1:{port}",
+            timing={"reply_timeout": 0.3, "pong_timeout": 0.3, "close_timeout": 0.1},
         )
-        await visitor.ready()
+        await harness.ready()
 
         process.send_signal(signal.SIGSTOP)
-        await visitor.rebuilt(Reason.FROZEN)
-        await visitor.rebuilt(Reason.CONNECT, times=2)
+        await harness.rebuilt(Reason.FROZEN)
+        await harness.rebuilt(Reason.CONNECT, times=2)
         process.send_signal(signal.SIGCONT)
-        await visitor.ready()
+        await harness.ready()
 
-        assert ("down", Reason.FROZEN) in visitor.told.all
+        assert ("down", Reason.FROZEN) in harness.observer.calls
     finally:
         process.kill()
         await process.communicate()
@@ -215,56 +220,56 @@ async def test_a_frozen_server_is_noticed_by_its_silence(
     ],
 )
 async def test_a_frame_that_does_not_parse_changes_nothing(
-    server: ScriptedRealtime, visit: Visit, frame: str | bytes
+    server: ScriptedRealtime, start_doorbell: Start, frame: str | bytes
 ) -> None:
-    """A frame that makes no sense is passed over, and the next ring is heard."""
-    visitor = visit()
-    await visitor.ready()
+    """A malformed frame is ignored, and the next ring is heard."""
+    harness = start_doorbell()
+    await harness.ready()
 
     await server.channel.socket.send(frame)
     await server.channel.change()
 
-    await until(lambda: "changes" in visitor.rings)
-    assert visitor.reasons == []
+    await until(lambda: "changes" in harness.rings)
+    assert harness.reasons == []
 
 
 async def test_rings_without_a_table_or_with_a_strange_one_are_rings(
-    server: ScriptedRealtime, visit: Visit
+    server: ScriptedRealtime, start_doorbell: Start
 ) -> None:
-    """A ring is a ring whatever it carries."""
-    visitor = visit()
-    await visitor.ready()
+    """A ring counts whatever its payload is."""
+    harness = start_doorbell()
+    await harness.ready()
 
     await server.channel.broadcast(table=None)
     await server.channel.broadcast(table={"no": "name"})
     for record in (None, {}, {"table_name": 5}, {"table_name": None}, {"id": "x" * 1000}):
         await server.channel.change_of(record)
 
-    await until(lambda: visitor.rings.count("broadcast") == 2)
-    await until(lambda: visitor.rings.count("changes") == 5)
-    assert visitor.reasons == []
+    await until(lambda: harness.rings.count("broadcast") == 2)
+    await until(lambda: harness.rings.count("changes") == 5)
+    assert harness.reasons == []
 
 
 async def test_rings_for_the_tables_of_others_wake_nobody(
-    server: ScriptedRealtime, visit: Visit
+    server: ScriptedRealtime, start_doorbell: Start
 ) -> None:
     """All tables of a project ring the same bells; each bridge works for its own."""
-    visitor = visit()
-    await visitor.ready()
+    harness = start_doorbell()
+    await harness.ready()
 
     for table in ("plan_requests", "x" * 10_000, "tma_events"):
         await server.channel.change(table)
         await server.channel.broadcast(table)
 
-    await until(lambda: len(visitor.rings) == 4)
-    assert sorted(visitor.rings) == ["broadcast", "changes", "ready", "ready"]
+    await until(lambda: len(harness.rings) == 4)
+    assert sorted(harness.rings) == ["broadcast", "changes", "ready", "ready"]
 
 
 @pytest.mark.parametrize("listener", ["wake", "observer"])
 async def test_a_listener_that_raises_does_not_make_us_deaf(
-    server: ScriptedRealtime, visit: Visit, listener: str
+    server: ScriptedRealtime, start_doorbell: Start, listener: str
 ) -> None:
-    """What others do in their callbacks is their trouble; the ringing goes on."""
+    """An exception in a callback is logged, and the ringing goes on."""
     heard: list[object] = []
 
     class Broken:
@@ -272,17 +277,17 @@ async def test_a_listener_that_raises_does_not_make_us_deaf(
             return lambda *what: heard.append(name) or boom(what)
 
     broken = Broken()
-    visitor = visit(**{listener: broken if listener == "observer" else broken.wake})
-    await visitor.ready()
+    harness = start_doorbell(**{listener: broken if listener == "observer" else broken.wake})
+    await harness.ready()
 
     await server.channel.broadcast()
     await server.channel.change()
     await server.channel.phx_close()
     await until(lambda: len(server.joins) == 2)
-    await visitor.ready()
+    await harness.ready()
 
     assert len(heard) >= 4
-    assert visitor.doorbell.status.rebuilds == 1
+    assert harness.doorbell.status.rebuilds == 1
 
 
 @pytest.mark.parametrize(
@@ -297,31 +302,31 @@ async def test_a_listener_that_raises_does_not_make_us_deaf(
     ],
 )
 async def test_stopping_leaves_nothing_behind(
-    server: ScriptedRealtime, visit: Visit, moment: str
+    server: ScriptedRealtime, start_doorbell: Start, moment: str
 ) -> None:
     """Cancelled at any moment, the doorbell closes its sockets and ends its tasks."""
     server.handshake = never if moment == "while connecting" else server.handshake
     server.answer = ignore if moment == "while joining" else server.answer
-    visitor = Visitor(server.url)
+    harness = DoorbellHarness(server.url)
     match moment:
         case "while connecting":
             await until(lambda: server.attempts)
         case "while joining":
             await until(lambda: server.joins)
         case "when ready":
-            await visitor.ready()
+            await harness.ready()
         case "while closing":
-            await visitor.ready()
-            visitor.told.rebuilt = lambda _: visitor.task.cancel()
+            await harness.ready()
+            harness.observer.rebuilt = lambda _: harness.task.cancel()
             await server.channel.phx_close()
-            await asyncio.wait([visitor.task], timeout=5)
+            await asyncio.wait([harness.task], timeout=5)
         case "while waiting":
             await server.kill()
-            await visitor.rebuilt(Reason.CONNECT)
+            await harness.rebuilt(Reason.CONNECT)
 
-    await visitor.leave()
+    await harness.stop()
 
-    assert visitor.task.cancelled()
+    assert harness.task.cancelled()
     await until(lambda: not server.sockets)
-    assert not visitor.doorbell._sessions
-    assert visitor.state(Bell.CHANGES) == "down"
+    assert not harness.doorbell._connections.open
+    assert harness.state(Bell.CHANGES) == "down"

@@ -1,4 +1,4 @@
-"""Hands for the integration tests: a bridge, a Mini App, a look at the rows and at Telegram."""
+"""Helpers for integration tests: run a bridge, insert as a Mini App, read rows and messages."""
 
 import asyncio
 import os
@@ -14,7 +14,8 @@ from realtime_bridge import Bridge
 from realtime_bridge.settings import parse
 from tests.run_mark import mark
 
-PATIENCE = 20.0
+# For a machine that does much else; who waits in vain waits for long.
+PATIENCE = 60.0
 
 
 async def until(condition, seconds=PATIENCE):
@@ -169,7 +170,7 @@ class Process:
         while chunk := await self.process.stdout.read(65536):
             self.output += chunk.decode("utf-8", "replace")
 
-    async def says(self, text, seconds=40.0):
+    async def says(self, text, seconds=90.0):
         """Wait until the output has this text."""
 
         async def said():
@@ -178,14 +179,14 @@ class Process:
 
         await until(said, seconds)
 
-    async def ended(self, seconds=30.0):
+    async def ended(self, seconds=90.0):
         """Wait for the end; return the exit code."""
         async with asyncio.timeout(seconds):
             code = await self.process.wait()
             await self._reading
             return code
 
-    async def stop(self, sig=signal.SIGTERM, seconds=20.0):
+    async def stop(self, sig=signal.SIGTERM, seconds=60.0):
         """Send a signal and wait for the end; return the exit code."""
         if self.process.returncode is None:
             self.process.send_signal(sig)

@@ -169,15 +169,15 @@ async def test_a_rows_way_is_told_in_its_order(world):
     async with page_of(world) as http, world.running_bridge():
         await world.insert(USER["id"], payload={"lead_name": '_*[<>&"', "new_status": "Won"})
         (row,) = await world.settled(1)
-        (way,) = json.loads(await text(http, "/demo/rows"))
+        (found,) = json.loads(await text(http, "/demo/rows"))
 
-    assert (way["id"], way["status"], way["attempt"]) == (row["id"], "delivered", 1)
-    assert way["lead_name"] == '_*[<>&"'
-    assert way["text"] == 'Lead status updated: _*[<>&" → Won'
-    times = [way[f"{stage}_ms"] for stage in ("claimed", "fence", "sent", "delivered")]
+    assert (found["id"], found["status"], found["attempt"]) == (row["id"], "delivered", 1)
+    assert found["lead_name"] == '_*[<>&"'
+    assert found["text"] == 'Lead status updated: _*[<>&" → Won'
+    times = [found[f"{stage}_ms"] for stage in ("claimed", "fence", "sent", "delivered")]
     assert times[0] > 0
     assert times == sorted(times)
-    assert way["inserted"] == pytest.approx(row["created_at"].timestamp())
+    assert found["inserted"] == pytest.approx(row["created_at"].timestamp())
 
 
 async def test_a_row_that_goes_nowhere_yet_has_no_times(world):
@@ -185,11 +185,11 @@ async def test_a_row_that_goes_nowhere_yet_has_no_times(world):
     await world.insert(USER["id"], payload=[1])
 
     async with page_of(world) as http:
-        (way,) = json.loads(await text(http, "/demo/rows"))
+        (found,) = json.loads(await text(http, "/demo/rows"))
 
-    assert way["status"] == "pending"
+    assert found["status"] == "pending"
     stages = ("claimed_ms", "fence_ms", "sent_ms", "delivered_ms", "lead_name")
-    assert [way[stage] for stage in stages] == [None] * 5
+    assert [found[stage] for stage in stages] == [None] * 5
 
 
 async def test_the_latest_rows_are_shown_oldest_first(world):
@@ -198,9 +198,9 @@ async def test_the_latest_rows_are_shown_oldest_first(world):
         await world.insert(chat)
 
     async with page_of(world) as http:
-        ways = json.loads(await text(http, "/demo/rows"))
+        rows = json.loads(await text(http, "/demo/rows"))
 
-    assert [way["id"] for way in ways] == list(range(4, 16))
+    assert [row["id"] for row in rows] == list(range(4, 16))
 
 
 async def test_without_supabase_js_one_can_still_watch(world):
@@ -231,8 +231,8 @@ async def test_a_page_that_is_not_open_says_so(path):
 async def test_a_database_that_is_away_is_no_crash(world):
     """The page asks a last time while the demo stops: 503, and nothing on the terminal."""
     page = Page(USER, None)
-    async with page.open(world.stack) as ways, served(page) as http:
-        await ways._connection.close()
+    async with page.open(world.stack) as timelines, served(page) as http:
+        await timelines._connection.close()
 
         async with http.get("/demo/rows") as response:
             assert response.status == 503

@@ -162,7 +162,7 @@ async def test_a_user_cannot_fill_the_queue(world, anon):
 
 
 FUNCTIONS = {
-    "claim_tma_events": {"p_limit": 1},
+    "claim_tma_events": {"p_limit": 1, "p_key": "00000000-0000-4000-8000-000000000000"},
     "start_tma_events": {"p_claims": []},
     "settle_tma_events": {"p_outcomes": []},
     "release_tma_events": {"p_claims": []},

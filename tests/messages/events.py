@@ -1,4 +1,4 @@
-"""Events for the tests, and the moment at which they are read."""
+"""Events for the tests, and the time at which they are read."""
 
 from datetime import UTC, datetime
 
@@ -8,7 +8,7 @@ NOW = datetime(2026, 12, 1, 9, 0, tzinfo=UTC)
 
 
 def event(event_type, payload=None, **columns):
-    """A claimed row, complete but for what a test wants to say about it."""
+    """Return a claimed row, with the columns that a test wants to set."""
     row = {
         "id": 1,
         "telegram_id": 7,

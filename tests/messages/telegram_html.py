@@ -1,4 +1,4 @@
-"""Telegram's HTML, read as strictly as https://core.telegram.org/bots/api#html-style says it."""
+"""A strict parser of Telegram's HTML: https://core.telegram.org/bots/api#html-style."""
 
 import re
 from html import unescape
@@ -15,7 +15,7 @@ _TOKEN = re.compile(
 
 
 def visible(html):
-    """The text as the user reads it; ValueError for what Telegram might refuse."""
+    """Return the text that the user reads; raise ValueError for what Telegram might refuse."""
     text, opened, at = [], [], 0
     while at < len(html):
         token = _TOKEN.match(html, at)
@@ -41,5 +41,5 @@ def visible(html):
 
 
 def utf16_units(text):
-    """Length as Telegram counts it; an independent count, character by character."""
+    """Return the length as Telegram counts it; independent of the code under test."""
     return sum(2 if ord(character) > 0xFFFF else 1 for character in text)

@@ -39,7 +39,7 @@ def button(url, **columns):
     ],
 )
 def test_a_button_opens_the_mini_app_at_the_lead(url, expected, kind):
-    """Telegram's links carry the lead as start parameter, other addresses in their query."""
+    """Telegram's links carry the lead as the start parameter, other addresses in the query."""
     assert button(url) == Button("Open lead", expected, kind)
 
 
@@ -47,7 +47,7 @@ def test_a_button_opens_the_mini_app_at_the_lead(url, expected, kind):
     ("locale", "text"), [("en", "Open lead"), ("uk-UA", "Відкрити"), ("de", "Open lead")]
 )
 def test_the_button_speaks_the_users_language(locale, text):
-    """It follows the language of the message."""
+    """Its text is in the language of the message."""
     assert button("https://t.me/my_bot/app", locale=locale).text == text
 
 
@@ -59,7 +59,7 @@ def test_the_largest_lead_fits_into_telegrams_start_parameter():
 
 
 def test_there_is_no_button_without_a_lead_or_an_address():
-    """A button that opens nothing in particular would be a promise broken."""
+    """A button needs something to open."""
     assert button("https://t.me/my_bot/app", lead_id=None) is None
     assert button(None) is None
 
@@ -68,6 +68,6 @@ def test_there_is_no_button_without_a_lead_or_an_address():
     "url", ["t.me/my_bot", "javascript:alert(1)", "https://", "ftp://x.example"]
 )
 def test_an_address_that_no_button_can_open_is_refused(url):
-    """At start, and by the name of the setting."""
+    """At start, with the name of the setting."""
     with pytest.raises(ValueError, match="MINI_APP_URL"):
         Messages(mini_app_url=url)

@@ -1,4 +1,4 @@
-"""The manual and the docstrings say what happens."""
+"""The examples of the manual and the docstrings are true."""
 
 import doctest
 import re
@@ -6,10 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from realtime_bridge.messages import dates, markup
-from realtime_bridge.messages import humanize as values
-from realtime_bridge.messages import renderer as messages
-from realtime_bridge.messages import templates as catalog
+from realtime_bridge.messages import dates, humanize, markup, message, renderer, templates
 
 from .events import NOW, event
 from .test_texts import ENGLISH
@@ -19,7 +16,7 @@ FENCE = re.compile(r"^```(\w+)(?: file=(\S+))?\n(.*?)^```$", re.MULTILINE | re.D
 
 
 def test_every_snippet_of_the_manual_runs(tmp_path, monkeypatch):
-    """Its files are written, its Python is executed, in the order of the page."""
+    """Files are written and Python is executed in the order of the page."""
     monkeypatch.chdir(tmp_path)
     names = {}
     kinds = []
@@ -52,9 +49,9 @@ def test_the_manuals_table_shows_tested_texts():
     assert set(examples) <= tested
 
 
-@pytest.mark.parametrize("module", [catalog, dates, markup, messages, values])
+@pytest.mark.parametrize("module", [templates, dates, markup, message, humanize])
 def test_the_examples_in_docstrings_hold(module):
-    """A docstring that shows a result shows the true one."""
+    """The results shown in docstrings are the real ones."""
     result = doctest.testmod(module)
 
     assert result.attempted
@@ -63,7 +60,7 @@ def test_the_examples_in_docstrings_hold(module):
 
 def test_every_packaged_event_type_exists_in_every_packaged_language():
     """A language that lacks a text would switch to English for some events only."""
-    languages = [path for path in catalog.PACKAGED.iterdir() if path.is_dir()]
+    languages = [path for path in templates.PACKAGED.iterdir() if path.is_dir()]
 
     files = {path.name: {file.name for file in path.iterdir()} for path in languages}
 
@@ -74,6 +71,6 @@ def test_every_packaged_event_type_exists_in_every_packaged_language():
 
 def test_the_package_renders_without_a_folder():
     """The templates are found beside the code, wherever it runs from."""
-    message = messages.Messages().render(event("step_skipped"), now=NOW)
+    rendered = renderer.Messages().render(event("step_skipped"), now=NOW)
 
-    assert message.plain == "Step skipped for Ann Lee."
+    assert rendered.plain == "Step skipped for Ann Lee."

@@ -25,13 +25,13 @@ def folder(tmp_path):
 
 
 def text(templates_dir, event_type, payload=None, *, default_locale="en", **columns):
-    """What a user of this folder reads."""
+    """Render an event with this folder; return what the user reads."""
     messages = Messages(templates_dir=templates_dir, default_locale=default_locale)
     return messages.render(event(event_type, payload, **columns), now=NOW).plain
 
 
 def test_a_template_adds_an_event_type(folder):
-    """A file is all that a new event type takes."""
+    """A new event type takes one file."""
     mine = folder(en__call_missed="{{ lead_name }} called{% if at %} at {{ at }}{% endif %}.")
 
     assert text(mine, "call_missed", {"at": "9:00"}) == "Ann Lee called at 9:00."
@@ -40,7 +40,7 @@ def test_a_template_adds_an_event_type(folder):
 
 
 def test_a_template_replaces_the_packaged_one(folder):
-    """The user's file wins over ours, the generic text included."""
+    """The user's file overrides ours, including the generic text."""
     mine = folder(en__step_skipped="Skipped: {{ step_id }}", en__unknown="{{ event_type }}!")
 
     assert text(mine, "step_skipped", {"step_id": 3}) == "Skipped: 3"
@@ -60,7 +60,7 @@ def test_a_template_replaces_the_packaged_one(folder):
     ],
 )
 def test_the_closest_language_is_found(folder, locale, default, expected):
-    """Own folder before ours; there the locale, its language, then the default."""
+    """The user's folder before ours; in it the locale, its language, then the default."""
     mine = folder(
         pt_BR__unknown="mine, Brazil",
         pt__unknown="mine, Portuguese",
@@ -73,7 +73,7 @@ def test_the_closest_language_is_found(folder, locale, default, expected):
 
 
 def test_a_language_brings_its_words(folder):
-    """words.toml names the button and the days; what it lacks is borrowed only where it may be."""
+    """words.toml has texts for the button and the days; only the button falls back to English."""
     mine = folder(**{"de__words.toml": 'today = "heute"', "de__tidied": "{{ due|day }}"})
     messages = Messages(templates_dir=mine, mini_app_url="https://t.me/my_bot/app")
 
@@ -127,7 +127,7 @@ def test_a_template_may_include_another(folder):
 
 
 def test_a_template_that_prints_nothing_gives_the_generic_text(folder):
-    """Telegram takes no empty message, and the user is owed one."""
+    """Telegram refuses empty messages, and the user should get one."""
     mine = folder(en__quiet="{% if never %}x{% endif %} \u200b <b> </b>")
 
     assert text(mine, "quiet") == "Action completed for Ann Lee."
@@ -146,7 +146,7 @@ def test_a_template_that_prints_nothing_gives_the_generic_text(folder):
     ],
 )
 def test_a_template_that_fails_gives_the_generic_text(folder, template):
-    """The user reads a message, the log names the place, and the payload stays out of it."""
+    """The user reads a message; the log names the place, without the payload."""
     mine = folder(en__broken=template)
 
     with capture_logs() as logs:
@@ -185,11 +185,11 @@ def test_html_that_telegram_would_refuse_is_repaired(folder):
         ({"en__words.toml": "button = "}, "words.toml cannot be read"),
         ({"en__words.toml": b"\xff"}, "words.toml cannot be read"),
         ({"en__words.toml": "button = 3"}, "button must be a text"),
-        ({"english__x": "x"}, "a folder named for their locale, such as"),
+        ({"english__x": "x"}, "a folder named after its locale, such as"),
     ],
 )
 def test_a_broken_folder_is_refused_at_start(folder, files, says):
-    """The file, the line and the reason, before the first event comes."""
+    """With the file, the line and the reason, before the first event comes."""
     mine = folder(**files)
 
     with pytest.raises(BadTemplates, match=says):
@@ -197,7 +197,7 @@ def test_a_broken_folder_is_refused_at_start(folder, files, says):
 
 
 def test_a_template_outside_of_a_language_is_refused(tmp_path):
-    """A file that would never be used is a mistake, and the text says where it belongs."""
+    """A file that would never be used is a mistake; the error says where it belongs."""
     (tmp_path / "step_due.html").write_text("x")
 
     with pytest.raises(BadTemplates, match=r"en/step_due\.html"):
@@ -205,13 +205,13 @@ def test_a_template_outside_of_a_language_is_refused(tmp_path):
 
 
 def test_a_missing_folder_is_refused(tmp_path):
-    """A typo in the path is no reason to send the packaged texts."""
+    """A typo in the path must not lead to the packaged texts."""
     with pytest.raises(BadTemplates, match="is not a folder"):
         Messages(templates_dir=tmp_path / "nowhere")
 
 
 def test_other_files_do_not_matter(folder):
-    """A README, an editor's backup and a hidden folder may lie around."""
+    """A README, an editor's backup and a hidden folder do no harm."""
     mine = folder(**{"en__x": "x", "en__x.html~": "{% if %}", ".git__y": "{% if %}"})
     (mine / "README.md").write_text("mine")
 

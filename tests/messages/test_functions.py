@@ -40,7 +40,7 @@ def test_markup_is_html(written):
 
 
 def test_a_message_brings_its_own_button_or_none(written):
-    """A whole Message is sent as it is; its text is held to Telegram's rules all the same."""
+    """A Message keeps its button; its text is sanitized like any other."""
     button = Button("Call", "https://example.com/call")
 
     with_button = written(lambda _: Message.from_html("<i>x</i>", button))
@@ -61,7 +61,7 @@ def test_none_leaves_the_event_to_the_template(written):
 
 @pytest.mark.parametrize("nothing", ["", " \u200b", Markup("<b></b>"), Message("", "")])
 def test_an_empty_text_gives_the_generic_one(written, nothing):
-    """Telegram takes no empty message."""
+    """Telegram refuses empty messages."""
     message = written(lambda _: nothing)
 
     assert message.plain == "Action completed for Ann Lee."
@@ -78,7 +78,7 @@ def test_a_wrong_return_type_gives_the_generic_text(written, wrong):
 
 
 def test_an_exception_gives_the_generic_text_and_a_log_line(written):
-    """The log says what was raised and where, not with which words: they may quote a payload."""
+    """The log has the exception's type and place, not its text, which may quote a payload."""
 
     def broken(row):
         raise LookupError("secret of Ann")
@@ -94,7 +94,7 @@ def test_an_exception_gives_the_generic_text_and_a_log_line(written):
 
 
 def test_other_event_types_are_not_touched(messages):
-    """A function is asked for its own type only."""
+    """A function is called for its own event type only."""
     messages = Messages()
     messages.register("step_skipped", lambda _: "mine")
 
@@ -102,7 +102,7 @@ def test_other_event_types_are_not_touched(messages):
 
 
 def test_an_async_function_is_refused_when_registered():
-    """Rendering waits for nothing; better told now than at the first event."""
+    """Rendering never awaits; the mistake shows now, not at the first event."""
 
     async def slow(row):
         return "x"

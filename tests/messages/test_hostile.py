@@ -37,7 +37,7 @@ KEYS = [
     "timezone",
     "lead_name",
     "payload",
-    "_voice",
+    "_formatter",
     "self",
     "range",
 ]
@@ -72,7 +72,7 @@ PACKAGED = Messages(mini_app_url="https://t.me/my_bot/app")
     locale=st.sampled_from([None, "en", "uk", "en-GB"]) | st.text(max_size=10),
 )
 def test_any_event_becomes_a_message_that_telegram_accepts(event_type, payload, name, locale):
-    """For all JSON: valid HTML, the same text without markup, not empty, not too long."""
+    """For all JSON: valid HTML with the same plain text, neither empty nor too long."""
     row = event(event_type, payload, lead_name=name, locale=locale)
 
     message = PACKAGED.render(row, now=NOW)
@@ -85,7 +85,7 @@ def test_any_event_becomes_a_message_that_telegram_accepts(event_type, payload, 
 
 
 def skipped(reason):
-    """A skipped step; its text ends with the reason."""
+    """Return a skipped step, whose text ends with the reason."""
     return event("step_skipped", {"step_id": 3, "reason": reason})
 
 
@@ -115,7 +115,7 @@ def skipped(reason):
     ],
 )
 def test_a_value_is_readable(messages, reason, shown):
-    """Markup is shown, not obeyed; every JSON type has a form that people read."""
+    """Markup is escaped; every JSON type has a readable form."""
     message = messages.render(skipped(reason), now=NOW)
 
     assert message.plain == f"Step 3 skipped for Ann Lee. Reason: {shown}"
@@ -126,8 +126,8 @@ def test_a_value_is_readable(messages, reason, shown):
     "reason",
     [None, False, "", "  \n", "\u200b\u2060", [], {}, [None], {"a": None}, float("nan"), "\x00"],
 )
-def test_a_value_of_nothing_is_left_out(messages, reason):
-    """Nothing to say is not said: no label without its value."""
+def test_an_empty_value_is_left_out(messages, reason):
+    """An empty value is left out, with its label."""
     message = messages.render(skipped(reason), now=NOW)
 
     assert message.plain == "Step 3 skipped for Ann Lee."
@@ -141,7 +141,7 @@ def test_html_escapes_what_telegram_asks_for(messages):
 
 
 def test_an_endless_name_does_not_push_out_the_rest(messages):
-    """The long value gives way, the sentence around it stays whole."""
+    """The long value is cut, and the sentence around it stays whole."""
     payload = {"step_id": 3, "next_step_id": 4, "next_step_desc": "Call", "next_step_due": "x"}
 
     message = messages.render(event("step_completed", payload, lead_name="Щ" * 5000), now=NOW)
@@ -152,7 +152,7 @@ def test_an_endless_name_does_not_push_out_the_rest(messages):
 
 
 def test_several_endless_values_all_keep_their_head(messages):
-    """Five values of 5,000 emoji: each is cut, none is lost, no character is halved."""
+    """Five values of 5,000 emoji: each is cut, none is lost, and no character is split."""
     payload = dict.fromkeys(
         ("step_id", "next_step_id", "next_step_desc", "next_step_due"), "😀" * 5000
     )
@@ -165,7 +165,7 @@ def test_several_endless_values_all_keep_their_head(messages):
 
 
 def test_a_text_that_just_fits_is_not_shortened(messages):
-    """The limit counts what the user reads, not the entities it is written with."""
+    """The limit applies to what the user reads, not to escaped entities."""
     around = "Step 3 skipped for Ann Lee. Reason: "
     reason = "&" * (4096 - len(around))
 
@@ -184,7 +184,7 @@ def test_a_text_that_just_fits_is_not_shortened(messages):
         "en/step_completed",
         "/etc/passwd",
         "step_completed.html",
-        "_voice",
+        "_formatter",
         "words",
         "",
         " ",
@@ -194,15 +194,21 @@ def test_a_text_that_just_fits_is_not_shortened(messages):
     ],
 )
 def test_an_event_type_names_no_file(messages, event_type):
-    """An event type is looked up among those that exist, never opened."""
+    """Event types are looked up among the known ones, never opened as files."""
     message = messages.render(event(event_type), now=NOW)
 
     assert message.plain == "Action completed for Ann Lee."
 
 
 def test_a_payload_cannot_pose_as_what_we_know(messages):
-    """The lead's name is the database's word, whatever the payload says."""
-    payload = {"lead_name": "Mallory", "_voice": 1, "payload": 2, "self": 4, "due": "2026-12-01"}
+    """The lead's name comes from the database, whatever the payload says."""
+    payload = {
+        "lead_name": "Mallory",
+        "_formatter": 1,
+        "payload": 2,
+        "self": 4,
+        "due": "2026-12-01",
+    }
 
     message = messages.render(event("step_due", payload), now=NOW)
 
@@ -210,7 +216,7 @@ def test_a_payload_cannot_pose_as_what_we_know(messages):
 
 
 def test_a_payload_nested_a_thousand_deep_keeps_its_other_keys(messages):
-    """What is too deep to read is left out, the rest is said."""
+    """What is nested too deeply is left out, and the rest is written."""
     deep = "x"
     for _ in range(900):
         deep = [deep]
@@ -221,7 +227,7 @@ def test_a_payload_nested_a_thousand_deep_keeps_its_other_keys(messages):
 
 
 def test_now_may_be_in_any_timezone(messages):
-    """The moment counts, not how it is written."""
+    """Only the instant counts, not its timezone."""
     payload = {"step_id": 1, "due": "2026-12-01"}
     elsewhere = datetime(2026, 12, 1, 9, 0, tzinfo=UTC).astimezone()
 

@@ -1,10 +1,10 @@
-"""Telegram's HTML out of any HTML."""
+"""Any HTML becomes Telegram's HTML."""
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from realtime_bridge.messages.markup import fits, tidy
+from realtime_bridge.messages.markup import fits, sanitize
 
 from .telegram_html import utf16_units, visible
 
@@ -52,19 +52,19 @@ HTML = st.lists(FRAGMENTS | st.text(st.characters(), max_size=8), max_size=20).m
 @given(html=HTML, limit=st.integers(1, 40))
 def test_any_html_becomes_telegrams(html, limit):
     """Valid, within the limit, and its text is the plain text, wherever it is cut."""
-    tidied, plain = tidy(html, limit)
+    sanitized, plain = sanitize(html, limit)
 
-    assert visible(tidied) == plain
+    assert visible(sanitized) == plain
     assert utf16_units(plain) <= limit
-    assert tidied.encode().decode() == tidied
+    assert sanitized.encode().decode() == sanitized
 
 
 @given(html=HTML)
-def test_tidy_html_stays_as_it_is(html):
-    """Doing it twice changes nothing."""
-    once, plain = tidy(html)
+def test_sanitized_html_stays_as_it_is(html):
+    """Sanitizing twice changes nothing."""
+    once, plain = sanitize(html)
 
-    assert tidy(once) == (once, plain)
+    assert sanitize(once) == (once, plain)
 
 
 @pytest.mark.parametrize(
@@ -99,30 +99,30 @@ def test_tidy_html_stays_as_it_is(html):
     ],
 )
 def test_html_is_reduced_to_what_telegram_knows(html, expected):
-    """Tags it does not know go, their text stays; what is open is closed."""
-    assert tidy(html)[0] == expected
+    """Unknown tags are dropped and their text stays; open tags are closed."""
+    assert sanitize(html)[0] == expected
 
 
 def test_a_cut_closes_what_is_open_and_opens_nothing_more():
     """The ellipsis is inside the tag whose text was cut."""
     html = "<b>one <i>two three</i></b> <u>four</u>"
 
-    assert tidy(html, 8) == ("<b>one <i>two…</i></b>", "one two…")
+    assert sanitize(html, 8) == ("<b>one <i>two…</i></b>", "one two…")
 
 
 def test_a_cut_between_two_texts_still_shows():
-    """A text that ends exactly at the limit gives its last character for the ellipsis."""
-    assert tidy("<b>abc</b>def", 3) == ("<b>ab…</b>", "ab…")
+    """A text that ends exactly at the limit loses its last character to the ellipsis."""
+    assert sanitize("<b>abc</b>def", 3) == ("<b>ab…</b>", "ab…")
 
 
-def test_a_cut_halves_no_character():
-    """An emoji takes two units: it stays whole or goes."""
-    assert tidy("😀😀😀", 4)[1] == "😀…"
-    assert tidy("😀😀", 4)[1] == "😀😀"
+def test_a_cut_splits_no_character():
+    """An emoji takes two units, and is kept or dropped as a whole."""
+    assert sanitize("😀😀😀", 4)[1] == "😀…"
+    assert sanitize("😀😀", 4)[1] == "😀😀"
 
 
 def test_fits_counts_text_not_markup():
-    """Entities and tags are written long and read short."""
+    """Entities count as one character, and tags as none."""
     assert fits("&amp;" * 4096)
     assert fits("<b>x</b>" * 4096)
     assert not fits("x" * 4097)

@@ -172,7 +172,7 @@ def test_an_event_reads_in_ukrainian(messages, event_type, payload, text):
     ],
 )
 def test_a_locale_finds_its_language(messages, locale, start):
-    """The region may be missing here, the whole language too; garbage is no language."""
+    """A missing region falls back to its language, and anything else to the default."""
     message = messages.render(event("unknown", locale=locale), now=NOW)
 
     assert message.plain.startswith(start)
@@ -184,7 +184,7 @@ def test_a_locale_finds_its_language(messages, locale, start):
 )
 @pytest.mark.parametrize("name", ["your lead", "", " \u200b\n"])
 def test_a_lead_without_a_name_is_named_in_the_users_language(messages, name, locale, text):
-    """The database's stand-in for a missing name is English; the user reads their own."""
+    """The database's placeholder for a missing name is English; the user reads their language."""
     message = messages.render(event("x", lead_name=name, locale=locale), now=NOW)
 
     assert message.plain == text

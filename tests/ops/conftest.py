@@ -9,7 +9,7 @@ import structlog
 
 from realtime_bridge.database import migrations_directory
 from tests.integration.kit import World
-from tests.ops.clinic import Patient
+from tests.ops.project import Project
 from tma_sandbox.realtime import Delays
 from tma_sandbox.stack import LocalStack
 
@@ -24,10 +24,12 @@ async def breakable():
 
 
 @pytest_asyncio.fixture(loop_scope="session")
-async def patient(breakable, tmp_path):
-    """That stack with the folder of a project that is configured for it."""
+async def project(breakable, tmp_path):
+    """That stack with the folder of a project that is configured for it, and has had a bridge."""
     async with World.around(breakable) as world:
-        yield Patient(world, tmp_path)
+        project = Project(world, tmp_path)
+        await project.register_bot()
+        yield project
 
 
 @pytest.fixture(autouse=True)

@@ -11,7 +11,7 @@ from realtime_bridge.commands.check.broadcast import broadcast_fix
 from realtime_bridge.credentials.tokens import ROLE
 from realtime_bridge.database import migrations_directory, schema_parts
 from tests.integration.kit import World
-from tests.ops.clinic import Patient
+from tests.ops.project import Project
 from tma_sandbox.postgres import ADMIN
 from tma_sandbox.realtime import Delays
 from tma_sandbox.restriction import restrict_realtime
@@ -39,16 +39,16 @@ async def restricted():
 
 
 @pytest_asyncio.fixture(loop_scope="session")
-async def restricted_patient(restricted, tmp_path):
+async def restricted_project(restricted, tmp_path):
     """That stack with a project that has the narrow key."""
     async with World.around(restricted) as world:
-        patient = Patient(world, tmp_path)
-        await with_the_narrow_key(patient)
-        yield patient
+        project = Project(world, tmp_path)
+        await with_the_narrow_key(project)
+        yield project
 
 
-async def with_the_narrow_key(patient):
-    await patient.shell('echo "SUPABASE_KEY=$(realtime-bridge token)" >> .env')
+async def with_the_narrow_key(project):
+    await project.shell('echo "SUPABASE_KEY=$(realtime-bridge token)" >> .env')
 
 
 def as_admin(stack, text):
@@ -58,21 +58,21 @@ def as_admin(stack, text):
 
 
 @pytest.mark.parametrize(
-    "injury",
+    "damage",
     [
         "revoke select on realtime.messages from tma_bridge",
         "revoke usage on schema realtime from tma_bridge",
         f"drop policy {POLICY}",
     ],
 )
-async def test_where_the_owner_may_grant_the_pasted_fix_mends_it(patient, injury):
+async def test_where_the_owner_may_grant_the_pasted_fix_mends_it(project, damage):
     """The bell of changes rings on meanwhile, so it is a warning."""
-    await with_the_narrow_key(patient)
-    await patient.world.sql(injury)
+    await with_the_narrow_key(project)
+    await project.world.sql(damage)
 
-    code, findings = await patient.check()
-    await patient.paste(findings["realtime"]["fix"])
-    mended, after = await patient.check()
+    code, findings = await project.check()
+    await project.paste(findings["realtime"]["fix"])
+    mended, after = await project.check()
 
     assert (code, findings["realtime"]["status"]) == (0, "warning")
     assert "but broadcast: " in findings["realtime"]["detail"]
@@ -80,32 +80,32 @@ async def test_where_the_owner_may_grant_the_pasted_fix_mends_it(patient, injury
     assert (mended, after["realtime"]["status"]) == (0, "ok")
 
 
-async def test_a_role_with_all_rights_may_lose_this_one_too(patient):
+async def test_a_role_with_all_rights_may_lose_this_one_too(project):
     """The grants are made out to the role that lacks them."""
-    as_admin(patient.world.stack, "revoke select on realtime.messages from service_role")
+    as_admin(project.world.stack, "revoke select on realtime.messages from service_role")
 
-    _, findings = await patient.check()
-    await patient.paste(findings["realtime"]["fix"])
-    _, after = await patient.check()
+    _, findings = await project.check()
+    await project.paste(findings["realtime"]["fix"])
+    _, after = await project.check()
 
     assert "to service_role" in findings["realtime"]["fix"]["text"]
     assert (findings["realtime"]["status"], after["realtime"]["status"]) == ("warning", "ok")
 
 
-async def test_where_nobody_of_the_project_may_grant_it_says_who_must(restricted_patient):
+async def test_where_nobody_of_the_project_may_grant_it_says_who_must(restricted_project):
     """With what that person runs; the role postgres is refused it."""
-    patient = restricted_patient
-    code, findings = await patient.check()
+    project = restricted_project
+    code, findings = await project.check()
     text = findings["realtime"]["fix"]["text"]
     statements = re.search(r"<<'SQL'\n(.*)\nSQL", text, re.DOTALL)[1]
 
-    await patient.world.sql("grant usage on schema realtime to tma_bridge")  # this one it may
-    await patient.world.sql("grant select on realtime.messages to tma_bridge")  # without effect
-    _, still = await patient.check()
+    await project.world.sql("grant usage on schema realtime to tma_bridge")  # this one it may
+    await project.world.sql("grant select on realtime.messages to tma_bridge")  # without effect
+    _, still = await project.check()
     with pytest.raises(psycopg.errors.InsufficientPrivilege):
-        await patient.world.sql(statements)
-    as_admin(patient.world.stack, statements)
-    mended, after = await patient.check()
+        await project.world.sql(statements)
+    as_admin(project.world.stack, statements)
+    mended, after = await project.check()
 
     assert (code, findings["realtime"]["status"]) == (0, "warning")
     assert still["realtime"]["status"] == "warning"

@@ -8,10 +8,9 @@ import pytest
 
 from realtime_bridge.commands.check import Fixes, Status, examine
 from realtime_bridge.commands.check.command import run_check
-from realtime_bridge.credentials.tokens import web_app_key
 from realtime_bridge.settings import load
 from tests.integration.kit import World
-from tests.ops.clinic import Patient
+from tests.ops.project import Project
 from tma_sandbox.stack import LocalStack
 
 
@@ -29,7 +28,9 @@ ORDER = [
     "publication",
     "access",
     "bells",
+    "limits",
     "realtime",
+    "mini-app",
     "telegram",
     "clock",
     "names",
@@ -40,9 +41,9 @@ def signed(role, secret):
     return jwt.encode({"role": role}, secret, algorithm="HS256")
 
 
-async def test_a_healthy_project_is_all_green(patient):
+async def test_a_healthy_project_is_all_green(project):
     """Every dependency in its order, and both bells ring with their milliseconds."""
-    code, findings = await patient.check()
+    code, findings = await project.check()
 
     assert code == 0
     assert list(findings) == ORDER
@@ -51,16 +52,16 @@ async def test_a_healthy_project_is_all_green(patient):
     assert "changes rang after" in findings["realtime"]["detail"]
 
 
-async def test_a_check_leaves_nothing_behind(patient):
+async def test_a_check_leaves_nothing_behind(project):
     """The probe is gone and nothing was sent."""
-    await patient.check()
+    await project.check()
 
-    assert await patient.world.sql("select * from tma_events") == []
-    assert await patient.world.sent() == []
+    assert await project.world.sql("select * from tma_events") == []
+    assert await project.world.sent() == []
 
 
 @pytest.mark.parametrize(
-    ("injury", "named", "says"),
+    ("damage", "named", "says"),
     [
         (
             "alter publication supabase_realtime drop table bridge.bells",
@@ -70,7 +71,7 @@ async def test_a_check_leaves_nothing_behind(patient):
         ("alter table tma_events disable row level security", "access", "security is off"),
         ("alter table plan_requests disable row level security", "access", "plan_requests"),
         (
-            "grant execute on function claim_tma_events(integer) to anon",
+            "grant execute on function claim_tma_events to anon",
             "access",
             "may call public.claim_tma_events",
         ),
@@ -82,43 +83,66 @@ async def test_a_check_leaves_nothing_behind(patient):
         ("revoke execute on function sweep_tma from service_role", "migrations", "sweep_tma"),
     ],
 )
-async def test_an_injury_of_the_database_is_named_and_mended(patient, injury, named, says):
+async def test_damage_to_the_database_is_named_and_mended(project, damage, named, says):
     """Break it, look, paste what is printed, look again."""
-    await patient.world.sql(injury)
+    await project.world.sql(damage)
 
-    broken, findings = await patient.until_found(named, says)
-    await patient.paste(findings[named]["fix"])
-    after = await patient.recover()
+    broken, findings = await project.until_found(named, says)
+    await project.paste(findings[named]["fix"])
+    after = await project.until_well()
 
     assert (broken, findings[named]["status"]) == (1, "failed")
     assert after[named]["status"] == "ok"
 
 
-async def test_a_permissive_policy_is_a_warning(patient):
-    """Some need it for a while: it is said every time, and it fails no check."""
-    await patient.world.sql('create policy "allow all" on tma_events for all using (true)')
+@pytest.mark.parametrize(
+    ("change", "says", "fix"),
+    [
+        ("limits_differed_at = now()", "different limits", "the same TELEGRAM_RATE"),
+        ("paused_until = now() + interval '50 seconds'", "no message for", "wait"),
+    ],
+)
+async def test_what_slows_all_replicas_down_is_a_warning(project, change, says, fix):
+    """It passes, or somebody must agree on a number."""
+    await project.world.sql(f"update bridge.bot_pace set {change}")
 
-    code, findings = await patient.check()
-    await patient.paste(findings["access"]["fix"])
-    _, after = await patient.check()
+    code, findings = await project.check()
+
+    await project.world.sql(
+        "update bridge.bot_pace set limits_differed_at = default, paused_until = default"
+    )
+    limits = findings["limits"]
+    assert (code, limits["status"]) == (0, "warning")
+    assert says in limits["detail"]
+    assert fix in limits["fix"]["text"]
+
+
+async def test_a_permissive_policy_is_a_warning(project):
+    """Some need it for a while: it is said every time, and it fails no check."""
+    await project.world.sql('create policy "allow all" on tma_events for all using (true)')
+    await project.world.sql("update bridge.settings set allow_unverified = true")
+
+    code, findings = await project.check()
+    await project.paste(findings["access"]["fix"])
+    _, after = await project.check()
 
     assert (code, findings["access"]["status"]) == (0, "warning")
     assert '"allow all" on tma_events' in findings["access"]["detail"]
     assert after["access"]["status"] == "ok"
 
 
-async def test_a_renamed_column_of_names(patient):
+async def test_a_renamed_column_of_names(project):
     """The function that is printed reads the column that looks most like a name."""
-    await patient.world.sql("create table leads (id bigint, city text, lead_name text)")
+    await project.world.sql("create table leads (id bigint, city text, lead_name text)")
     try:
-        code, findings = await patient.check()
-        await patient.paste(findings["names"]["fix"])
-        await patient.world.sql("insert into leads values (1, 'Kyiv', 'Ann')")
-        after = await patient.recover()
-        (row,) = await patient.world.sql("select tma_lead_name(1) as name")
+        code, findings = await project.check()
+        await project.paste(findings["names"]["fix"])
+        await project.world.sql("insert into leads values (1, 'Kyiv', 'Ann')")
+        after = await project.until_well()
+        (row,) = await project.world.sql("select tma_lead_name(1) as name")
     finally:
-        await patient.world.sql("drop table leads; drop function tma_lead_name(bigint)")
-        await patient.shell(
+        await project.world.sql("drop table leads; drop function tma_lead_name(bigint)")
+        await project.shell(
             '. ./.env && psql "$DATABASE_URL"'
             ' -f "$(realtime-bridge migrations)/20261101000300_claim_tma_events.sql"'
         )
@@ -131,37 +155,37 @@ async def test_a_renamed_column_of_names(patient):
 async def test_a_database_without_the_schema(tmp_path):
     """The command that is printed applies the migrations with Supabase's own tool."""
     async with LocalStack() as bare, World.around(bare) as world:
-        patient = Patient(world, tmp_path)
+        project = Project(world, tmp_path)
 
-        code, findings = await patient.check()
-        await patient.paste(findings["migrations"]["fix"])
+        code, findings = await project.check()
+        await project.paste(findings["migrations"]["fix"])
         await world.sql("notify pgrst, 'reload schema'")
-        await patient.recover()
+        await project.until_well()
 
     assert (code, findings["migrations"]["status"]) == (1, "failed")
     assert findings["publication"]["status"] == findings["realtime"]["status"] == "skipped"
 
 
-async def test_the_anon_key_in_place_of_the_service_key(patient):
+async def test_the_anon_key_in_place_of_the_service_key(project):
     """Settings are wrong: exit 78, and a key of the narrow role takes its place."""
-    patient.configure(SUPABASE_KEY=patient.world.stack.env()["SUPABASE_ANON_KEY"])
+    project.configure(SUPABASE_KEY=project.world.stack.env()["SUPABASE_ANON_KEY"])
 
-    code, findings = await patient.check()
-    await patient.paste(findings["settings"]["fix"])
-    after = await patient.recover()
+    code, findings = await project.check()
+    await project.paste(findings["settings"]["fix"])
+    after = await project.until_well()
 
     assert (code, list(findings)) == (78, ["settings"])
     assert "is the anon key" in findings["settings"]["detail"]
     assert "role tma_bridge" in after["key"]["detail"]
 
 
-async def test_a_key_of_another_project(patient):
+async def test_a_key_of_another_project(project):
     """Supabase answers, but does not know it."""
-    patient.configure(SUPABASE_KEY=signed("service_role", "a secret of quite another project"))
+    project.configure(SUPABASE_KEY=signed("service_role", "a secret of quite another project"))
 
-    code, findings = await patient.check()
-    await patient.paste(findings["key"]["fix"])
-    after = await patient.recover()
+    code, findings = await project.check()
+    await project.paste(findings["key"]["fix"])
+    after = await project.until_well()
 
     assert code == 1
     assert (findings["supabase"]["status"], findings["key"]["status"]) == ("ok", "failed")
@@ -169,32 +193,32 @@ async def test_a_key_of_another_project(patient):
     assert after["key"]["status"] == "ok"
 
 
-async def test_a_key_that_ends_soon_is_a_warning(patient):
+async def test_a_key_that_ends_soon_is_a_warning(project):
     """There is time to change it."""
-    secret = patient.world.stack.env()["SUPABASE_JWT_SECRET"]
+    secret = project.world.stack.env()["SUPABASE_JWT_SECRET"]
     claims = {"role": "service_role", "exp": int(time.time()) + 86_400}
-    patient.configure(SUPABASE_KEY=jwt.encode(claims, secret, algorithm="HS256"))
+    project.configure(SUPABASE_KEY=jwt.encode(claims, secret, algorithm="HS256"))
 
-    code, findings = await patient.check()
-    await patient.paste(findings["key"]["fix"])
-    _, after = await patient.check()
+    code, findings = await project.check()
+    await project.paste(findings["key"]["fix"])
+    _, after = await project.check()
 
     assert (code, findings["key"]["status"]) == (0, "warning")
     assert "expires in 1.0 days" in findings["key"]["detail"]
-    assert f"put the new one into {patient.env_file}" in findings["key"]["detail"]
+    assert f"put the new one into {project.env_file}" in findings["key"]["detail"]
     assert after["key"]["status"] == "ok"
 
 
-async def test_the_key_says_when_it_ends_and_how_it_is_changed(patient):
+async def test_the_key_says_when_it_ends_and_how_it_is_changed(project):
     """By where it is kept, which is a file here; an end that is no time is none."""
-    secret = patient.world.stack.env()["SUPABASE_JWT_SECRET"]
-    file = patient.folder / "key"
-    patient.configure(SUPABASE_KEY=None, SUPABASE_KEY_FILE=str(file))
+    secret = project.world.stack.env()["SUPABASE_JWT_SECRET"]
+    file = project.folder / "key"
+    project.configure(SUPABASE_KEY=None, SUPABASE_KEY_FILE=str(file))
     details = []
     for end in ({"exp": int(time.time()) + 100 * 86_400}, {}):
         claims = {"role": "service_role", **end}
         file.write_text(jwt.encode(claims, secret, algorithm="HS256"))
-        _, findings = await patient.check()
+        _, findings = await project.check()
         details.append(findings["key"]["detail"])
 
     assert "expires in 100 days" in details[0]
@@ -202,49 +226,49 @@ async def test_the_key_says_when_it_ends_and_how_it_is_changed(patient):
     assert all(f"write the new one to {file}; no restart" in detail for detail in details)
 
 
-async def test_a_role_that_the_api_cannot_take_on(patient):
+async def test_a_role_that_the_api_cannot_take_on(project):
     """As in a project whose migration was not allowed to grant it."""
-    await patient.shell('echo "SUPABASE_KEY=$(realtime-bridge token)" >> .env')
-    await patient.world.sql("revoke tma_bridge from authenticator")
+    await project.shell('echo "SUPABASE_KEY=$(realtime-bridge token)" >> .env')
+    await project.world.sql("revoke tma_bridge from authenticator")
 
-    code, findings = await patient.check()
-    await patient.paste(findings["key"]["fix"])
-    await patient.recover()
+    code, findings = await project.check()
+    await project.paste(findings["key"]["fix"])
+    await project.until_well()
 
     assert (code, findings["key"]["status"]) == (1, "failed")
     assert findings["key"]["fix"]["text"] == "grant tma_bridge to authenticator;"
 
 
-async def test_a_wrong_bot_token(patient):
+async def test_a_wrong_bot_token(project):
     """Telegram answers 401; only BotFather has the right one."""
-    await patient.world.fault({"status": 401, "method": "getMe"})
+    await project.world.fault({"status": 401, "method": "getMe"})
 
-    code, findings = await patient.check()
-    after = await patient.recover()
+    code, findings = await project.check()
+    after = await project.until_well()
 
     assert (code, findings["telegram"]["status"]) == (1, "failed")
     assert "BotFather" in findings["telegram"]["fix"]["text"]
     assert after["telegram"]["status"] == "ok"
 
 
-async def test_a_telegram_that_is_not_telegram(patient):
+async def test_a_telegram_that_is_not_telegram(project):
     """A proxy's page, or nothing at all."""
-    patient.configure(TELEGRAM_API_URL="http://127.0.0.1:9")
+    project.configure(TELEGRAM_API_URL="http://127.0.0.1:9")
 
-    code, findings = await patient.check()
+    code, findings = await project.check()
 
     assert (code, findings["telegram"]["status"]) == (1, "failed")
     assert "does not answer" in findings["telegram"]["detail"]
 
 
-async def test_realtime_stopped(patient):
+async def test_realtime_stopped(project):
     """As the gateway answers for it; everything else is well, but nothing would ring."""
-    patient.world.stack.realtime.refuse(503)
+    project.world.stack.realtime.refuse(503)
     try:
-        code, findings = await patient.check()
+        code, findings = await project.check()
     finally:
-        patient.world.stack.realtime.refuse(None)
-    await patient.recover()
+        project.world.stack.realtime.refuse(None)
+    await project.until_well()
 
     assert (code, findings["realtime"]["status"]) == (1, "failed")
     assert "HTTP 503" in findings["realtime"]["detail"]
@@ -252,39 +276,39 @@ async def test_realtime_stopped(patient):
     assert [name for name, one in findings.items() if one["status"] != "ok"] == ["realtime"]
 
 
-async def test_a_deaf_realtime(patient):
+async def test_a_deaf_realtime(project):
     """It answers every join and delivers nothing: only a row there and back can tell."""
-    patient.world.stack.realtime.pause_changes()
-    patient.world.stack.realtime.pause_broadcasts()
+    project.world.stack.realtime.pause_changes()
+    project.world.stack.realtime.pause_broadcasts()
     try:
-        code, findings = await patient.check()
+        code, findings = await project.check()
     finally:
-        patient.world.stack.realtime.pause_changes(paused=False)
-        patient.world.stack.realtime.pause_broadcasts(paused=False)
+        project.world.stack.realtime.pause_changes(paused=False)
+        project.world.stack.realtime.pause_broadcasts(paused=False)
 
     assert (code, findings["realtime"]["status"]) == (1, "failed")
     assert "nothing rang" in findings["realtime"]["detail"]
 
 
-async def test_one_deaf_bell_is_a_warning(patient):
+async def test_one_deaf_bell_is_a_warning(project):
     """The other one suffices, but it is not how it was meant."""
-    patient.world.stack.realtime.pause_changes()
+    project.world.stack.realtime.pause_changes()
     try:
-        code, findings = await patient.check()
+        code, findings = await project.check()
     finally:
-        patient.world.stack.realtime.pause_changes(paused=False)
+        project.world.stack.realtime.pause_changes(paused=False)
 
     assert (code, findings["realtime"]["status"]) == (0, "warning")
     assert "changes: silent" in findings["realtime"]["detail"]
 
 
-async def test_postgrest_stopped(patient):
+async def test_postgrest_stopped(project):
     """What cannot be known is not guessed."""
-    await patient.world.stack.postgrest.stop()
+    await project.world.stack.postgrest.stop()
     try:
-        code, findings = await patient.check()
+        code, findings = await project.check()
     finally:
-        await patient.world.stack.postgrest.start()
+        await project.world.stack.postgrest.start()
 
     assert (code, findings["supabase"]["status"]) == (1, "failed")
     assert findings["telegram"]["status"] == "ok"
@@ -294,9 +318,9 @@ async def test_postgrest_stopped(patient):
 
 
 @pytest.mark.parametrize(("off_by", "status"), [(300, "failed"), (-300, "failed"), (10, "warning")])
-async def test_a_clock_that_is_off(patient, off_by, status):
+async def test_a_clock_that_is_off(project, off_by, status):
     """Keys end, and today becomes tomorrow, by this machine's clock."""
-    settings = load({}, patient.env_file)
+    settings = load({}, project.env_file)
 
     findings = {
         finding.name: finding
@@ -310,22 +334,22 @@ async def test_a_clock_that_is_off(patient, off_by, status):
     assert "set-ntp" in findings["clock"].fix.text
 
 
-async def test_an_address_that_is_not_supabase(patient):
+async def test_an_address_that_is_not_supabase(project):
     """Somebody answers, but with 404."""
-    patient.configure(SUPABASE_URL=f"{patient.world.stack.url}/elsewhere")
+    project.configure(SUPABASE_URL=f"{project.world.stack.url}/elsewhere")
 
-    code, findings = await patient.check()
+    code, findings = await project.check()
 
     assert (code, findings["supabase"]["status"]) == (1, "failed")
     assert "SUPABASE_URL" in findings["supabase"]["fix"]["text"]
 
 
-async def test_all_wrong_settings_come_at_once(patient):
+async def test_all_wrong_settings_come_at_once(project):
     """Each with what to do about it."""
-    patient.configure(BOT_TOKEN="hunter2", SUPABASE_URL="abcdefgh", SUPABASE_JWT_SECRET=None)
+    project.configure(BOT_TOKEN="hunter2", SUPABASE_URL="abcdefgh", SUPABASE_JWT_SECRET=None)
     said = []
 
-    code = await run_check(patient.env_file, as_json=False, echo=said.append)
+    code = await run_check(project.env_file, as_json=False, echo=said.append)
 
     assert code == 78
     assert len(said) == 2
@@ -333,49 +357,50 @@ async def test_all_wrong_settings_come_at_once(patient):
     assert "hunter2" not in "".join(said)
 
 
-async def test_templates_that_cannot_be_used(patient):
+async def test_templates_that_cannot_be_used(project):
     """Check finds what run would stop at."""
-    folder = patient.folder / "templates" / "en"
+    folder = project.folder / "templates" / "en"
     folder.mkdir(parents=True)
     (folder / "step_completed.html").write_text("{{ unclosed")
-    patient.configure(TEMPLATES_DIR=str(folder.parent))
+    project.configure(TEMPLATES_DIR=str(folder.parent))
 
-    code, findings = await patient.check()
+    code, findings = await project.check()
 
     assert code == 78
     assert findings["settings"]["detail"].startswith("TEMPLATES_DIR cannot be used")
     assert "step_completed.html" in findings["settings"]["detail"]
 
 
-async def test_a_planner_that_cannot_be_imported(patient):
+async def test_a_planner_that_cannot_be_imported(project):
     """The same for users' own code."""
-    patient.configure(PLANNER="no_such_module:plan")
+    project.configure(PLANNER="no_such_module:plan")
 
-    code, findings = await patient.check()
+    code, findings = await project.check()
 
     assert code == 78
     assert "no_such_module" in findings["settings"]["detail"]
 
 
-async def test_a_bot_that_is_not_registered_yet(patient):
+async def test_a_bot_that_is_not_registered_yet(project):
     """It is no failure: the first start of the bridge does it."""
-    token = patient.world.stack.env()["BOT_TOKEN"]
+    await project.world.sql("delete from bridge.bot_keys")
 
-    _, before = await patient.check()
-    await patient.world.sql(
-        "select register_tma_bot(%s, %s)", int(token.partition(":")[0]), web_app_key(token)
-    )
-    _, after = await patient.check()
+    code, before = await project.check()
+    await project.register_bot()
+    _, after = await project.check()
 
+    assert (code, before["mini-app"]["status"]) == (0, "skipped")
+    assert "no bot is registered yet" in before["mini-app"]["detail"]
+    assert after["mini-app"]["status"] == "ok"
     assert "once `realtime-bridge run` has registered it" in before["telegram"]["detail"]
     assert "registered" not in after["telegram"]["detail"]
 
 
-async def test_a_bot_that_somebody_else_registered(patient):
+async def test_a_bot_that_somebody_else_registered(project):
     """Whoever had the bridge's key may speak for any user since; its owner sees by whom."""
-    await patient.world.sql("select register_tma_bot(666, %s)", "ab" * 32)
+    await project.world.sql("select register_tma_bot(666, %s)", "ab" * 32)
 
-    code, findings = await patient.check()
+    code, findings = await project.check()
 
     assert code == 0  # two bots may share a database
     assert "users of other bots write too, by id: 666" in findings["telegram"]["detail"]
@@ -391,16 +416,16 @@ async def test_an_env_file_that_is_not_there(tmp_path):
     assert "there is no env file" in said[0]
 
 
-async def test_the_narrow_key_without_one_for_the_gateway(patient):
+async def test_the_narrow_key_without_one_for_the_gateway(project):
     """The gateway refuses a JWT of a role of ours; the key it wants goes into SUPABASE_ANON_KEY."""
-    anon = patient.world.stack.env()["SUPABASE_ANON_KEY"]
-    await patient.shell('echo "SUPABASE_KEY=$(realtime-bridge token)" >> .env')
-    text = patient.env_file.read_text()
-    patient.env_file.write_text(text.replace(f"SUPABASE_ANON_KEY={anon}\n", ""))
+    anon = project.world.stack.env()["SUPABASE_ANON_KEY"]
+    await project.shell('echo "SUPABASE_KEY=$(realtime-bridge token)" >> .env')
+    text = project.env_file.read_text()
+    project.env_file.write_text(text.replace(f"SUPABASE_ANON_KEY={anon}\n", ""))
 
-    code, findings = await patient.check()
-    patient.env_file.write_text(text)
-    mended, after = await patient.check()
+    code, findings = await project.check()
+    project.env_file.write_text(text)
+    mended, after = await project.check()
 
     assert (code, findings["key"]["status"]) == (1, "failed")
     assert "SUPABASE_ANON_KEY" in findings["key"]["fix"]["text"]

@@ -18,6 +18,7 @@ REPOSITORY = Path(__file__).parents[2]
 PAGES = [
     *(REPOSITORY / f"{name}.md" for name in ("README", "CONTRIBUTING", "CHANGELOG", "SECURITY")),
     *sorted((REPOSITORY / "docs").glob("*.md")),
+    REPOSITORY / "tma_sandbox" / "README.md",
 ]
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 CONSOLE = re.compile(r"```console\n(.*?)```", re.DOTALL)
@@ -26,7 +27,14 @@ COMMAND = re.compile(r"(?:`|\$ |\(|&& )realtime-bridge ((?:[a-z]|--?[a-z])[^`\n|
 NAMED = re.compile(r"`([A-Z][A-Z_]{5,})(?:=[^`]*)?`")
 FILES = {"NAME_FILE", "BOT_TOKEN_FILE", "SUPABASE_KEY_FILE"}
 STACK_NAMES = {"SUPABASE_SECRET_KEY", "SUPABASE_PUBLISHABLE_KEY"}  # what `local` writes besides
-OTHER_NAMES = {"SUPABASE_JWT_SECRET", "DATABASE_URL", "SIGTERM", *STACK_NAMES, *FILES}
+OTHER_NAMES = {
+    *("SUPABASE_JWT_SECRET", "DATABASE_URL", "SIGTERM", "TMA_SANDBOX_PG_BIN"),
+    *STACK_NAMES,
+    *FILES,
+}
+
+
+PAGE = (REPOSITORY / "README.md").read_text(encoding="utf-8")
 
 
 def text_of(page):
@@ -123,6 +131,39 @@ def test_rights_to_columns_are_as_the_page_says():
     assert told == INSERTABLE
 
 
+def test_the_script_finds_the_packages_that_the_page_names():
+    """Debian's names, in one line, as `scripts/bare_debian.sh` takes them."""
+    script = (REPOSITORY / "scripts" / "bare_debian.sh").read_text(encoding="utf-8")
+    (pattern,) = re.findall(r"sed -n 's/\^\\\$ (.*)\\\(\.\*\\\)/", script)
+
+    named = re.findall(rf"^\$ {pattern}(.*)$", PAGE, re.MULTILINE)
+
+    assert len(named) == 1
+    assert re.fullmatch(r"[a-z0-9-]+( [a-z0-9-]+)+", named[0])
+
+
+SKIPS = {"plpgsql-check": 2, "x86-64": 1, "root": 1}
+REASON = re.compile(r'reason="([^"]+)"')
+
+
+def test_what_is_skipped_where_is_as_the_page_says():
+    """Each reason to skip a test is in the README; what `make` installs is never missing."""
+    reasons = [
+        reason
+        for folder in ("tests", "tma_sandbox/tests")
+        for file in sorted((REPOSITORY / folder).rglob("test_*.py"))
+        for skipped in file.read_text(encoding="utf-8").split("skip" + "if(")[1:]
+        for reason in REASON.findall(skipped.split("\n)")[0])[:1]
+        if "make install" not in reason
+    ]
+    (told,) = re.findall(r"(\w+) tests are skipped where[^\n]*\n.*?\n\n", PAGE, re.DOTALL)
+
+    assert sorted(word for reason in reasons for word in SKIPS if word in reason) == sorted(SKIPS)
+    assert len(reasons) == len(SKIPS)
+    assert told == {4: "Four"}[sum(SKIPS.values())]
+    assert all(word in PAGE for word in SKIPS)
+
+
 def typed(title, port):
     """The commands under a heading of getting-started, up to the next one, for another port."""
     section = text_of(REPOSITORY / "docs" / "getting-started.md").split(f"# {title}\n")[1]
@@ -142,7 +183,7 @@ def words(line):
 async def test_getting_started_works_as_written(tmp_path, unused_tcp_port):
     """The first section, line by line, on another port, and how Telegram is made to misbehave."""
     lines = typed("Without an account", unused_tcp_port)
-    faults = typed("Telegram as you want it", unused_tcp_port)
+    faults = typed("Make Telegram misbehave", unused_tcp_port)
     install, local, check, run, source, insert, look, sign = lines
     assert install.startswith("pip install")
     environment = {"HTTP_PORT": "0"}
@@ -189,10 +230,8 @@ async def test_ones_own_migrations_apply_as_written(tmp_path, unused_tcp_port):
         (folder / "29990101000000_new.sql").write_text(
             "create table notes (id uuid primary key default uuid_generate_v4())"
         )
-        cli = REPOSITORY / "node_modules" / ".bin" / "supabase"
-        pushed = await shell(
-            f"{source} && {push.replace('npx supabase', str(cli))} --yes", tmp_path
-        )
+        cli = shlex.quote(str(REPOSITORY / "node_modules" / ".bin" / "supabase"))
+        pushed = await shell(f"{source} && {push.replace('npx supabase', cli)} --yes", tmp_path)
         assert "Finished supabase db push" in pushed, pushed
 
         async def seen():

@@ -113,11 +113,11 @@ async def echoing():
 
 COMMANDS = {
     "status": lambda given, say: run_status(
-        given, [f"{given.supabase_url}/x"], as_json=False, watch=False, echo=say
+        given, [f"{given.supabase_url}/x"], as_json=False, watch=False, echo=say, warn=say
     ),
-    "tail": lambda given, say: run_tail(given, 60, follow=False, as_json=False, echo=say),
+    "tail": lambda given, say: run_tail(given, 60, follow=False, as_json=False, echo=say, warn=say),
     "retry": lambda given, say: run_retry(
-        given, Filters(ids=[1]), 10, confirm=lambda _: True, echo=say
+        given, Filters(ids=[1]), 10, confirm=lambda _: True, echo=say, warn=say
     ),
 }
 
@@ -171,7 +171,14 @@ async def test_rows_that_hold_a_key_are_shown_without_it():
 
         echo.works, echo.answers = {"recent_tma_events"}, {"recent_tma_events": rows}
         for as_json in (False, True):
-            await run_tail(parse(environment), 60, follow=False, as_json=as_json, echo=said.append)
+            await run_tail(
+                parse(environment),
+                60,
+                follow=False,
+                as_json=as_json,
+                echo=said.append,
+                warn=pytest.fail,
+            )
 
     assert len(said) == 2
     assert_silent(*said)
@@ -181,6 +188,7 @@ async def test_rows_that_hold_a_key_are_shown_without_it():
 def event(id_):
     return {
         "id": id_,
+        "chat_id": id_,
         "telegram_id": id_,
         "event_type": "step_completed",
         "lead_id": None,
@@ -209,7 +217,8 @@ def a_working_queue(echo):
         return {"tma_events": recovered, "plan_requests": recovered | {"next_due_seconds": None}}
 
     async def claim(request):
-        return [event(next(ids)) for _ in range((await request.json())["p_limit"])]
+        rows = [event(next(ids)) for _ in range((await request.json())["p_limit"])]
+        return {"rows": rows, "next_seconds": 0, "limits_differ": False}
 
     async def start(request):
         return [one["id"] for one in (await request.json())["p_claims"]]

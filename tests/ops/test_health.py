@@ -105,14 +105,14 @@ async def ended(reader):
 async def test_who_holds_connections_keeps_nobody_out(dial, unused_tcp_port):
     """Each is a file descriptor that the deliveries lack: the oldest go when too many come."""
     app = health.health_app(lambda: (True, {}), CollectorRegistry())
-    crowd = 5 * health.MOST_CONNECTIONS
+    crowd = 5 * health.MAX_CONNECTIONS
 
     async with health.serve(app, "127.0.0.1", unused_tcp_port):
         held = [await dial(HEAD) for _ in range(crowd)]
         probe = await dial(HEAD + b"Connection: close\r\n\r\n")
 
         assert b" 200 OK" in await ended(probe)
-        for reader in held[: crowd - health.MOST_CONNECTIONS + 1]:
+        for reader in held[: crowd - health.MAX_CONNECTIONS + 1]:
             assert await ended(reader) == b""
 
 
@@ -120,7 +120,7 @@ async def test_who_sends_slowly_is_not_waited_for(dial, unused_tcp_port):
     """A head that does not come to its end, however it drips; nor a second request."""
     app = health.health_app(lambda: (True, {}), CollectorRegistry())
 
-    async with health.serve(app, "127.0.0.1", unused_tcp_port, patience=0.2):
+    async with health.serve(app, "127.0.0.1", unused_tcp_port, idle_timeout=0.2):
         silent, half, idle = await dial(), await dial(HEAD), await dial(HEAD + b"\r\n")
 
         assert await ended(silent) == await ended(half) == b""
@@ -193,7 +193,7 @@ async def test_a_failure_of_ours_is_logged(unused_tcp_port, caplog):
 async def test_the_backlog_is_asked_for_when_somebody_looks():
     """And not again while the answer is young."""
     now, database, metrics = [100.0], Database(), Metrics()
-    backlog = Backlog(database, metrics, keep=15, clock=lambda: now[0])
+    backlog = Backlog(database, metrics, max_age=15, clock=lambda: now[0])
 
     await asyncio.gather(*(backlog.refresh() for _ in range(3)))
     young = database.asked
@@ -209,9 +209,9 @@ async def test_the_backlog_is_asked_for_when_somebody_looks():
 @pytest.mark.parametrize("answer", [Unavailable("away"), None])
 async def test_a_database_that_is_away_holds_up_no_scrape(monkeypatch, answer):
     """What was last known stays."""
-    monkeypatch.setattr("realtime_bridge.observe.backlog.PATIENCE_SECONDS", 0.05)
+    monkeypatch.setattr("realtime_bridge.observe.backlog.TIMEOUT_SECONDS", 0.05)
     database, metrics = Database(), Metrics()
-    backlog = Backlog(database, metrics, keep=0)
+    backlog = Backlog(database, metrics, max_age=0)
     await backlog.refresh()
     database.answer = answer
 

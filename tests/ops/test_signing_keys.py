@@ -12,7 +12,7 @@ import pytest_asyncio
 from realtime_bridge.credentials import signing
 from realtime_bridge.database import migrations_directory
 from tests.integration.kit import World, until
-from tests.ops.clinic import Patient
+from tests.ops.project import Project
 from tests.signing_keys import jwk, public_half
 from tma_sandbox.jwks import NO_KEYS
 from tma_sandbox.realtime import Delays
@@ -39,7 +39,7 @@ def keys():
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
-async def project(keys, tmp_path_factory):
+async def signing_stack(keys, tmp_path_factory):
     """A stack with signing keys."""
     file = tmp_path_factory.mktemp("keys") / "signing_keys.json"
     file.write_text(json.dumps([keys["es"], keys["rs"], public_half(keys["retired"])]))
@@ -53,10 +53,10 @@ async def project(keys, tmp_path_factory):
 
 
 @pytest_asyncio.fixture(loop_scope="session")
-async def patient(project, tmp_path):
+async def project(signing_stack, tmp_path):
     """That stack with the folder of a project that is configured for it."""
-    async with World.around(project) as world:
-        yield Patient(world, tmp_path)
+    async with World.around(signing_stack) as world:
+        yield Project(world, tmp_path)
 
 
 def minted(key):
@@ -68,11 +68,11 @@ def encoded(data):
 
 
 @pytest.mark.parametrize("name", ["es", "rs", "retired"])
-async def test_a_key_that_the_project_knows_opens_everything(patient, keys, name):
+async def test_a_key_that_the_project_knows_opens_everything(project, keys, name):
     """RPCs and both bells; check says of what kind it is, by which key, and when it ends."""
-    patient.configure(SUPABASE_KEY=minted(keys[name]))
+    project.configure(SUPABASE_KEY=minted(keys[name]))
 
-    code, findings = await patient.check()
+    code, findings = await project.check()
 
     detail = findings["key"]["detail"]
     signature = f"{keys[name]['alg']}, kid {keys[name]['kid']}"
@@ -83,9 +83,9 @@ async def test_a_key_that_the_project_knows_opens_everything(patient, keys, name
     assert "broadcast rang" in findings["realtime"]["detail"]
 
 
-async def test_a_bridge_delivers_with_such_a_key(patient, keys):
+async def test_a_bridge_delivers_with_such_a_key(project, keys):
     """From the insert to the message."""
-    world = patient.world
+    world = project.world
     key, anon = minted(keys["es"]), world.stack.env()["SUPABASE_PUBLISHABLE_KEY"]
 
     async with world.running_bridge(SUPABASE_KEY=key, SUPABASE_ANON_KEY=anon) as bridge:
@@ -97,11 +97,11 @@ async def test_a_bridge_delivers_with_such_a_key(patient, keys):
     assert (state["doorbell"]["changes"], state["doorbell"]["broadcast"]) == ("ready", "ready")
 
 
-async def test_a_key_without_its_public_half_is_named(patient, keys):
+async def test_a_key_without_its_public_half_is_named(project, keys):
     """With the key by its id, those that are known, and who must do what."""
-    patient.configure(SUPABASE_KEY=minted(keys["unknown"]))
+    project.configure(SUPABASE_KEY=minted(keys["unknown"]))
 
-    code, findings = await patient.check()
+    code, findings = await project.check()
 
     finding = findings["key"]
     assert (code, finding["status"]) == (1, "failed")
@@ -112,7 +112,7 @@ async def test_a_key_without_its_public_half_is_named(patient, keys):
     assert findings["realtime"]["status"] == "skipped"
 
 
-async def test_giving_the_project_the_key_mends_it(patient, keys, tmp_path):
+async def test_giving_the_project_the_key_mends_it(project, keys, tmp_path):
     """What the fix tells whoever runs it: a stack with the key in its file knows it."""
     file = tmp_path / "signing_keys.json"
     file.write_text(json.dumps([keys["unknown"]]))
@@ -122,7 +122,7 @@ async def test_giving_the_project_the_key_mends_it(patient, keys, tmp_path):
         ) as stack,
         World.around(stack) as world,
     ):
-        mended = Patient(world, tmp_path)
+        mended = Project(world, tmp_path)
         mended.configure(SUPABASE_KEY=minted(keys["unknown"]))
 
         code, findings = await mended.check()
@@ -130,75 +130,79 @@ async def test_giving_the_project_the_key_mends_it(patient, keys, tmp_path):
     assert code == 0, findings
 
 
-async def test_a_forger_of_a_known_kid_is_refused(patient, keys):
+async def test_a_forger_of_a_known_kid_is_refused(project, keys):
     """The kid says which key to verify with, and proves nothing."""
     forged = keys["unknown"] | {"kid": keys["es"]["kid"]}
-    patient.configure(SUPABASE_KEY=minted(forged))
+    project.configure(SUPABASE_KEY=minted(forged))
 
-    code, findings = await patient.check()
+    code, findings = await project.check()
 
     assert (code, findings["key"]["status"]) == (1, "failed")
     assert "Supabase refused the key" in findings["key"]["detail"]
     assert keys["es"]["kid"] in findings["key"]["detail"]
 
 
-async def test_the_public_half_is_no_secret_to_sign_with(patient, keys):
+async def test_the_public_half_is_no_secret_to_sign_with(project, keys):
     """HS256 with what everybody may read: PostgREST refuses it."""
-    known = next(one for one in patient.world.stack.keys.signing.public())
+    known = next(one for one in project.world.stack.keys.signing.public())
     claims = {"role": "tma_bridge", "exp": int((datetime.now(UTC) + LIFE).timestamp())}
     header = {"alg": "HS256", "typ": "JWT", "kid": keys["es"]["kid"]}
     body = ".".join(encoded(json.dumps(part).encode()) for part in (header, claims))
     forged = hmac.digest(json.dumps(known).encode(), body.encode(), "sha256")
-    patient.configure(SUPABASE_KEY=f"{body}.{encoded(forged)}")
+    project.configure(SUPABASE_KEY=f"{body}.{encoded(forged)}")
 
-    code, findings = await patient.check()
+    code, findings = await project.check()
 
     assert (code, findings["key"]["status"]) == (1, "failed")
 
 
-async def test_a_realtime_that_does_not_know_the_key(patient, keys):
+async def test_a_realtime_that_does_not_know_the_key(project, keys):
     """As self-hosted ones of which PostgREST alone was given the JWKS."""
-    realtime = patient.world.stack.realtime
+    realtime = project.world.stack.realtime
     services = realtime._services
     realtime._services = replace(services, signing=NO_KEYS)
-    patient.configure(SUPABASE_KEY=minted(keys["es"]))
+    project.configure(SUPABASE_KEY=minted(keys["es"]))
     try:
-        code, findings = await patient.check()
+        code, findings = await project.check()
     finally:
         realtime._services = services
-    mended, _ = await patient.check()
+    mended, _ = await project.check()
 
     assert (code, findings["key"]["status"], findings["realtime"]["status"]) == (1, "ok", "failed")
     assert "API_JWT_JWKS" in findings["realtime"]["fix"]["text"]
     assert mended == 0
 
 
-async def test_a_project_that_has_revoked_its_jwt_secret(patient, keys):
+async def test_a_project_that_has_revoked_its_jwt_secret(project, keys):
     """Another token of the same secret would be refused too, so none is proposed."""
-    postgrest, signing_keys = patient.world.stack.postgrest, patient.world.stack.keys.signing
+    postgrest, signing_keys = project.world.stack.postgrest, project.world.stack.keys.signing
     secret = postgrest._jwt_secret
-    await patient.shell('echo "SUPABASE_KEY=$(realtime-bridge token)" >> .env')
+    await project.shell('echo "SUPABASE_KEY=$(realtime-bridge token)" >> .env')
     postgrest._jwt_secret = json.dumps({"keys": signing_keys.public()})
     await postgrest.restart()
     try:
-        code, findings = await patient.check()
-        patient.configure(SUPABASE_KEY=minted(keys["es"]))
-        mended, _ = await patient.check()
+        code, findings = await project.check()
+        project.configure(SUPABASE_KEY=minted(keys["es"]))
+        _, half = await project.check()
+        public = project.world.stack.env()["SUPABASE_PUBLISHABLE_KEY"]
+        project.configure(SUPABASE_KEY=minted(keys["es"]), SUPABASE_ANON_KEY=public)
+        mended, _ = await project.check()
     finally:
         postgrest._jwt_secret = secret
         await postgrest.restart()
 
     assert (code, mended, findings["key"]["status"]) == (1, 0, "failed")
+    assert (half["key"]["status"], half["mini-app"]["status"]) == ("ok", "failed")  # the anon key
     assert "does not trust its JWT secret" in findings["key"]["detail"]
     assert "(HS256), which SUPABASE_JWT_SECRET signed" in findings["key"]["detail"]
     assert "realtime-bridge token --signing-key FILE" in findings["key"]["fix"]["text"]
 
 
-async def test_an_api_key_of_another_project_for_the_gateway(patient, keys):
+async def test_an_api_key_of_another_project_for_the_gateway(project, keys):
     """It is SUPABASE_ANON_KEY that is refused, not the token behind it."""
-    patient.configure(SUPABASE_KEY=minted(keys["es"]), SUPABASE_ANON_KEY="sb_publishable_other_x")
+    project.configure(SUPABASE_KEY=minted(keys["es"]), SUPABASE_ANON_KEY="sb_publishable_other_x")
 
-    code, findings = await patient.check()
+    code, findings = await project.check()
 
     assert (code, findings["key"]["status"]) == (1, "failed")
     assert "set SUPABASE_ANON_KEY" in findings["key"]["fix"]["text"]
@@ -211,20 +215,20 @@ async def test_an_api_key_of_another_project_for_the_gateway(patient, keys):
         ("SUPABASE_KEY", "a JWT of the role service_role (HS256)"),
     ],
 )
-async def test_other_keys_are_named_by_their_kind(patient, name, says):
+async def test_other_keys_are_named_by_their_kind(project, name, says):
     """What has all rights is said to have them."""
-    patient.configure(SUPABASE_KEY=patient.world.stack.env()[name])
+    project.configure(SUPABASE_KEY=project.world.stack.env()[name])
 
-    code, findings = await patient.check()
+    code, findings = await project.check()
 
     assert code == 0, findings
     assert findings["key"]["detail"].startswith(f"{says}, which may do everything")
 
 
-async def test_a_bridge_hears_on_when_the_gateways_token_has_ended(patient, monkeypatch):
+async def test_a_bridge_hears_on_when_the_gateways_token_has_ended(project, monkeypatch):
     """An sb_secret_ key is exchanged for a token that ends while the connection lasts."""
     monkeypatch.setattr("tma_sandbox.keys._HOUR", 2)
-    world = patient.world
+    world = project.world
     key = world.stack.env()["SUPABASE_SECRET_KEY"]
 
     async with world.running_bridge(SUPABASE_KEY=key) as bridge:

@@ -72,7 +72,12 @@ async def test_status_shows_every_lane_and_the_running_bridge(world, unused_tcp_
         await world.settled(1)
 
         code = await run_status(
-            settings(world, HTTP_PORT=port), [], as_json=True, watch=False, echo=said.append
+            settings(world, HTTP_PORT=port),
+            [],
+            as_json=True,
+            watch=False,
+            echo=said.append,
+            warn=pytest.fail,
         )
 
     told = json.loads(said[0])
@@ -85,7 +90,7 @@ async def test_status_shows_every_lane_and_the_running_bridge(world, unused_tcp_
 async def test_status_without_a_bridge_or_a_database(world):
     """A bridge that is away is part of the state; a database that is away is a failure."""
     said = []
-    options = {"as_json": False, "watch": False, "echo": said.append}
+    options = {"as_json": False, "watch": False, "echo": said.append, "warn": said.append}
 
     without_bridge = await run_status(settings(world, HTTP_PORT="9"), [], **options)
     no_database = settings(world, SUPABASE_URL="http://127.0.0.1:9")
@@ -100,7 +105,14 @@ async def test_status_can_be_watched(world, monkeypatch):
     monkeypatch.setattr("realtime_bridge.commands.status.LOOK_AGAIN_SECONDS", 0.01)
     said = []
     watching = asyncio.create_task(
-        run_status(settings(world, HTTP_PORT="0"), [], as_json=False, watch=True, echo=said.append)
+        run_status(
+            settings(world, HTTP_PORT="0"),
+            [],
+            as_json=False,
+            watch=True,
+            echo=said.append,
+            warn=pytest.fail,
+        )
     )
 
     async def shown():
@@ -118,7 +130,7 @@ async def test_tail_shows_rows_as_they_end(world):
     said = []
     before = await fail(world)
     tailing = asyncio.create_task(
-        run_tail(settings(world), 60, follow=True, as_json=True, echo=said.append)
+        run_tail(settings(world), 60, follow=True, as_json=True, echo=said.append, warn=pytest.fail)
     )
 
     async def shown(count):
@@ -140,7 +152,9 @@ async def test_tail_as_a_person_reads_it(world):
     id_ = await fail(world)
     said = []
 
-    code = await run_tail(settings(world), 60, follow=False, as_json=False, echo=said.append)
+    code = await run_tail(
+        settings(world), 60, follow=False, as_json=False, echo=said.append, warn=pytest.fail
+    )
 
     assert code == 0
     (line,) = said
@@ -154,7 +168,12 @@ async def test_retry_makes_rows_pending_again(world):
     said = []
 
     code = await run_retry(
-        settings(world), Filters(failure="blocked"), 10, confirm=pytest.fail, echo=said.append
+        settings(world),
+        Filters(failure="blocked"),
+        10,
+        confirm=pytest.fail,
+        echo=said.append,
+        warn=pytest.fail,
     )
 
     assert code == 0
@@ -173,7 +192,12 @@ async def test_retry_asks_before_it_sends_again(world, answer, status):
         return answer
 
     await run_retry(
-        settings(world), Filters(ids=[uncertain, blocked]), 10, confirm=confirm, echo=asked.append
+        settings(world),
+        Filters(ids=[uncertain, blocked]),
+        10,
+        confirm=confirm,
+        echo=asked.append,
+        warn=pytest.fail,
     )
 
     assert asked[1] == "1 of them may have been sent already. Send them again?"
@@ -187,7 +211,12 @@ async def test_retry_stops_at_its_limit(world):
     said = []
 
     await run_retry(
-        settings(world), Filters(failure="blocked"), 2, confirm=pytest.fail, echo=said.append
+        settings(world),
+        Filters(failure="blocked"),
+        2,
+        confirm=pytest.fail,
+        echo=said.append,
+        warn=pytest.fail,
     )
 
     assert sorted((await statuses(world)).values()) == ["failed", "pending", "pending"]
@@ -199,7 +228,12 @@ async def test_retry_of_nothing(world):
     said = []
 
     code = await run_retry(
-        settings(world), Filters(ids=[1]), 10, confirm=pytest.fail, echo=said.append
+        settings(world),
+        Filters(ids=[1]),
+        10,
+        confirm=pytest.fail,
+        echo=said.append,
+        warn=pytest.fail,
     )
 
     assert (code, said) == (0, ["No failed row matches."])

@@ -34,6 +34,10 @@ def image(tmp_path_factory, clean):
     root = tmp_path_factory.mktemp("image")
     # Nobody tells pip not to isolate the build here: the Dockerfile does, or pip finds no builder.
     environment = {name: clean[name] for name in clean if name != "PIP_NO_BUILD_ISOLATION"}
+    # Debian has no `python`, as the image that ours is made from has it.
+    base = tmp_path_factory.mktemp("base")
+    (base / "python").symlink_to(Path(sys.executable).resolve())
+    environment["PATH"] = f"{base}:{environment['PATH']}"
     return Builder(REPOSITORY, root, environment).build(read(DOCKERFILE))
 
 

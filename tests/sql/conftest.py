@@ -18,6 +18,10 @@ _EMPTY = """
     delete from public.plan_requests;
     delete from realtime.messages;
     delete from bridge.bot_keys;
+    delete from bridge.claim_keys;
+    delete from bridge.chats;
+    delete from bridge.bot_pace;
+    insert into bridge.bot_pace default values;
     delete from bridge.settings;
     insert into bridge.settings default values;
 """
@@ -35,7 +39,7 @@ def postgres() -> Iterator[Postgres]:
     """
     with pytest.MonkeyPatch.context() as patch:
         if (DEBIAN / "lib" / "llvmjit.so").exists():
-            patch.setenv("REALTIME_BRIDGE_PG_BIN", str(DEBIAN / "bin"))
+            patch.setenv("TMA_SANDBOX_PG_BIN", str(DEBIAN / "bin"))
         with Postgres() as cluster:
             yield cluster
 

@@ -3,6 +3,9 @@
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from uuid import UUID
+
+Token = tuple[int, int]
 
 
 @dataclass
@@ -11,6 +14,7 @@ class Event:
 
     id: int
     chat: int
+    priority: int = 0
     status: str = "pending"
     attempt: int = 0
     retries: int = 0
@@ -46,25 +50,47 @@ class Outbox:
     """All rows. Every method answers what the function of the same name must answer."""
 
     events: dict[int, Event] = field(default_factory=dict)
+    claims: dict[UUID, list[Token]] = field(default_factory=dict)
+    turns: int = 0
 
-    def insert(self, event_id: int, chat: int) -> None:
+    def insert(self, event_id: int, chat: int, priority: int = 0) -> None:
         """A new row."""
-        self.events[event_id] = Event(event_id, chat)
+        self.events[event_id] = Event(event_id, chat, priority)
 
-    def claim(self, limit: int, times: Mapping[int, Times]) -> list[tuple[int, int]]:
-        """The tokens handed out: heads of chats of which nothing is in flight, oldest first."""
+    def claim(
+        self, key: UUID, limit: int, start_now: int, times: Mapping[int, Times]
+    ) -> list[tuple[Token, bool]]:
+        """The tokens handed out under a key, and whether each has been started."""
+        if key not in self.claims:
+            taken = self._pick(limit, times)
+            self.turns += len(taken)
+            for place, event in enumerate(taken):
+                event.status, event.started = "processing", place < start_now
+                event.attempt += 1
+            self.claims[key] = [(event.id, event.attempt) for event in taken]
+        held = [event for token in self.claims[key] if (event := self._holds(token))]
+        held.sort(key=lambda e: (-e.priority, times[e.id].place))
+        return [((e.id, e.attempt), e.started) for e in held]
+
+    def _pick(self, limit: int, times: Mapping[int, Times]) -> list[Event]:
+        """Ready heads, urgent before normal before bulk, which gets every tenth turn."""
+        ready = sorted(self._ready(times), key=lambda e: (-e.priority, times[e.id].goes_at))
+        others = [e for e in ready if e.priority >= 0][:limit]
+        share = (self.turns + limit) // 10 - self.turns // 10
+        bulk = [e for e in ready if e.priority < 0][: max(limit - len(others), share)]
+        return others[: limit - len(bulk)] + bulk
+
+    def _ready(self, times: Mapping[int, Times]) -> list[Event]:
+        """Of each chat of which nothing is in flight: the head of its highest class that is due."""
         busy = {e.chat for e in self.events.values() if e.status == "processing"}
-        heads: dict[int, Event] = {}
-        for event in self._open():
-            head = heads.setdefault(event.chat, event)
-            if times[event.id].place < times[head.id].place:
-                heads[event.chat] = event
-        ready = [e for e in heads.values() if e.chat not in busy and times[e.id].due]
-        taken = sorted(ready, key=lambda e: times[e.id].goes_at)[:limit]
-        for event in taken:
-            event.status = "processing"
-            event.attempt += 1
-        return [(e.id, e.attempt) for e in sorted(taken, key=lambda e: times[e.id].place)]
+        heads: dict[tuple[int, int], Event] = {}
+        for event in sorted(self._open(), key=lambda e: times[e.id].place):
+            heads.setdefault((event.chat, event.priority), event)
+        ready: dict[int, Event] = {}
+        for event in sorted(heads.values(), key=lambda e: -e.priority):
+            if event.chat not in busy and times[event.id].due:
+                ready.setdefault(event.chat, event)
+        return list(ready.values())
 
     def start(self, token: tuple[int, int]) -> bool:
         """Whether this may be sent."""
@@ -83,10 +109,10 @@ class Outbox:
         gone = self.events.get(token[0])
         return gone is not None and gone.attempt == token[1] and outcome.stands(gone)
 
-    def release(self, token: tuple[int, int]) -> bool:
+    def release(self, token: tuple[int, int], *, unsent: bool = False) -> bool:
         """Whether the claim is handed back."""
         event = self._holds(token)
-        if not event or event.started:
+        if not event or (event.started and not unsent):
             return False
         event.back_to_pending()
         return True
@@ -127,6 +153,11 @@ class Outbox:
         """Rows that go to another chat."""
         for event_id in ids:
             self.events[event_id].chat = chat
+
+    def prioritise(self, ids: Iterable[int], priority: int) -> None:
+        """Rows that get another class."""
+        for event_id in ids:
+            self.events[event_id].priority = priority
 
     def purge(self) -> int:
         """How many settled rows are deleted."""

@@ -5,6 +5,7 @@ import re
 import subprocess
 from collections.abc import Iterable, Mapping
 from typing import Any, Self
+from uuid import UUID, uuid4
 
 import psycopg
 from psycopg import sql
@@ -142,12 +143,21 @@ class Worker:
             return self.call(f"{verb}_tma_events", *arguments)
         return self.call(f"{verb}_tma_requests", self.lane, *arguments)
 
-    def claim(self, limit: int = 100) -> list[Row]:
-        """The rows claimed."""
-        rows = self.call_lane("claim", limit)
+    def claim(self, limit: int = 100, **more: Any) -> list[Row]:
+        """The rows claimed; of events none has been started, unless asked for."""
         if self.lane == "tma_events":
-            return [row | {"payload": json.loads(row["payload"])} for row in rows]
-        return [json.loads(row["request"]) for row in rows]
+            rows: list[Row] = self.ask(limit, **more)["rows"]
+            return rows
+        return [json.loads(row["request"]) for row in self.call_lane("claim", limit)]
+
+    def ask(
+        self, limit: int = 100, *, key: UUID | None = None, limits: Any = None, start_now: int = 0
+    ) -> Row:
+        """The whole answer to a claim of events."""
+        (row,) = self.call("claim_tma_events", limit, key or uuid4(), limits, start_now)
+        answer: Row = row["answer"]
+        rows = [claimed | {"payload": json.loads(claimed["payload"])} for claimed in answer["rows"]]
+        return answer | {"rows": rows}
 
     def start(self, *claims: Mapping[str, Any]) -> set[int]:
         """The ids that may be sent."""
@@ -157,9 +167,9 @@ class Worker:
         """The ids accepted."""
         return self._ids("settle", outcomes)
 
-    def release(self, *claims: Mapping[str, Any]) -> set[int]:
+    def release(self, *claims: Mapping[str, Any], **more: Any) -> set[int]:
         """The ids released."""
-        return self._ids("release", map(token, claims))
+        return self._ids("release", (token(claim) | more for claim in claims))
 
     def recover(self, lease: float = 120, *, resend: bool = False) -> Row:
         """The counts of what was recovered."""
@@ -182,6 +192,16 @@ def delivered(row: Mapping[str, Any], message_id: int = 77) -> Row:
 def failed(row: Mapping[str, Any], failure: str = "blocked", error: str = "bot was blocked") -> Row:
     """The outcome of a message that will never be delivered."""
     return token(row) | {"status": "failed", "failure": failure, "error": error}
+
+
+def limits(**changes: float) -> Row:
+    """The limits of the defaults, for claims that are paced."""
+    return {
+        "bot_per_second": 30,
+        "chat_per_second": 1,
+        "chat_burst": 3,
+        "group_per_minute": 20,
+    } | changes
 
 
 def retry(row: Mapping[str, Any], after: float = 0, **more: Any) -> Row:

@@ -173,7 +173,7 @@ def test_the_bridges_columns_are_the_bridges(user: Connection, column: str, valu
         "select * from bridge.bot_keys",
         "select * from bridge.settings",
         "select bridge.verified_user()",
-        "select claim_tma_events(1)",
+        "select claim_tma_events(1, gen_random_uuid())",
         "select tma_lead_name(1)",
         "select register_tma_bot(1, repeat('ab', 32))",
     ],

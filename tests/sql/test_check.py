@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from tests.sql.signing import BOT, web_app_key
-from tests.sql.support import Connection, Worker
+from tests.sql.support import Connection, Worker, insert, limits, retry
 
 
 def check(connection: Connection) -> dict[str, Any]:
@@ -35,6 +35,8 @@ def test_of_a_fresh_project(worker: Worker) -> None:
         "lead_columns": None,
         "lead_rights": None,
         "bots": [],
+        "probe_users": [9007199254740990, 9007199254740991],
+        "pace": {"limits": None, "limits_differ": False, "paused_seconds": 0, "paused_chats": 0},
         "allow_unverified": False,
         "auth_max_age_seconds": 86400,
         "open_policies": [],
@@ -48,6 +50,24 @@ def test_says_whose_key_it_is(sql_dsn: str, database: Connection, role: str) -> 
     """The role that the bridge's key stands for."""
     with Worker(sql_dsn, role=role) as worker:
         assert check(worker.connection)["role"] == role
+
+
+def test_says_how_fast_the_bot_goes(database: Connection, worker: Worker) -> None:
+    """By which limits, whether replicas agree on them, and what Telegram has paused."""
+    for chat in (1, 2, 3):
+        insert(database, telegram_id=chat)
+    rows = worker.claim(limits=limits())
+    worker.settle(*(retry(row, 60, pause=60) for row in rows))
+    worker.claim(limits=limits(bot_per_second=7))
+
+    pace = check(worker.connection)["pace"]
+
+    assert 59 < pace.pop("paused_seconds") <= 60
+    assert pace == {
+        "limits": limits(bot_per_second=7),
+        "limits_differ": True,
+        "paused_chats": 3,
+    }
 
 
 def test_says_which_bots_are_known(worker: Worker) -> None:
@@ -106,10 +126,13 @@ def test_finds_policies_that_open_a_table(own: Connection, policy: str, found: s
 
 def test_finds_functions_that_anybody_can_call(own: Connection) -> None:
     """Recreating a function under Supabase's default privileges opens it to anon."""
-    own.execute("grant execute on function public.claim_tma_events(integer) to anon")
+    own.execute("grant execute on function public.claim_tma_events to anon")
     own.execute("grant execute on function bridge.ring(text) to public")
 
-    assert check(own)["open_functions"] == ["bridge.ring(text)", "public.claim_tma_events(integer)"]
+    assert check(own)["open_functions"] == [
+        "bridge.ring(text)",
+        "public.claim_tma_events(integer,uuid,jsonb,integer)",
+    ]
 
 
 @pytest.mark.parametrize(

@@ -23,9 +23,11 @@ def test_returns_what_a_message_needs(database: Connection, worker: Worker) -> N
 
     assert 5 <= row.pop("waited_seconds") < 30
     assert row.pop("created_at") < row.pop("deliver_after")
+    assert row.pop("turn_at")
     assert row == {
         "id": event,
         "telegram_id": 42,
+        "chat_id": 42,
         "event_type": "step_skipped",
         "lead_id": 7,
         "lead_name": "Ann",
@@ -33,6 +35,9 @@ def test_returns_what_a_message_needs(database: Connection, worker: Worker) -> N
         "locale": "uk",
         "attempt": 1,
         "retries": 0,
+        "priority": 0,
+        "turn_in": 0,
+        "started": False,
     }
 
 
@@ -175,23 +180,6 @@ def test_a_row_that_must_wait_takes_nobodys_turn(database: Connection, worker: W
     assert worker.recover()["next_due_seconds"] > 0
 
 
-def test_skips_a_chat_that_another_claim_is_taking(
-    sql_dsn: str, database: Connection, worker: Worker
-) -> None:
-    """While another transaction claims from a chat, nobody else does, and nobody waits for it."""
-    insert(database, telegram_id=1)
-    other = insert(database, telegram_id=2)
-
-    with Worker(sql_dsn, autocommit=False) as open_claim:
-        open_claim.claim(1)
-        late = insert(database, telegram_id=1, due_in=-60)
-        claimed = [row["id"] for row in worker.claim()]
-        open_claim.connection.rollback()
-
-    assert claimed == [other]
-    assert [row["id"] for row in worker.claim()] == [late]
-
-
 def test_a_claim_is_nothing_until_it_is_committed(
     sql_dsn: str, database: Connection, worker: Worker
 ) -> None:
@@ -220,4 +208,4 @@ def test_a_payload_of_null_is_an_empty_object(database: Connection, worker: Work
 def test_refuses_a_senseless_limit(worker: Worker, limit: int | None) -> None:
     """A limit that cannot be meant is an error with the number in it."""
     with pytest.raises(psycopg.errors.InvalidParameterValue, match="p_limit must be between"):
-        worker.call("claim_tma_events", limit)
+        worker.ask(limit)  # type: ignore[arg-type]

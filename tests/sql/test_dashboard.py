@@ -95,6 +95,18 @@ def test_ways_are_open_rows_and_then_the_latest_ends(database: Connection, worke
     assert rows[0]["started_ms"] is rows[0]["ended_ms"] is None
 
 
+def test_urgent_rows_come_first(database: Connection, worker: Worker) -> None:
+    """As they are claimed; bulk comes last."""
+    rows = {
+        priority: insert(database, telegram_id=5 + priority, priority=priority)
+        for priority in (0, -1, 1)
+    }
+
+    ways = worker.call("tma_event_ways", 2)
+
+    assert [row["id"] for row in ways] == [rows[1], rows[0]]
+
+
 def test_ways_are_as_many_as_asked_for(database: Connection, worker: Worker) -> None:
     """Of each kind, and nothing of the user."""
     for chat in (1, 2, 3):

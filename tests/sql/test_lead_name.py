@@ -16,9 +16,11 @@ LEADS = """
 def claimed_name(connection: Connection, **columns: Any) -> str:
     """The lead_name with which a bridge gets such a row."""
     insert(connection, **columns)
-    claimed = connection.execute("select lead_name from claim_tma_events(1)").fetchone()
+    claimed = connection.execute(
+        "select claim_tma_events(1, gen_random_uuid()) as answer"
+    ).fetchone()
     assert claimed
-    return str(claimed["lead_name"])
+    return str(claimed["answer"]["rows"][0]["lead_name"])
 
 
 @pytest.mark.parametrize(

@@ -28,7 +28,7 @@ pytestmark = [
 def linted() -> Iterator[str]:
     """The DSN of a migrated database of PostgreSQL 15, in which functions can be checked."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("REALTIME_BRIDGE_PG_BIN", str(DEBIAN / "bin"))
+        patch.setenv("TMA_SANDBOX_PG_BIN", str(DEBIAN / "bin"))
         yield from _linted()
 
 

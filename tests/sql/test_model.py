@@ -6,6 +6,7 @@ only, a lost token opens nothing, a chat goes in order, and no row is ever out o
 
 from collections import Counter
 from typing import Any
+from uuid import UUID, uuid4
 
 import psycopg
 import pytest
@@ -19,10 +20,8 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from tests.sql.outbox import Outbox, Outcome, Times, outcome
+from tests.sql.outbox import Outbox, Outcome, Times, Token, outcome
 from tests.sql.support import Connection, Worker, insert, put_back
-
-Token = tuple[int, int]
 
 OUTCOMES = st.sampled_from(
     [
@@ -44,6 +43,7 @@ PROFILE = settings(
 )
 
 
+PRIORITIES = st.sampled_from([0, 0, 1, -1])
 # Which token or row: mostly a recent one, where things happen, but old ones too.
 RECENT = st.one_of(st.integers(0, 2), st.integers(0, 9))
 
@@ -56,27 +56,43 @@ class Workers(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.database.execute("delete from tma_events")
-        self.model = Outbox()
+        # Every tenth turn is bulk's, so some of the first are.
+        self.database.execute("delete from tma_events; update bridge.bot_pace set turns = 8")
+        self.model = Outbox(turns=8)
+        self.keys: list[UUID] = []
         self.rows: list[int] = []
         self.tokens: list[Token] = []
         self.starts: Counter[Token] = Counter()
 
-    @rule(chat=st.integers(1, 3), due_in=st.sampled_from([-60, -30, 0, 600]))
-    def insert(self, chat: int, due_in: float) -> None:
-        """A Mini App inserts: now, with an earlier place, or for later."""
-        event = insert(self.database, telegram_id=chat, due_in=due_in)
-        self.model.insert(event, chat)
+    @rule(chat=st.integers(1, 3), due_in=st.sampled_from([-60, -30, 0, 600]), priority=PRIORITIES)
+    def insert(self, chat: int, due_in: float, priority: int) -> None:
+        """A Mini App or a service inserts: now, with an earlier place, or for later."""
+        event = insert(self.database, telegram_id=chat, due_in=due_in, priority=priority)
+        self.model.insert(event, chat, priority)
         self.rows.append(event)
 
     @precondition(lambda self: self.rows)
-    @rule(limit=st.integers(1, 4))
-    def claim(self, limit: int) -> None:
+    @rule(limit=st.integers(1, 4), start_now=st.integers(0, 2))
+    def claim(self, limit: int, start_now: int) -> None:
         """A worker claims."""
-        expected = self.model.claim(limit, self.times())
-        claimed = [(row["id"], row["attempt"]) for row in self.worker.claim(limit)]
+        self.keys.append(uuid4())
+        for token, started in self.claim_under(self.keys[-1], limit, start_now):
+            self.tokens.append(token)
+            self.starts[token] += started
+
+    @precondition(lambda self: self.keys)
+    @rule(which=RECENT, limit=st.integers(1, 4), start_now=st.integers(0, 2))
+    def claim_again(self, which: int, limit: int, start_now: int) -> None:
+        """A worker has not got the answer, or a call arrives twice."""
+        self.claim_under(recent(self.keys, which), limit, start_now)
+
+    def claim_under(self, key: UUID, limit: int, start_now: int) -> list[tuple[Token, bool]]:
+        """The tokens of this claim, which are those that are expected."""
+        expected = self.model.claim(key, limit, start_now, self.times())
+        rows = self.worker.claim(limit, key=key, start_now=start_now)
+        claimed = [((row["id"], row["attempt"]), row["started"]) for row in rows]
         assert claimed == expected
-        self.tokens += claimed
+        return claimed
 
     @precondition(lambda self: self.tokens)
     @rule(which=RECENT)
@@ -97,11 +113,12 @@ class Workers(RuleBasedStateMachine):
         assert accepted == self.model.settle(token, outcome)
 
     @precondition(lambda self: self.tokens)
-    @rule(which=RECENT)
-    def release(self, which: int) -> None:
-        """A worker stops."""
+    @rule(which=RECENT, unsent=st.booleans())
+    def release(self, which: int, *, unsent: bool) -> None:
+        """A worker stops; it may know that it has not sent what it has started."""
         token = recent(self.tokens, which)
-        assert (self.worker.release(as_claim(token)) == {token[0]}) == self.model.release(token)
+        released = self.worker.release(as_claim(token), unsent=unsent) == {token[0]}
+        assert released == self.model.release(token, unsent=unsent)
 
     @precondition(lambda self: self.tokens)
     @rule(which=RECENT)
@@ -205,17 +222,22 @@ class Workers(RuleBasedStateMachine):
 class Crowds(Workers):
     """The same with chats of more rows than claims look at, and rows that are deleted and moved."""
 
-    @rule(chat=st.integers(1, 3), rows=st.integers(5, 9), due_in=st.sampled_from([-30, 0, 600]))
-    def insert_many(self, chat: int, rows: int, due_in: float) -> None:
+    @rule(
+        chat=st.integers(1, 3),
+        rows=st.integers(5, 9),
+        due_in=st.sampled_from([-30, 0, 600]),
+        priority=PRIORITIES,
+    )
+    def insert_many(self, chat: int, rows: int, due_in: float, priority: int) -> None:
         """A backend inserts by one statement."""
         inserted = self.database.execute(
-            "insert into tma_events (telegram_id, event_type, deliver_after)"
-            " select %s, 'x', now() + make_interval(secs => %s) from generate_series(1, %s)"
+            "insert into tma_events (telegram_id, event_type, deliver_after, priority)"
+            " select %s, 'x', now() + make_interval(secs => %s), %s from generate_series(1, %s)"
             " returning id",
-            [chat, due_in, rows],
+            [chat, due_in, priority, rows],
         ).fetchall()
         for row in inserted:
-            self.model.insert(row["id"], chat)
+            self.model.insert(row["id"], chat, priority)
             self.rows.append(row["id"])
 
     @rule(chat=st.integers(1, 3), rows=st.integers(3, 5))
@@ -240,6 +262,16 @@ class Crowds(Workers):
             [to, due_in, ids],
         )
         self.model.move(ids, to)
+        self.database.execute("select bridge.promote_all_events()")
+
+    @rule(chat=st.integers(1, 3), rows=st.integers(1, 5), priority=PRIORITIES)
+    def prioritise(self, chat: int, rows: int, priority: int) -> None:
+        """The service gives rows that wait another class."""
+        ids = self.waiting(chat)[:rows]
+        self.database.execute(
+            "update tma_events set priority = %s where id = any (%s)", [priority, ids]
+        )
+        self.model.prioritise(ids, priority)
         self.database.execute("select bridge.promote_all_events()")
 
     def waiting(self, chat: int) -> list[int]:
@@ -283,9 +315,16 @@ def test_the_sql_does_what_the_reference_says(
     run(database, worker, kind)
 
 
+DISORDERED = (
+    "from (select e.id, e.telegram_id, e.priority, coalesce(e.retry_at, e.deliver_after) as goes_at"
+    " from public.tma_events e where e.settled_at is null and not e.behind"
+    " and e.status = 'pending' and (select busy.id from public.tma_events busy"
+    " where busy.telegram_id = e.telegram_id and busy.status = 'processing') is null) h"
+)
+
 MUTANTS = {
     "hold without the attempt": ("hold_claims", [(" and e.attempt = c.attempt", "")]),
-    "hold a row that is settled": ("hold_claims", [("held.status = 'processing' and ", "")]),
+    "hold a row that is settled": ("hold_claims", [("held.status = 'processing'", "true")]),
     "settle without holding": (
         "settle_tma_events",
         [
@@ -298,8 +337,22 @@ MUTANTS = {
         "release_tma_events",
         [("p_started => false", "p_started => true")],
     ),
-    "claim out of order": ("claim_events", [("and e.id = (", "and 0 < (")]),
-    "claim with an old token": ("claim_events", [("attempt = e.attempt + 1", "attempt = 1")]),
+    "release nothing that was started": (
+        "release_tma_events",
+        [("p_unsent => true", "p_unsent => false")],
+    ),
+    "claim out of order": ("lock_heads", [("from bridge.event_heads h", DISORDERED)]),
+    "claim with an old token": ("take_heads", [("attempt = e.attempt + 1", "attempt = 1")]),
+    "claim more under a key that was used": (
+        "claim_once",
+        [("on conflict (key) do nothing", "on conflict (key) do update set ids = '{}'")],
+    ),
+    "tell again what it does not hold": ("claimed_under", [("and e.attempt = taken.attempt", "")]),
+    "start more than was asked for": ("give_turns", [("least(v_starting, p_start_now)", "100")]),
+    "let a lower class go beside a higher one": (
+        "lock_heads",
+        [("(p_priority >= 1 or", "(true or"), ("(p_priority >= 0 or", "(true or")],
+    ),
     "recover what was started": (
         "recover_tma_events",
         [
@@ -331,11 +384,15 @@ CROWDED_MUTANTS = {
     ),
     "let nobody move up by the sweep": (
         "promote_all_events",
-        [("where e.settled_at is null and e.behind\n", "where false\n")],
+        [("select (telegram_id, priority)::bridge.line from lines", "select null::bridge.line")],
     ),
     "move a row to the front": (
         "place_moved_event",
         [("new.behind := exists", "new.behind := not exists")],
+    ),
+    "give a row of another class a place in line": (
+        "place_events",
+        [("and p.priority = chats.priority", "")],
     ),
 }
 

@@ -12,7 +12,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from tests.sql.support import Connection, Worker, connect, delivered
+from tests.sql.support import Connection, Worker, connect, delivered, limits
 from tma_sandbox.postgres import Postgres
 
 ROWS = 10_000
@@ -191,15 +191,24 @@ def test_no_call_is_compiled_or_goes_a_way_that_is_shut(
         "insert into public.tma_events (telegram_id, event_type, lead_id)"
         " select chat, 'step_completed', chat from generate_series(1, 1000) chat"
     )
+    own.execute(
+        "insert into bridge.chats (telegram_id, even_at)"
+        " select chat, now() + interval '1 minute' from generate_series(11, 20) chat"
+    )
     for _ in range(6):  # from then on plans are kept
-        admin.connection.execute("select * from claim_tma_events(1)")
+        admin.connection.execute("select claim_tma_events(1, gen_random_uuid())")
         admin.connection.execute("select * from settle_tma_events('[]')")
     admin.watch()
 
     with admin.connection:
-        rows = admin.connection.execute("select * from claim_tma_events(20)").fetchall()
+        answer = admin.connection.execute(
+            "select claim_tma_events(20, gen_random_uuid(), %s) as answer",
+            [json.dumps(limits(bot_per_second=1000))],
+        ).fetchone()
+        assert answer
+        rows = answer["answer"]["rows"]
         tokens = json.dumps([{"id": row["id"], "attempt": row["attempt"]} for row in rows])
-        outcomes = json.dumps([delivered(row) for row in rows[:10]])
+        outcomes = json.dumps([delivered(row) | {"pause": 9} for row in rows[:10]])
         for call, argument in (
             ("start_tma_events(%s)", tokens),
             ("settle_tma_events(%s)", outcomes),

@@ -12,11 +12,12 @@ USERS = {"anon", "authenticated"}
 BRIDGES = {"service_role", "tma_bridge"}
 
 BRIDGE_FUNCTIONS = [
-    "claim_tma_events(integer)",
+    "claim_tma_events(integer,uuid,jsonb,integer)",
     "claim_tma_requests(text,integer)",
     "count_failed_tma_events(bigint[],text,timestamp with time zone,timestamp with time zone)",
     "count_tma_requests(text)",
     "delete_tma_probe(bigint)",
+    "delete_tma_user_probe(text)",
     "failed_tma_events(double precision,integer)",
     "insert_tma_probe()",
     "purge_tma_events(interval,integer)",
@@ -126,6 +127,10 @@ def test_columns(database: Connection, table: str) -> None:
         "bridge.bot_keys",
         "bridge.bells",
         "bridge.request_tables",
+        "bridge.bot_pace",
+        "bridge.chats",
+        "bridge.claim_keys",
+        "bridge.event_heads",
     ],
 )
 def test_tables(database: Connection, table: str) -> None:

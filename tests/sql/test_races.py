@@ -1,7 +1,10 @@
 """Replicas at the same time: every order of their steps, with transactions held open."""
 
 from collections.abc import Callable, Iterator, Sequence
+from datetime import datetime, timedelta
+from itertools import pairwise
 from typing import Any
+from uuid import UUID, uuid4
 
 import pytest
 
@@ -13,8 +16,10 @@ from tests.sql.support import (
     delivered,
     failed,
     insert,
+    limits,
     put_back,
     read,
+    retry,
     token,
 )
 
@@ -34,7 +39,10 @@ def play(sql_dsn: str, database: Connection) -> Iterator[Play]:
         race = Race(sql_dsn, scripts, database)
         races.append(race)
         for order in orders([len(script) for script in scripts]):
-            database.execute("delete from tma_events")
+            database.execute(
+                "delete from tma_events; delete from bridge.chats; delete from bridge.claim_keys;"
+                " delete from bridge.bot_pace; insert into bridge.bot_pace default values"
+            )
             prepare()
             yield race.run(order)
 
@@ -57,7 +65,7 @@ def in_flight(database: Connection) -> list[Row]:
 
 
 def test_two_claims_share_the_rows(play: Play, database: Connection) -> None:
-    """Each row goes to one of two replicas, one of a chat, and neither waits for the other."""
+    """Each row goes to one of two replicas, and one of a chat at a time."""
 
     def prepare() -> None:
         for chat in (1, 1, 2, 2, 3):
@@ -82,6 +90,107 @@ def test_a_row_committed_late_does_not_double_its_chat(play: Play, database: Con
     for first, second, _ in play(scripts, prepare):
         assert len(first[0]) + len(second[0]) == 1
         assert [row["count"] for row in in_flight(database)] == [1]
+
+
+def test_two_claims_share_the_turns(play: Play, database: Connection) -> None:
+    """Replicas that ask at the same moment get no turn twice, and no more than there are."""
+
+    def prepare() -> None:
+        for chat in range(1, 21):
+            insert(database, telegram_id=chat)
+
+    def claim_paced(worker: Worker) -> list[Row]:
+        return worker.claim(limits=limits(bot_per_second=10))
+
+    for (first, _), (second, _) in play([[claim_paced, commit], [claim_paced, commit]], prepare):
+        turns = sorted(datetime.fromisoformat(row["turn_at"]) for row in first + second)
+        assert all(b - a >= timedelta(seconds=0.1) for a, b in pairwise(turns))
+        assert 1 <= len(turns) <= 1 + 0.4 * 10 + 1
+
+
+@pytest.mark.parametrize("calls", [2, 3])
+def test_calls_with_one_key_are_one_claim(play: Play, database: Connection, calls: int) -> None:
+    """Whichever comes first, ends first or is still running: all say the same."""
+    keys: list[UUID] = []
+
+    def prepare() -> None:
+        keys[:] = [uuid4()]
+        for chat in range(1, 6):
+            insert(database, telegram_id=chat)
+
+    def claim_two(worker: Worker) -> list[Row]:
+        return worker.claim(2, key=keys[0], start_now=1)
+
+    for answers in play([[claim_two, commit]] * calls, prepare):
+        told = [[(r["id"], r["attempt"], r["started"]) for r in rows] for rows, _ in answers]
+        assert told == [told[0]] * calls
+        assert sum(row["count"] for row in in_flight(database)) == len(told[0]) == 2
+
+
+def test_a_key_whose_first_call_failed_is_free(play: Play, database: Connection) -> None:
+    """A call that is rolled back has claimed nothing: the other does."""
+    keys: list[UUID] = []
+
+    def prepare() -> None:
+        keys[:] = [uuid4()]
+        insert(database)
+
+    def claim_keyed(worker: Worker) -> list[Row]:
+        return worker.claim(key=keys[0])
+
+    def roll_back(worker: Worker) -> None:
+        worker.connection.rollback()
+
+    for _, (got, _) in play([[claim_keyed, roll_back], [claim_keyed, commit]], prepare):
+        assert len(got) == 1
+        assert [row["count"] for row in in_flight(database)] == [1]
+
+
+def test_a_claim_and_a_settle_do_not_deadlock(
+    play: Play, database: Connection, worker: Worker
+) -> None:
+    """One locks the bot first and one last, and both touch rows and chats."""
+    held: list[Row] = []
+
+    def prepare() -> None:
+        for chat in (1, 1, 2, 2, 3, 3, 4):
+            insert(database, telegram_id=chat)
+        held[:] = worker.claim(3, limits=limits(), start_now=3)
+
+    def settle(worker: Worker) -> set[int]:
+        return worker.settle(*(retry(row, 9, pause=9) for row in held))
+
+    def claim_paced(worker: Worker) -> list[Row]:
+        return worker.claim(limits=limits())
+
+    def recover(worker: Worker) -> Row:
+        return worker.recover(0)
+
+    scripts = [[claim_paced, commit], [settle, commit], [recover, commit]]
+    for (claimed, _), (settled, _), (counts, _) in play(scripts, prepare):
+        assert {row["telegram_id"] for row in claimed} <= {1, 2, 3, 4}
+        assert len(settled) + counts["returned"] + counts["uncertain"] >= len(held)
+
+
+def test_pauses_told_at_the_same_time_are_counted(
+    play: Play, database: Connection, worker: Worker
+) -> None:
+    """Three replicas that are told to wait at once pause the bot, whoever is the last."""
+    held: list[Row] = []
+
+    def prepare() -> None:
+        for chat in (1, 2, 3):
+            insert(database, telegram_id=chat)
+        held[:] = worker.claim()
+
+    def told(place: int) -> list[Step]:
+        return [lambda worker: worker.settle(retry(held[place], 9, pause=9)), commit]
+
+    for _ in play([told(0), told(1), told(2)], prepare):
+        row = database.execute(
+            "select paused_until > now() + interval '5 seconds' as paused from bridge.bot_pace"
+        ).fetchone()
+        assert row == {"paused": True}
 
 
 def test_an_operators_retry_does_not_double_its_chat(play: Play, database: Connection) -> None:

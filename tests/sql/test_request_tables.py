@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import psycopg
 import pytest
 
-from realtime_bridge import schema
+from realtime_bridge.database import schema_parts
 from tests.sql.signing import BOT, init_data, web_app_key
 from tests.sql.support import Connection, Row, Worker, connect, insert, put_back, read, token
 
@@ -66,7 +66,7 @@ def answer(worker: Worker, function: str, *arguments: object) -> Row:
 
 def again(connection: Connection, name: str) -> None:
     """Apply one of our files again, as an upgrade does."""
-    (part,) = (part for part in schema.parts() if part.name == name)
+    (part,) = (part for part in schema_parts() if part.name == name)
     connection.execute(part.text.encode())
 
 

@@ -334,6 +334,47 @@ def test_a_started_claim_is_not_released(
     assert read(database, claimed["id"])["status"] == "processing"
 
 
+def test_a_started_claim_that_sent_nothing_is_released(
+    database: Connection, worker: Worker, claimed: Row
+) -> None:
+    """Its holder knows: the row is as it was before, and keeps its place."""
+    worker.start(claimed)
+    insert(database)
+
+    released = worker.release(claimed, unsent=True)
+
+    (again,) = worker.claim(start_now=1)
+    assert released == {claimed["id"]}
+    assert (again["id"], again["attempt"], again["retries"]) == (claimed["id"], 2, 0)
+    assert again["started"]
+
+
+@pytest.mark.parametrize("unsent", [False, None])
+def test_only_unsent_claims_are_released_behind_the_fence(
+    worker: Worker, claimed: Row, *, unsent: bool | None
+) -> None:
+    """Nothing else than true says it."""
+    worker.start(claimed)
+
+    assert worker.release(claimed, unsent=unsent) == set()
+
+
+def test_unsent_does_not_open_the_fence_again(worker: Worker, claimed: Row) -> None:
+    """It is for handing back: a start is refused whatever it says."""
+    worker.start(claimed)
+
+    assert worker.call("start_tma_events", [token(claimed) | {"unsent": True}]) == []
+
+
+def test_a_lost_claim_is_not_unsent(database: Connection, worker: Worker, lost: Row) -> None:
+    """The new holder may be sending."""
+    (row,) = database.execute("select id, attempt from tma_events").fetchall()
+    worker.start(row)
+
+    assert worker.release(lost, unsent=True) == set()
+    assert read(database, lost["id"])["send_started_at"] is not None
+
+
 def test_a_lost_claim_is_not_released(database: Connection, worker: Worker, lost: Row) -> None:
     """Releasing needs the token too."""
     assert worker.release(lost) == set()

@@ -12,6 +12,7 @@ def event(**fields):
     values = {
         "id": 1,
         "telegram_id": 100,
+        "chat_id": fields.get("telegram_id", 100),
         "event_type": "step_completed",
         "lead_name": "Ann",
         "attempt": 1,

@@ -14,7 +14,6 @@ from realtime_bridge.base.stopwatch import Stopwatch
 from realtime_bridge.credentials.redaction import Redactor
 from realtime_bridge.messages.renderer import Message
 from realtime_bridge.outcomes import Cause, Failed, Failure, Halted, Retry, Sent, Uncertain
-from realtime_bridge.telegram.pacing import Limits, Pacing
 from realtime_bridge.telegram.sender import Sender
 from realtime_bridge.telegram.verdict import LONGEST_PAUSE
 from realtime_bridge.telegram.wire import Session
@@ -53,10 +52,8 @@ async def courier(reply, session, asked=None):
             yield Sender(
                 bot,
                 Saying(),
-                Pacing(Limits(1000, 100, 20, 1000)),
                 passes,
                 send_timeout=5.0,
-                turn_limit=2.0,
                 start_limit=10.0,
                 redact=Redactor([TOKEN]),
             )
@@ -158,7 +155,7 @@ async def test_a_pause_has_bounds(session, asked, seconds):
     assert outcome == Retry(
         f"Telegram: retry after {seconds:g} s", seconds, counted=False, cause=Cause.TELEGRAM_PAUSE
     )
-    assert isinstance(outcome.after, float)  # or it is no pause for the pacing
+    assert isinstance(outcome.after, float)  # or it is no pause
 
 
 @sessions

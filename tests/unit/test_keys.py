@@ -1,4 +1,4 @@
-"""The key in use changes while the bridge runs, and only for a good one."""
+"""The key in use changes while the bridge runs, and only to a good one."""
 
 import asyncio
 import os
@@ -29,7 +29,7 @@ GOOD = {
 
 
 class Supabase:
-    """Takes some keys, refuses others, or does not answer."""
+    """Accepts some keys, refuses others, or does not answer."""
 
     def __init__(self):
         self.revoked, self.away, self.tried = set(), False, []
@@ -44,7 +44,7 @@ class Supabase:
 
 
 class Clock:
-    """A clock in hand."""
+    """A clock that the test moves."""
 
     def __init__(self):
         self.seconds = 0.0
@@ -111,16 +111,16 @@ WAYS = [write_in_place, write_beside, swap_link]
 
 @pytest.mark.parametrize("write", WAYS)
 async def test_a_new_key_in_the_file_is_taken(keys, file, write):
-    """However it was put there, the next look finds it, and the log says when it ends."""
-    told = []
-    keys.subscribe(told.append)
+    """However it was written, the next look finds it, and the log says when it expires."""
+    received = []
+    keys.subscribe(received.append)
 
     with capture_logs() as lines:
         for secret in (TWO, THREE, TWO):
             write(file, secret)
             await keys.step()
 
-    assert [taken.secret for taken in told] == [TWO, THREE, TWO]
+    assert [new.secret for new in received] == [TWO, THREE, TWO]
     assert keys.current().secret == TWO
     assert [line["event"] for line in lines] == ["key_changed"] * 3
     assert lines[0]["ends"] == "2027-01-15 08:00 UTC"
@@ -132,7 +132,7 @@ async def test_a_new_key_in_the_file_is_taken(keys, file, write):
     ("content", "says"),
     [
         ("", "is empty"),
-        (TWO[:-5], "not whole"),
+        (TWO[:-5], "truncated"),
         (TWO[:60], "neither a JWT nor"),
         (key("anon", role="anon"), "anon key"),
         ("sb_publishable_abc", "publishable"),
@@ -144,7 +144,7 @@ async def test_a_new_key_in_the_file_is_taken(keys, file, write):
     ],
 )
 async def test_a_wrong_key_is_refused_with_one_line(keys, file, supabase, content, says):
-    """What is wrong and what to do is said once; the key in use stays, nobody is asked."""
+    """The problem and the fix are logged once; the key in use stays; Supabase is not called."""
     with capture_logs() as lines:
         write_beside(file, content)
         for _ in range(3):
@@ -162,7 +162,7 @@ async def test_a_wrong_key_is_refused_with_one_line(keys, file, supabase, conten
 
 
 async def test_a_file_that_is_not_text_or_gone_is_refused(keys, file):
-    """Bytes of any kind, and no file at all."""
+    """Any bytes, and a missing file."""
     with capture_logs() as lines:
         file.write_bytes(b"\xff\xfe" * 20)
         await keys.step()
@@ -175,7 +175,7 @@ async def test_a_file_that_is_not_text_or_gone_is_refused(keys, file):
 
 
 async def test_a_key_that_is_whole_after_a_while_is_taken(keys, file):
-    """The first half of a write was refused, the rest of it is not."""
+    """Half of a write is refused, the whole is not."""
     file.write_text(TWO[:-5])
     await keys.step()
     file.write_text(TWO)
@@ -185,7 +185,7 @@ async def test_a_key_that_is_whole_after_a_while_is_taken(keys, file):
 
 
 async def test_the_same_key_again_is_said_once(keys, file, supabase):
-    """A secret of several values is replaced as a whole."""
+    """Secrets of several values are replaced as a whole, so a file may change without its key."""
     with capture_logs() as lines:
         write_beside(file, ONE)
         await keys.step()
@@ -196,7 +196,7 @@ async def test_the_same_key_again_is_said_once(keys, file, supabase):
 
 
 async def test_a_key_that_supabase_refuses_is_tried_again_later(keys, file, supabase, clock):
-    """A gateway may learn of a new key after we do; until it answers, the old one stays."""
+    """A gateway may learn about a new key later than we do; the old one stays until then."""
     supabase.revoked.add(TWO)
     file.write_text(TWO)
     with capture_logs() as lines:
@@ -215,7 +215,7 @@ async def test_a_key_that_supabase_refuses_is_tried_again_later(keys, file, supa
 
 
 async def test_a_key_that_nobody_answers_is_tried_until_somebody_does(keys, file, supabase, clock):
-    """An outage is no reason against a key, and none for it."""
+    """An outage speaks neither for nor against a key."""
     supabase.away = True
     file.write_text(TWO)
     with capture_logs() as lines:
@@ -230,7 +230,7 @@ async def test_a_key_that_nobody_answers_is_tried_until_somebody_does(keys, file
 
 
 async def test_refused_callers_share_one_look(keys, file, supabase):
-    """A hundred calls that were refused together ask once, and all learn of the new key."""
+    """A hundred calls refused together make one trial, and all learn about the new key."""
     old = keys.current()
     file.write_text(TWO)
 
@@ -241,7 +241,7 @@ async def test_refused_callers_share_one_look(keys, file, supabase):
 
 
 async def test_refused_callers_share_the_look_at_a_bad_key_too(keys, file, supabase):
-    """A hundred try it twice at most: once for the first of them, once for all that came later."""
+    """A hundred make two trials at most: one for the first call, one for all later ones."""
     supabase.revoked.add(TWO)
     file.write_text(TWO)
 
@@ -250,7 +250,7 @@ async def test_refused_callers_share_the_look_at_a_bad_key_too(keys, file, supab
 
 
 async def test_refused_callers_without_another_key_learn_that_there_is_none(keys, supabase):
-    """They fail as they would have, and nothing is said of it."""
+    """They fail as before, and nothing is logged."""
     with capture_logs() as lines:
         assert not any(await asyncio.gather(*(keys.replace(keys.current()) for _ in range(10))))
         keys.suspect()
@@ -312,7 +312,7 @@ async def test_an_env_file_with_something_wrong_in_it(tmp_path, supabase, values
 
 
 async def test_an_env_file_that_is_gone_at_a_reload(tmp_path, supabase):
-    """The bridge goes on with what it knows."""
+    """The bridge goes on with the key in use."""
     env_file = tmp_path / "bridge.env"
     env_file.write_text("".join(f"{k}={v}\n" for k, v in {**GOOD, "SUPABASE_KEY": ONE}.items()))
     keys = Keys(load(environ={}, env_file=env_file), supabase)
@@ -328,7 +328,7 @@ async def test_an_env_file_that_is_gone_at_a_reload(tmp_path, supabase):
 
 
 async def test_the_anon_key_is_read_again_too(tmp_path, supabase):
-    """What the gateway is shown changes with its file, the other key stays."""
+    """The gateway's key changes with its file, the other one stays."""
     files = {name: tmp_path / name for name in ("SUPABASE_KEY", "SUPABASE_ANON_KEY")}
     files["SUPABASE_KEY"].write_text(key("own", "tma_bridge"))
     files["SUPABASE_ANON_KEY"].write_text("sb_publishable_one")
@@ -345,7 +345,7 @@ async def test_the_anon_key_is_read_again_too(tmp_path, supabase):
 
 
 async def test_a_pipe_is_not_read_again(tmp_path, supabase):
-    """`SUPABASE_KEY_FILE=<(pass show key)`: opening it once more would block for ever."""
+    """`SUPABASE_KEY_FILE=<(pass show key)`: opening it again would block forever."""
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
     writing = asyncio.create_task(asyncio.to_thread(pipe.write_text, ONE))
@@ -361,7 +361,7 @@ async def test_a_pipe_is_not_read_again(tmp_path, supabase):
 
 
 async def test_the_log_hides_the_new_key_and_the_old_one(keys, file):
-    """Of a kind that does not look like a secret by itself."""
+    """Even one that does not look like a secret."""
     redact = keys._settings.redact  # what the log was set up with
     file.write_text(TWO)
     await keys.step()
@@ -371,18 +371,18 @@ async def test_the_log_hides_the_new_key_and_the_old_one(keys, file):
 
 
 async def test_the_log_says_how_another_key_is_given(file, supabase, tmp_path):
-    """By where the key in use is kept."""
+    """That depends on where the key in use is kept."""
     env_file = tmp_path / "bridge.env"
     env_file.write_text(f"SUPABASE_KEY={ONE}\n")
-    homes = {
+    sources = {
         str(file): parse({**GOOD, "SUPABASE_KEY_FILE": str(file)}),
         "SIGHUP": load(environ=GOOD, env_file=env_file),
         "keeps its environment": load(environ={**GOOD, "SUPABASE_KEY": ONE}, env_file=env_file),
     }
 
-    for says, settings in homes.items():
+    for says, settings in sources.items():
         with capture_logs() as lines:
-            Keys(settings, supabase).tell()
+            Keys(settings, supabase).log_current()
         (line,) = lines
         assert line["event"] == "key_in_use"
         assert says in line["another"]
@@ -390,7 +390,7 @@ async def test_the_log_says_how_another_key_is_given(file, supabase, tmp_path):
 
 
 def test_a_change_is_found_within_a_second_or_so(file, supabase):
-    """By nothing but looking; and a reload or a refusal is not waited for."""
+    """By polling the file; a reload or a refusal is handled at once."""
 
     async def scenario():
         clock = asyncio.get_running_loop().time

@@ -1,4 +1,4 @@
-"""Nothing that is logged shows a secret."""
+"""No secret reaches the log."""
 
 import io
 import json
@@ -26,7 +26,7 @@ def written():
 
 @pytest.mark.parametrize("style", ["console", "json"])
 def test_secrets_are_hidden_in_our_lines_in_others_and_in_tracebacks(written, style):
-    """Whoever logs, and however: also an exception whose text holds the key."""
+    """Whoever logs it: even in an exception whose text contains the key."""
     logs.configure_logging("DEBUG", style, redact=Redactor(["hunter2-hunter2"]), stream=written)
 
     structlog.get_logger().info("ours", key="hunter2-hunter2")
@@ -46,7 +46,7 @@ def test_secrets_are_hidden_in_our_lines_in_others_and_in_tracebacks(written, st
 
 
 def test_json_lines_can_be_read_by_a_machine(written):
-    """One object a line, with what was given."""
+    """One object per line, with the fields given."""
     logs.configure_logging("INFO", "json", stream=written)
 
     structlog.get_logger().info("delivered", id=7)
@@ -56,7 +56,7 @@ def test_json_lines_can_be_read_by_a_machine(written):
 
 
 def test_other_libraries_keep_quiet_below_debug(written):
-    """What they would say the bridge says in its own words."""
+    """The bridge logs the same, in its own words."""
     logs.configure_logging("INFO", "console", stream=written)
 
     logging.getLogger("realtime").error("join push timeout")

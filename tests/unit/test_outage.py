@@ -1,4 +1,4 @@
-"""An outage is said at once, counted, and summed up: ten minutes of it are a page of log."""
+"""An outage is logged at once, counted and summed up: ten minutes of it fit on a page."""
 
 import asyncio
 
@@ -10,9 +10,10 @@ from realtime_bridge.database.rpc import Refused, Unavailable
 from realtime_bridge.model import Recovered, Wake
 from realtime_bridge.observe.metrics import Metrics
 from realtime_bridge.observe.outage import CALM_SECONDS, Outage
-from realtime_bridge.observe.repeats import Repeats, Total
 from realtime_bridge.observe.telemetry import Telemetry
+from realtime_bridge.observe.throttled_log import ThrottledLog, Total
 from realtime_bridge.outcomes import Sent
+from realtime_bridge.worker.ports import Claim
 from realtime_bridge.worker.pump import Pump
 from realtime_bridge.worker.sweeper import Sweeper
 from tests.unit.rows import event
@@ -23,14 +24,14 @@ TEXTS = ("Connection refused", "HTTP 503 from claim", "TimeoutError", "HTTP 502 
 
 
 class Timer:
-    """One that never comes."""
+    """A timer that never fires."""
 
     def cancel(self):
         pass
 
 
-class Weather:
-    """A queue that answers or not, each time in other words."""
+class FlakyQueue:
+    """A queue that can be down, with another error each time."""
 
     def __init__(self):
         self.rows, self.away, self.refuses, self.calls = [], False, False, 0
@@ -45,7 +46,10 @@ class Weather:
     async def claim(self, limit):
         self._answer()
         taken, self.rows[:limit] = self.rows[:limit], []
-        return taken
+        return Claim(taken)
+
+    async def recall(self):
+        return ()
 
     async def settle(self, row, outcome):
         self._answer()
@@ -59,7 +63,7 @@ class Weather:
         return {lane: Recovered() for lane in LANES}
 
 
-async def send(row, laps):
+async def send(row, stopwatch):
     return Sent(1)
 
 
@@ -68,31 +72,31 @@ def of(lines, *events):
 
 
 @pytest.fixture
-def lived():
-    """Run a scenario with three lanes that share a queue's weather; return what was logged."""
+def run_scenario():
+    """Run a scenario with three lanes that share a queue; return what was logged."""
 
     def run(scenario, away=lambda _: None):
-        weather = Weather()
+        queue = FlakyQueue()
 
         async def all_of_it():
             clock = asyncio.get_running_loop().time
             outage = Outage(away, clock=clock)
             watch = Telemetry(Metrics(), outage=outage)
             sweeper = Sweeper(
-                weather.sweep,
+                queue.sweep,
                 interval=lambda: 30.0,
                 settle_first=lambda: pumps[0].settle_until,
                 clock=clock,
             )
             pumps = [
-                Pump(lane, weather, send, watch, sweeper, slots=64, lease=120.0, clock=clock)
+                Pump(lane, queue, send, watch, sweeper, slots=64, lease=120.0, clock=clock)
                 for lane in LANES
             ]
             sweeper.follow(*pumps)
             sweeping = asyncio.create_task(sweeper.run())
             running = [asyncio.create_task(pump.run()) for pump in pumps]
             try:
-                await scenario(weather, pumps)
+                await scenario(queue, pumps)
             finally:
                 for pump in pumps:
                     pump.stop()
@@ -108,26 +112,26 @@ def lived():
 
 
 @pytest.mark.parametrize("how", ["away", "refuses"])
-def test_ten_minutes_are_few_lines(lived, how):
-    """Three lanes and four texts are one outage, with its sum at the end."""
+def test_ten_minutes_are_few_lines(run_scenario, how):
+    """Three lanes and four errors are one outage, summed up at the end."""
     at = {}
 
-    async def scenario(weather, pumps):
-        weather.rows = [event(id=n) for n in range(64)]
+    async def scenario(queue, pumps):
+        queue.rows = [event(id=n) for n in range(64)]
         await asyncio.sleep(0)
         await asyncio.sleep(20)
-        weather.rows = [event(id=n) for n in range(64)]
+        queue.rows = [event(id=n) for n in range(64)]
         pumps[0].wake(Wake.CHANGES)
-        setattr(weather, how, True)
+        setattr(queue, how, True)
         for pump in pumps:
             pump.wake(Wake.CHANGES)
-        at["first"] = weather.calls
+        at["first"] = queue.calls
         await asyncio.sleep(600)
-        at["failed"] = weather.calls - at["first"]
-        setattr(weather, how, False)
+        at["failed"] = queue.calls - at["first"]
+        setattr(queue, how, False)
         await asyncio.sleep(30)
 
-    lines = lived(scenario)
+    lines = run_scenario(scenario)
     said = of(lines, "queue_unavailable", "queue_refused", "queue_available")
 
     assert len(said) <= 8
@@ -141,28 +145,28 @@ def test_ten_minutes_are_few_lines(lived, how):
 
 
 @pytest.mark.parametrize("how", ["away", "refuses"])
-def test_outcomes_that_wait_add_no_lines(lived, how):
-    """Sixty-four messages were sent when the database went: each outcome is tried in silence."""
+def test_outcomes_that_wait_add_no_lines(run_scenario, how):
+    """The database goes after 64 messages were sent: retries to write outcomes are not logged."""
     kept = {}
 
-    async def scenario(weather, pumps):
-        weather.rows = [event(id=n) for n in range(64)]
+    async def scenario(queue, pumps):
+        queue.rows = [event(id=n) for n in range(64)]
         pumps[0].wake(Wake.CHANGES)
-        claim = weather.claim
+        claim = queue.claim
 
         async def claim_and_go(limit):
-            rows = await claim(limit)
-            setattr(weather, how, getattr(weather, how) or bool(rows))
-            return rows
+            brought = await claim(limit)
+            setattr(queue, how, getattr(queue, how) or bool(brought.rows))
+            return brought
 
-        weather.claim = claim_and_go
+        queue.claim = claim_and_go
         await asyncio.sleep(600)
         kept["before"] = pumps[0].unwritten
-        setattr(weather, how, False)
+        setattr(queue, how, False)
         await asyncio.sleep(30)
         kept["after"] = pumps[0].unwritten
 
-    lines = lived(scenario)
+    lines = run_scenario(scenario)
     said = of(lines, "queue_unavailable", "queue_refused", "queue_available", "settle_refused")
 
     assert kept == {"before": 64, "after": 0}
@@ -171,86 +175,88 @@ def test_outcomes_that_wait_add_no_lines(lived, how):
     assert said[-1]["failed_calls"] > 1000
 
 
-def test_an_outage_that_only_an_outcome_met_ends_when_that_is_written(lived):
-    """Nobody else asks for half a minute."""
+def test_an_outage_that_only_an_outcome_met_ends_when_that_is_written(run_scenario):
+    """Nobody else calls the database for half a minute."""
 
-    async def scenario(weather, pumps):
+    async def scenario(queue, pumps):
         await asyncio.sleep(60)
-        settle = weather.settle
+        settle = queue.settle
 
         async def fail_once(row, outcome):
-            weather.settle = settle
+            queue.settle = settle
             raise Unavailable("no answer")
 
-        weather.settle = fail_once
-        weather.rows = [event()]
+        queue.settle = fail_once
+        queue.rows = [event()]
         pumps[0].wake(Wake.CHANGES)
         await asyncio.sleep(1.5 + CALM_SECONDS)
 
-    lines = lived(scenario)
+    lines = run_scenario(scenario)
 
     assert len(of(lines, "queue_unavailable", "queue_available")) == 2
 
 
-def test_the_first_line_comes_at_once_and_the_next_outage_is_news(lived):
-    """Nothing is held back by what was said of the outage before."""
+def test_the_first_line_of_every_outage_comes_at_once(run_scenario):
+    """The previous outage does not hold back any line."""
 
-    async def scenario(weather, pumps):
+    async def scenario(queue, pumps):
         for _ in range(2):
             await asyncio.sleep(60)
-            weather.away = True
+            queue.away = True
             pumps[0].wake(Wake.CHANGES)
             await asyncio.sleep(0.01)
-            weather.away = False
+            queue.away = False
             await asyncio.sleep(30)
 
-    said = of(lived(scenario), "queue_unavailable", "queue_available")
+    said = of(run_scenario(scenario), "queue_unavailable", "queue_available")
 
     assert [line["event"] for line in said] == ["queue_unavailable", "queue_available"] * 2
     assert not [line for line in said if "again" in line]
 
 
-def test_a_database_that_comes_and_goes_is_one_outage(lived):
-    """Every three seconds for ten minutes: one beginning, one end, and counts between."""
+def test_a_database_that_comes_and_goes_is_one_outage(run_scenario):
+    """Every three seconds for ten minutes: one first line, one last, and counts between them."""
 
-    async def scenario(weather, pumps):
+    async def scenario(queue, pumps):
         await asyncio.sleep(60)
         for _ in range(200):
-            weather.away = not weather.away
+            queue.away = not queue.away
             pumps[0].wake(Wake.CHANGES)
             await asyncio.sleep(3)
-        weather.away = False
+        queue.away = False
         await asyncio.sleep(30)
 
-    said = of(lived(scenario), "queue_unavailable", "queue_available")
+    said = of(run_scenario(scenario), "queue_unavailable", "queue_available")
 
     assert len(said) <= 10
     assert [line["event"] for line in said].count("queue_available") == 1
 
 
-def test_the_bells_are_told_when_the_first_lane_loses_the_database_and_when_all_have_it(lived):
-    """By nobody else: Realtime says nothing of it."""
+def test_the_bells_are_told_when_the_first_lane_loses_the_database_and_when_all_have_it(
+    run_scenario,
+):
+    """Nobody else can tell them: Realtime does not report it."""
     told = []
 
-    async def scenario(weather, pumps):
+    async def scenario(queue, pumps):
         await asyncio.sleep(60)
         assert told == []
-        weather.away = True
+        queue.away = True
         pumps[1].wake(Wake.CHANGES)
         await asyncio.sleep(0.01)
         assert told == [True]
         for pump in pumps:
             pump.wake(Wake.CHANGES)
         await asyncio.sleep(20)
-        weather.away = False
+        queue.away = False
         await asyncio.sleep(5.5)
         assert told == [True, False]
 
-    lived(scenario, told.append)
+    run_scenario(scenario, told.append)
 
 
 def test_a_refusal_is_an_answer():
-    """A function that is missing in one lane does not make the bells deaf."""
+    """A function that is missing in one lane does not mean that the database is away."""
     told = []
     outage = Outage(told.append, clock=lambda: 0.0, later=lambda *_: None)
 
@@ -261,8 +267,8 @@ def test_a_refusal_is_an_answer():
     assert told == [True, False]
 
 
-def test_the_end_is_said_when_it_has_lasted():
-    """With the time at which the database answered, not that of the line."""
+def test_the_end_is_logged_once_it_has_lasted():
+    """The duration ends when the database answered, not when the line is logged."""
     now, timers = [0.0], []
     outage = Outage(
         clock=lambda: now[0], later=lambda seconds, call: timers.append((seconds, call))
@@ -287,7 +293,7 @@ def test_the_end_is_said_when_it_has_lasted():
 
 
 def test_a_stop_does_not_swallow_the_end():
-    """What would be said in six seconds is said now."""
+    """What would be logged in six seconds is logged now."""
     outage = Outage(clock=lambda: 0.0, later=lambda *_: Timer())
 
     with capture_logs() as lines:
@@ -301,18 +307,18 @@ def test_a_stop_does_not_swallow_the_end():
     assert len(of(lines, "queue_available")) == 1
 
 
-def said_by(repeats, seconds, *, every=1.0, clock, event="lost", **fields):
+def log_for(throttled, seconds, *, every=1.0, clock, event="lost", **fields):
     for _ in range(int(seconds / every)):
-        repeats.warning(event, **fields)
+        throttled.warning(event, **fields)
         clock[0] += every
 
 
 def test_lines_of_a_kind_are_counted_in_growing_steps():
-    """At once, after a minute, after two more, after four more; each is there at debug."""
+    """At once, after a minute, after two more, after four more; the others at level debug."""
     clock = [0.0]
     with capture_logs() as lines:
-        repeats = Repeats(structlog.get_logger(), clock=lambda: clock[0])
-        said_by(repeats, 600, clock=clock, error="x")
+        throttled = ThrottledLog(structlog.get_logger(), clock=lambda: clock[0])
+        log_for(throttled, 600, clock=clock, error="x")
 
     said = of(lines, "lost")
     assert [line.get("again") for line in said] == [
@@ -325,14 +331,14 @@ def test_lines_of_a_kind_are_counted_in_growing_steps():
 
 
 def test_kinds_are_told_apart_by_their_event_and_the_fields_named():
-    """Another bell is another kind, another text is not."""
+    """Another bell is another kind; another error is not."""
     clock = [0.0]
     with capture_logs() as lines:
-        repeats = Repeats(structlog.get_logger(), by=("bell",), clock=lambda: clock[0])
+        throttled = ThrottledLog(structlog.get_logger(), by=("bell",), clock=lambda: clock[0])
         for bell in ("changes", "broadcast"):
             for text in ("one", "two"):
-                repeats.error("refused", bell=bell, error=text)
-        repeats.info("ready")
+                throttled.error("refused", bell=bell, error=text)
+        throttled.info("ready")
 
     assert [(line["event"], line.get("bell")) for line in of(lines, "refused", "ready")] == [
         ("refused", "changes"),
@@ -342,19 +348,19 @@ def test_kinds_are_told_apart_by_their_event_and_the_fields_named():
 
 
 @pytest.mark.parametrize("how", ["over", "long ago"])
-def test_what_was_over_is_news_again(how):
-    """Because it was said to be over, or because it has not come for long."""
+def test_what_was_over_is_logged_at_once_again(how):
+    """Because over() was called, or because it has not come for a long time."""
     clock = [0.0]
     with capture_logs() as lines:
-        repeats = Repeats(structlog.get_logger(), clock=lambda: clock[0])
-        repeats.warning("lost")
+        throttled = ThrottledLog(structlog.get_logger(), clock=lambda: clock[0])
+        throttled.warning("lost")
         clock[0] += 2
-        repeats.warning("lost")
+        throttled.warning("lost")
         if how == "over":
-            assert repeats.over("lost", "refused") == Total(seconds=2.0, times=2)
-            assert repeats.over("lost", "refused") is None
+            assert throttled.over("lost", "refused") == Total(seconds=2.0, times=2)
+            assert throttled.over("lost", "refused") is None
         else:
             clock[0] += 300
-        repeats.warning("lost")
+        throttled.warning("lost")
 
     assert [line.get("again") for line in of(lines, "lost")] == [None, None]

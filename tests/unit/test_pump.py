@@ -1,13 +1,14 @@
 """The pump, step by step, with a queue in memory and a clock in hand."""
 
 import asyncio
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pytest
 
 from realtime_bridge.database.rpc import Unavailable
 from realtime_bridge.model import Recovered, Wake
 from realtime_bridge.outcomes import Halted, Retry, Sent, Uncertain
+from realtime_bridge.worker.ports import Claim
 from realtime_bridge.worker.pump import HALT_SECONDS, Pump
 from realtime_bridge.worker.sweeper import Sweeper
 from tests.unit.virtual_time import in_virtual_time
@@ -31,6 +32,8 @@ class MemoryQueue:
     claims: list = field(default_factory=list)
     sweeps: int = 0
     next_due: float | None = None
+    again_in: float | None = None  # what claims say, if they know it
+    unanswered: list = field(default_factory=list)
     fail: int = 0  # so many calls find nobody
     during_claim: list = field(default_factory=list)  # called while a claim is in flight
 
@@ -46,7 +49,11 @@ class MemoryQueue:
         for call in self.during_claim:
             call()
         await asyncio.sleep(0)
-        return taken
+        return Claim(taken, self.again_in)
+
+    async def recall(self):
+        self._answer()
+        return self.unanswered
 
     async def settle(self, row, outcome):
         self._answer()
@@ -728,3 +735,83 @@ def test_an_observer_that_raises_costs_no_row(lived):
         await until(lambda: len(queue.settled) == 2)
 
     lived(scenario, queue, observer=Broken())
+
+
+def test_a_claim_that_says_when_to_ask_again_needs_no_sweep(lived):
+    """Rows that are due soon, and turns, are waited for by its word."""
+    queue = MemoryQueue(again_in=7.0)
+
+    async def scenario(pump):
+        await asyncio.sleep(1)
+        sweeps = queue.sweeps
+        pump.wake(Wake.BROADCAST)
+        await asyncio.sleep(6.5)
+        assert queue.sweeps == sweeps
+        queue.rows.append(Row(1))
+        await until(lambda: queue.settled, seconds=0.6)
+        assert queue.sweeps == sweeps
+
+    lived(scenario, queue)
+
+
+def test_slots_that_come_free_wait_for_the_claim_that_is_to_come_soon(lived):
+    """While the bot's turns are all granted, one claim does for many rows."""
+    queue = MemoryQueue(rows=[Row(n) for n in range(4)], again_in=0.2)
+
+    async def one_by_one(row, laps):
+        await asyncio.sleep(0.03 * (row.id + 1))
+        return Sent(row.id)
+
+    async def scenario(pump):
+        await until(lambda: len(queue.settled) == 4, seconds=0.19)
+        assert len(queue.claims) == 1
+        await until(lambda: len(queue.claims) == 2, seconds=0.2)
+
+    lived(scenario, queue, one_by_one)
+
+
+def test_a_row_that_waits_for_an_answer_of_the_queue_is_older_than_its_stopwatch(lived):
+    """Its lease may have begun when it was asked for first."""
+    queue, ages = MemoryQueue(rows=[Row(1)]), []
+    claim = queue.claim
+
+    async def late(limit):
+        return replace(await claim(limit), asked_for=9.0)
+
+    async def look(row, stopwatch):
+        ages.append((stopwatch.age, stopwatch.seconds))
+        return Sent(row.id)
+
+    async def scenario(pump):
+        await until(lambda: queue.settled)
+
+    queue.claim = late
+    lived(scenario, queue, look)
+    ((age, seconds),) = ages
+    assert 9 <= age < 9.1
+    assert seconds == 0
+
+
+def test_a_stop_hands_back_what_a_claim_took_that_was_not_answered(lived):
+    """It is asked for once more."""
+    queue = MemoryQueue(unanswered=[Row(7)])
+
+    async def scenario(pump):
+        await asyncio.sleep(1)
+
+    lived(scenario, queue)
+    assert queue.released == [7]
+
+
+def test_a_row_that_may_have_been_sent_is_not_handed_back(lived):
+    """Whoever does the work knows."""
+    queue = MemoryQueue(rows=[Row(1), Row(2)])
+
+    async def hangs(row, laps):
+        await asyncio.Event().wait()
+
+    async def scenario(pump):
+        await until(lambda: pump.in_hand == 2)
+
+    lived(scenario, queue, hangs, undone=lambda row: row.id == 2)
+    assert queue.released == [2]

@@ -2,12 +2,13 @@
 
 import asyncio
 import json
+from dataclasses import replace
 
 import pytest
 
 from realtime_bridge.credentials.redaction import Redactor
 from realtime_bridge.database.rpc import Refused, Unavailable
-from realtime_bridge.outcomes import Failed, Failure, Halted, Lost, Retry, Sent, Uncertain
+from realtime_bridge.outcomes import Cause, Failed, Failure, Halted, Lost, Retry, Sent, Uncertain
 from realtime_bridge.settings import Delivery
 from realtime_bridge.worker.event_queue import EventQueue, Policy, Settlement, read, settlement
 from tests.unit.rows import event
@@ -42,6 +43,24 @@ def failed(failure, error):
         (Retry("x"), 2, ONCE, failed(Failure.EXHAUSTED, "3 attempts; last: x")),
         (Retry("x", after=5.0, counted=False), 99, ONCE, pending("x", 5.0, counted=False)),
         (Halted("x"), 99, ONCE, pending("x", 0.0, counted=False)),
+        (
+            Retry("x", after=5.0, counted=False, cause=Cause.TELEGRAM_PAUSE),
+            0,
+            ONCE,
+            replace(pending("x", 5.0, counted=False), pause=5.0),
+        ),
+        (
+            Sent(7, moved_to=-9),
+            0,
+            ONCE,
+            Settlement(1, 1, "delivered", message_id=7, moved_to=-9),
+        ),
+        (
+            Uncertain("x", moved_to=-9),
+            0,
+            ONCE,
+            replace(failed(Failure.UNCERTAIN, "x"), moved_to=-9),
+        ),
         (Lost(), 0, ONCE, None),
     ],
 )
@@ -89,11 +108,11 @@ def test_a_row_whose_workers_keep_dying_ends():
         ('{"a":' * 101 + "1" + "}" * 101, "it is nested deeper than 100 levels"),
         ("9" * 4_301, "a number has too many digits"),
         ('{"a": 1e16000}', "a number is too large"),
-        ('{"a": NaN}', "NaN and Infinity are no JSON"),
-        ('{"cut": "of', "it is no JSON"),
+        ('{"a": NaN}', "NaN and Infinity are not JSON"),
+        ('{"cut": "of', "it is not JSON"),
         ("[1,".ljust(2**17, " "), "it is longer than 128 KiB"),
-        ("", "it is no JSON"),
-        ({"not": "text"}, "it is not handed over as text"),
+        ("", "it is not JSON"),
+        ({"not": "text"}, "it is not text"),
     ],
 )
 def test_a_payload_that_cannot_be_read_ends_the_row_with_the_reason(text, reason):
@@ -135,6 +154,8 @@ class Scripted:
         self._settle = settle or (lambda outcomes: [one["id"] for one in outcomes])
 
     async def call(self, function, arguments):
+        if function == "claim_tma_events" and isinstance(self.answer, list):
+            return {"rows": self.answer}
         if function.startswith("claim"):
             return self.answer
         self.settled += arguments["p_outcomes"]
@@ -151,7 +172,7 @@ async def test_a_row_that_cannot_be_read_costs_the_others_nothing():
     ended = []
     queue = EventQueue(rpc, policy=ONCE, ended=ended.append)
 
-    events = await queue.claim(64)
+    events = (await queue.claim(64)).rows
 
     assert [one.id for one in events] == list(range(2, 32))
     assert [(one["id"], one["failure"]) for one in rpc.settled] == [(1, "invalid")]
@@ -175,7 +196,7 @@ async def test_a_bad_row_that_cannot_be_settled_costs_the_others_nothing(settle)
     """It comes back after its lease."""
     rpc = Scripted([claimed(id=1) | {"payload": DEEP}, claimed(id=2)], settle)
 
-    events = await EventQueue(rpc, policy=ONCE).claim(2)
+    events = (await EventQueue(rpc, policy=ONCE).claim(2)).rows
 
     assert [one.id for one in events] == [2]
 
@@ -187,7 +208,7 @@ async def test_a_row_without_a_token_is_left_alone(row):
     """Nobody could settle it."""
     rpc = Scripted([row, claimed(id=2)])
 
-    events = await EventQueue(rpc, policy=ONCE).claim(2)
+    events = (await EventQueue(rpc, policy=ONCE).claim(2)).rows
 
     assert [one.id for one in events] == [2]
     assert rpc.settled == []

@@ -1,4 +1,4 @@
-"""Files that are made from the code say what the code says."""
+"""Files that are generated from the code match it."""
 
 import importlib.util
 from pathlib import Path

@@ -14,7 +14,7 @@ NOON = datetime(2026, 11, 24, 12, tzinfo=UTC)
 
 
 def event(**fields: Any) -> TmaEvent:
-    row = {"id": 1, "telegram_id": 7, "event_type": "x", "attempt": 1}
+    row = {"id": 1, "telegram_id": 7, "chat_id": 7, "event_type": "x", "attempt": 1}
     times = {"created_at": NOON, "deliver_after": NOON, "waited_seconds": 0.5}
     return TmaEvent(**(row | times | fields))
 

@@ -1,4 +1,4 @@
-"""What PostgREST's answers mean."""
+"""What PostgREST's responses mean, and which key a call is made with."""
 
 import asyncio
 import json
@@ -12,26 +12,26 @@ from pydantic import TypeAdapter
 from realtime_bridge.credentials.redaction import Redactor
 from realtime_bridge.credentials.tokens import Key
 from realtime_bridge.database import rpc as calls
-from realtime_bridge.database.rpc import Refused, Rpc, Unavailable, answer, shaped
+from realtime_bridge.database.rpc import Refused, Rpc, Unavailable, decode_response, shaped
 
 
 def test_an_answer_is_its_json():
     """200 with a body, 204 without one."""
-    assert answer("f", 200, '[{"id": 1}]') == [{"id": 1}]
-    assert answer("f", 204, "") is None
+    assert decode_response("f", 200, '[{"id": 1}]') == [{"id": 1}]
+    assert decode_response("f", 204, "") is None
 
 
 @pytest.mark.parametrize("status", [429, 500, 502, 503, 504])
 def test_what_may_pass_is_unavailable(status):
     """Gateways answer with HTML pages; that is no reason to give up."""
     with pytest.raises(Unavailable, match=f"HTTP {status}"):
-        answer("f", status, "<html>Bad gateway</html>")
+        decode_response("f", status, "<html>Bad gateway</html>")
 
 
 def test_a_truncated_body_is_unavailable():
-    """Half an answer says nothing."""
+    """Half a response says nothing."""
     with pytest.raises(Unavailable):
-        answer("f", 200, '[{"id"')
+        decode_response("f", 200, '[{"id"')
 
 
 @pytest.mark.parametrize(
@@ -46,12 +46,12 @@ def test_a_truncated_body_is_unavailable():
         (400, {"code": "22023", "message": "cannot settle", "hint": {}}, ""),
     ],
 )
-def test_what_a_person_must_mend_says_how(status, body, fix):
+def test_what_a_person_must_fix_says_how(status, body, fix):
     """A refusal carries its fix."""
     text = body if isinstance(body, str) else json.dumps(body)
 
     with pytest.raises(Refused) as refused:
-        answer("f", status, text)
+        decode_response("f", status, text)
 
     assert fix in refused.value.fix
 
@@ -64,7 +64,7 @@ SECRET = "sb_secret_Zq3vX8kLm2PwRt"
 def test_a_body_that_no_function_wrote_is_no_answer(body):
     """Asking again may find the database."""
     with pytest.raises(Unavailable):
-        answer("f", 200, body)
+        decode_response("f", 200, body)
 
 
 @pytest.mark.parametrize(
@@ -79,27 +79,27 @@ def test_a_body_that_no_function_wrote_is_no_answer(body):
 )
 @pytest.mark.parametrize("status", [400, 401, 404, 500])
 def test_a_refusal_in_any_shape_is_one(status, body):
-    """What it says may be nonsense; that it says no is clear."""
+    """The text may be nonsense, the refusal is clear."""
     with pytest.raises((Unavailable, Refused)) as raised:
-        answer("f", status, body)
+        decode_response("f", status, body)
 
     assert len(str(raised.value)) < 600
 
 
 @pytest.mark.parametrize("value", [None, 7, "x", [1], {"a": None}, {"a": float("nan")}])
 def test_another_shape_than_promised_is_no_answer(value):
-    """Its values are not told: they may be a user's."""
-    with pytest.raises(Unavailable, match=r"^f answered something that the bridge cannot use$"):
+    """Its values are not quoted: they may be a user's."""
+    with pytest.raises(Unavailable, match=r"^f returned something that the bridge cannot use$"):
         shaped(TypeAdapter(dict[str, int]), "f", value)
 
 
 @pytest.mark.parametrize("at", range(len(SECRET)))
 def test_a_secret_is_hidden_before_a_message_is_cut(at):
-    """Wherever two hundred characters end."""
+    """Wherever the cut at two hundred characters falls."""
     text = "x" * (200 - at) + SECRET
 
     with pytest.raises(Refused) as refused:
-        answer("f", 400, json.dumps({"message": text}), Redactor([SECRET]))
+        decode_response("f", 400, json.dumps({"message": text}), Redactor([SECRET]))
 
     assert "Zq3" not in str(refused.value)
 
@@ -119,7 +119,7 @@ async def serving(reply):
 
 
 async def test_a_body_that_is_not_utf_8_is_no_answer():
-    """Neither where an answer is expected nor where an error is."""
+    """Neither as a result nor as an error."""
     replies = [(200, Unavailable), (503, Unavailable), (403, Refused)]
 
     async def reply(_):
@@ -134,8 +134,8 @@ async def test_a_body_that_is_not_utf_8_is_no_answer():
 
 @pytest.mark.parametrize("status", [200, 500])
 async def test_a_body_that_never_ends_is_left(status, monkeypatch):
-    """Memory is not theirs to fill."""
-    monkeypatch.setattr(calls, "ANSWER_LIMIT", 2**20)
+    """A server cannot fill our memory."""
+    monkeypatch.setattr(calls, "BODY_LIMIT", 2**20)
 
     async def reply(request):
         response = web.StreamResponse(status=status)
@@ -153,7 +153,7 @@ OLD, NEW = Key("sb_secret_old", "sb_secret_old"), Key("eyJh.eyJi.new", "anon")
 
 
 class PostgREST:
-    """Takes one key, and holds its answers back when it is told to."""
+    """Accepts one key, and holds its responses back while `go` is unset."""
 
     def __init__(self):
         self.good, self.asked, self.go = OLD, [], asyncio.Event()
@@ -199,7 +199,7 @@ async def none(refused, keys):
 
 
 async def test_the_next_call_shows_the_new_key():
-    """An sb_ key is for the gateway alone; a JWT goes behind what the gateway knows."""
+    """An sb_ key is for the gateway alone; a JWT is sent along with a key that it knows."""
     async with calling(none) as (server, keys, rpc):
         await rpc.call("f")
         keys.append(NEW)
@@ -224,7 +224,7 @@ async def test_a_call_under_way_ends_with_the_key_it_began_with():
 
 
 async def test_a_refused_call_is_made_again_once_if_there_is_another_key():
-    """The one that was refused is named to whoever knows of others."""
+    """`replace_key` is given the one that was refused."""
 
     async def other(refused, keys):
         assert refused == OLD
@@ -243,7 +243,7 @@ async def test_a_refused_call_is_made_again_once_if_there_is_another_key():
 
 @pytest.mark.parametrize("found", [False, True])
 async def test_a_call_is_never_made_a_third_time(found):
-    """Whether there is no other key, or that one is refused as well."""
+    """Neither without another key, nor if that one is refused as well."""
 
     async def other(refused, keys):
         return found
@@ -253,5 +253,5 @@ async def test_a_call_is_never_made_a_third_time(found):
         with pytest.raises(Refused) as refused:
             await rpc.call("f")
 
-    assert refused.value.of_the_key
+    assert refused.value.bad_key
     assert len(server.asked) == 1 + found

@@ -63,7 +63,7 @@ def test_all_problems_come_at_once_each_with_its_name():
     ],
 )
 def test_a_bad_value_is_named_with_its_fix(name, value, hint):
-    """One sentence that says which setting, and what would be right."""
+    """One sentence names the setting and a right value."""
     (problem,) = problems(**{name: value})
 
     assert name in problem
@@ -109,7 +109,7 @@ def test_empty_values_count_as_absent():
     ["https://t.me/my_bot/app", "https://app.example/?a=1#/leads", "tg://resolve?domain=my_bot"],
 )
 def test_a_mini_app_may_have_any_address_that_a_button_can_open(url):
-    """It is kept to the letter: a router's fragment and a trailing slash mean something."""
+    """It is kept unchanged: fragments and trailing slashes have a meaning."""
     assert parse({**GOOD, "MINI_APP_URL": url}).mini_app_url == url
 
 
@@ -140,14 +140,14 @@ def test_an_env_file_that_is_not_there_is_an_error(tmp_path):
     ("role", "shown"), [("tma_bridge", key("anon")), ("service_role", key("service_role"))]
 )
 def test_the_gateway_is_shown_a_key_that_it_knows(role, shown):
-    """Supabase's gateway refuses JWTs that it has not issued, so ours goes behind the anon key."""
+    """Supabase's gateway refuses JWTs that it did not issue, so ours goes behind the anon key."""
     settings = parse({**GOOD, "SUPABASE_KEY": key(role), "SUPABASE_ANON_KEY": key("anon")})
 
     assert settings.key.gateway == shown
 
 
 def test_without_an_anon_key_the_key_itself_is_shown():
-    """As a stack wants it that has no gateway."""
+    """For a stack without a gateway."""
     assert parse({**GOOD, "SUPABASE_KEY": key("tma_bridge")}).key.gateway == key("tma_bridge")
 
 

@@ -1,4 +1,4 @@
-"""What happens, in numbers and in words."""
+"""What happens to rows, as metrics and as log lines."""
 
 from types import SimpleNamespace
 
@@ -33,7 +33,7 @@ def counted(metrics, name, **labels):
     ],
 )
 def test_an_outcome_is_counted_by_what_it_means_for_its_row(outcome, failure, held, word):
-    """A retry too many is a failure, and an outcome that came too late is neither."""
+    """The last retry is a failure; an outcome that came too late is neither."""
     metrics = Metrics()
     telemetry = Telemetry(metrics, lambda _row, _outcome: failure)
 
@@ -43,7 +43,7 @@ def test_an_outcome_is_counted_by_what_it_means_for_its_row(outcome, failure, he
 
 
 def test_a_lane_shows_zeros_from_its_start():
-    """A counter that begins at one has not risen, so no alert would see it."""
+    """A counter that first appears as one has not risen, so no alert would see it."""
     metrics = Metrics()
 
     metrics.watch("tma_events", slots=8, in_hand=lambda: 3, outcomes=["delivered", *Failure])
@@ -56,7 +56,7 @@ def test_a_lane_shows_zeros_from_its_start():
 
 
 def test_rows_of_dead_workers_are_counted_by_their_fate():
-    """Also those that are sent again in at-least-once mode."""
+    """Including those that are sent again in at-least-once mode."""
     metrics = Metrics()
 
     Telemetry(metrics).recovered("tma_events", Recovered(returned=1, resent=2, uncertain=3))
@@ -67,7 +67,7 @@ def test_rows_of_dead_workers_are_counted_by_their_fate():
 
 
 def test_a_pause_that_telegram_asked_for_is_observed():
-    """How long it is says how bad it is."""
+    """Its length shows how serious it is."""
     metrics = Metrics()
     pause = Retry("7 s", after=7.0, counted=False, cause=Cause.TELEGRAM_PAUSE)
 
@@ -77,7 +77,7 @@ def test_a_pause_that_telegram_asked_for_is_observed():
 
 
 def test_no_series_is_made_for_each_row():
-    """Ids as labels would make one for ever for each."""
+    """Ids as labels would create one more series for each row, for ever."""
     metrics = Metrics()
     for id_ in range(3):
         row = SimpleNamespace(id=id_, event_type=f"type_{id_}", attempt=1, waited_seconds=0)
@@ -90,16 +90,16 @@ def test_no_series_is_made_for_each_row():
 
 
 def test_a_row_that_ended_is_one_line_with_the_time_of_each_stage():
-    """And with nothing of what was said in it."""
+    """Without its text or payload."""
     row = SimpleNamespace(
         id=7, event_type="step_completed", attempt=2, waited_seconds=0.25, payload="secret"
     )
-    laps = Stopwatch(clock=iter([0.0, 0.001, 0.101]).__next__)
-    laps.lap("render")
-    laps.lap("send")
+    stopwatch = Stopwatch(clock=iter([0.0, 0.001, 0.101]).__next__)
+    stopwatch.lap("render")
+    stopwatch.lap("send")
 
     with capture_logs() as lines:
-        Telemetry(Metrics()).settled("tma_events", row, Sent(99), laps, held=True)
+        Telemetry(Metrics()).settled("tma_events", row, Sent(99), stopwatch, held=True)
 
     assert lines == [
         {

@@ -1,4 +1,4 @@
-"""The local Bot API: takes what a bot sends, keeps it, and answers as Telegram does."""
+"""The HTTP handlers of the Bot API: answers as Telegram does, and keeps accepted messages."""
 
 import asyncio
 import json
@@ -11,9 +11,9 @@ from typing import Any
 from aiohttp import web
 
 from tma_sandbox.botapi.faults import Fault, Script
-from tma_sandbox.botapi.limits import Limits, Rates
 from tma_sandbox.botapi.message import RefusedError, draft
-from tma_sandbox.botapi.outbox import Message, Outbox
+from tma_sandbox.botapi.rate_limiter import RateLimiter, Rates
+from tma_sandbox.botapi.sent import SentMessage, SentMessages
 from tma_sandbox.initdata import sign
 
 _TOKEN = re.compile(r"(\d+):[\w-]{30,}")
@@ -30,9 +30,9 @@ Answer = dict[str, Any]
 class BotApi:
     """A Bot API server for any number of bots; every well-formed token is a bot.
 
-    Beside Telegram's paths it serves its own: `/_sent`, `/_faults`, `/_limits` and `/_sign`
-    (see `routes`). `bot_token` signs where `/_sign` is not told another; `rates` switches
-    Telegram's limits on from the start.
+    Besides Telegram's paths it serves `/_sent`, `/_faults`, `/_limits` and `/_sign` (see
+    `routes`). `bot_token` is the default of `/_sign`; `rates` enforces Telegram's limits from the
+    start.
     """
 
     def __init__(
@@ -42,25 +42,27 @@ class BotApi:
         rates: Rates | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        self.sent = Outbox()
+        self.sent = SentMessages()
         self.script = Script()
-        self.limits = Limits(rates) if rates else None
+        self.limits = RateLimiter(rates) if rates else None
         self._bot_token = bot_token
         self._clock = clock
         self._released = asyncio.Event()
 
-    # What is served where
+    # Routes
 
     def routes(self) -> list[web.RouteDef]:
         """Telegram's path and our own.
 
-        `GET /_sent[?after=N][&wait=SECONDS]` lists accepted messages, oldest first; each has a
-        `number`, `after` leaves out those up to it, `wait` waits until there is one.
-        `DELETE /_sent` forgets them. `POST /_faults` scripts answers (see Fault), `GET` lists
-        those that wait, `DELETE` drops them and lets hanging requests go. `POST /_limits` enforces
-        Telegram's limits (an object of Rates, may be empty), `GET` shows them and how many
-        messages they refused, `DELETE` switches them off. `POST /_sign` makes a Mini App's
-        initData for `{"user": {"id": ...}}`. No other origin may read an answer (see visitors).
+        - `GET /_sent[?after=N][&wait=SECONDS]` lists accepted messages, oldest first. Each has a
+          `number`; `after` skips those up to N, `wait` waits for the next. `DELETE` clears them.
+        - `POST /_faults` scripts answers (see Fault), `GET` lists the pending ones, `DELETE`
+          clears them and drops hanging requests.
+        - `POST /_limits` enforces Telegram's limits (an object of Rates, may be empty), `GET`
+          shows them and how many messages they refused, `DELETE` lifts them.
+        - `POST /_sign` makes a Mini App's initData for `{"user": {"id": ...}}`.
+
+        The origin guard keeps web pages of other origins out.
         """
         return [
             web.route("*", "/bot{token}/{method}", self._bot_method),
@@ -76,26 +78,26 @@ class BotApi:
         ]
 
     async def close(self, _: web.Application | None = None) -> None:
-        """Let every request go that hangs or waits."""
+        """End all hanging and waiting requests."""
         self._released.set()
         await self.sent.close()
 
-    # Telegram's side
+    # Telegram's methods
 
     async def _bot_method(self, request: web.Request) -> web.StreamResponse:
         received_at = self._clock()
         token = _TOKEN.fullmatch(request.match_info["token"])
         if token is None:
-            return _json(_error(404, "Not Found"))
+            return _json_response(_error(404, "Not Found"))
         try:
             fields = await _fields(request)
         except ValueError:
-            return _json(_error(400, "Bad Request: can't parse the request body"))
+            return _json_response(_error(400, "Bad Request: can't parse the request body"))
         call = _Call(int(token[1]), request.match_info["method"].lower(), fields, received_at)
         text = str(fields.get("text", ""))
         if fault := self.script.take(call.method, call.bot_id, fields.get("chat_id"), text):
             return await self._misbehave(fault, call, request)
-        return _json(await self._answer(call))
+        return _json_response(await self._answer(call))
 
     async def _misbehave(
         self, fault: Fault, call: "_Call", request: web.Request
@@ -106,19 +108,19 @@ class BotApi:
             page = _PAGE.format(status=f"{fault.status} Bad Gateway")
             return web.Response(status=fault.status, text=page, content_type="text/html")
         if fault.status:
-            return _json(fault.body())
+            return _json_response(fault.body())
         if not (fault.hang or fault.drop):
-            return _json(await self._answer(call))
+            return _json_response(await self._answer(call))
         if fault.stores:
             await self._answer(call)
         if fault.hang:
             await self._released.wait()
         if request.transport:
             request.transport.abort()
-        return web.Response(status=500)  # nobody is there to read it
+        return web.Response(status=500)  # the connection is gone: nobody reads it
 
     async def _answer(self, call: "_Call") -> Answer:
-        """What Telegram says to a call that it understands, done."""
+        """Do the call, and answer as Telegram does."""
         match call.method:
             case "sendmessage":
                 return await self._send_message(call)
@@ -145,10 +147,10 @@ class BotApi:
             return _error(429, f"Too Many Requests: retry after {seconds}") | {
                 "parameters": {"retry_after": seconds}
             }
-        return _ok(_told(await self.sent.add(call.bot_id, message, call.received_at)))
+        return _ok(_message_object(await self.sent.add(call.bot_id, message, call.received_at)))
 
     async def _wait_for_updates(self, fields: Mapping[str, Any]) -> None:
-        """A long poll that nothing ever comes to."""
+        """A long poll that never gets an update."""
         try:
             seconds = min(float(fields.get("timeout") or 0), _LONGEST_WAIT)
             async with asyncio.timeout(seconds):
@@ -156,43 +158,43 @@ class BotApi:
         except (TimeoutError, ValueError):
             pass
 
-    # Our side
+    # Our own paths
 
     async def _list_sent(self, request: web.Request) -> web.Response:
         try:
             after = int(request.query.get("after", 0))
             wait = min(float(request.query.get("wait", 0)), _LONGEST_WAIT)
         except ValueError:
-            return _complaint("after is a number, wait is seconds")
+            return _bad_request("after is a number, wait is seconds")
         if wait:
             await self.sent.wait_for(after + 1, wait)
-        return _json(self.sent.after(after))
+        return _json_response(self.sent.after(after))
 
     async def _forget_sent(self, _: web.Request) -> web.Response:
         self.sent.clear()
-        return _json(_ok(True))
+        return _json_response(_ok(True))
 
     async def _list_faults(self, _: web.Request) -> web.Response:
-        return _json(self.script.dump())
+        return _json_response(self.script.dump())
 
     async def _add_faults(self, request: web.Request) -> web.Response:
         try:
             self.script.add(await request.json())
         except ValueError as error:
-            return _complaint(str(error))
-        return _json(self.script.dump())
+            return _bad_request(str(error))
+        return _json_response(self.script.dump())
 
     async def _drop_faults(self, _: web.Request) -> web.Response:
         self.script.waiting.clear()
         self._released.set()
         self._released = asyncio.Event()
-        return _json([])
+        return _json_response([])
 
     async def _show_limits(self, _: web.Request) -> web.Response:
         if self.limits is None:
-            return _json({"enabled": False, "refused": 0})
+            return _json_response({"enabled": False, "refused": 0})
         rates = self.limits.rates
-        return _json(
+        return _json_response(
             {
                 "enabled": True,
                 "refused": self.limits.refused,
@@ -206,9 +208,9 @@ class BotApi:
     async def _set_limits(self, request: web.Request) -> web.Response:
         try:
             values = await request.json() if request.can_read_body else {}
-            self.limits = Limits(Rates.read(values))
+            self.limits = RateLimiter(Rates.read(values))
         except (ValueError, AttributeError) as error:
-            return _complaint(str(error))
+            return _bad_request(str(error))
         return await self._show_limits(request)
 
     async def _drop_limits(self, request: web.Request) -> web.Response:
@@ -221,22 +223,22 @@ class BotApi:
             token = wanted.pop("bot_token", None) or self._bot_token
             user = wanted.pop("user")
             if not isinstance(user, dict) or "id" not in user:
-                return _complaint("user needs an id")
+                return _bad_request("user needs an id")
         except (ValueError, AttributeError, KeyError, TypeError):
-            return _complaint('send {"user": {"id": 1, ...}, "auth_date": seconds, ...}')
+            return _bad_request('send {"user": {"id": 1, ...}, "auth_date": seconds, ...}')
         if token is None:
-            return _complaint("bot_token is missing")
+            return _bad_request("bot_token is missing")
         fields = {
             "user": json.dumps(user, ensure_ascii=False, separators=(",", ":")),
             "auth_date": str(wanted.pop("auth_date", int(self._clock()))),
             **{name: str(value) for name, value in wanted.items()},
         }
-        return _json({"init_data": sign(fields, token)})
+        return _json_response({"init_data": sign(fields, token)})
 
 
 @dataclass(frozen=True, slots=True)
 class _Call:
-    """One request to the Bot API; `method` in lower case, as Telegram does not mind."""
+    """One request to the Bot API; `method` is in lower case, because Telegram ignores case."""
 
     bot_id: int
     method: str
@@ -245,19 +247,19 @@ class _Call:
 
 
 async def _fields(request: web.Request) -> dict[str, Any]:
-    """A call's parameters, from wherever Telegram accepts them. Raises ValueError."""
+    """The parameters of a call, from everywhere that Telegram accepts them. Raises ValueError."""
     fields: dict[str, Any] = dict(request.query)
     if request.content_type == "application/json":
         body = await request.json()
         if not isinstance(body, dict):
-            raise ValueError("no object")
+            raise ValueError("not an object")
         return fields | body
     return fields | dict(await request.post())
 
 
-def _told(message: Message) -> Answer:
+def _message_object(message: SentMessage) -> Answer:
     """The Message object that the bot gets back."""
-    told = {
+    answer = {
         "message_id": message["message_id"],
         "from": _bot(message["bot_id"]),
         "chat": _chat(message["chat_id"]),
@@ -265,12 +267,12 @@ def _told(message: Message) -> Answer:
         "text": message["text"],
     }
     if message["entities"]:
-        told["entities"] = message["entities"]
+        answer["entities"] = message["entities"]
     if "inline_keyboard" in (message["reply_markup"] or {}):
-        told["reply_markup"] = message["reply_markup"]
+        answer["reply_markup"] = message["reply_markup"]
     if message["link_preview_options"]:
-        told["link_preview_options"] = message["link_preview_options"]
-    return told
+        answer["link_preview_options"] = message["link_preview_options"]
+    return answer
 
 
 def _bot(bot_id: int) -> Answer:
@@ -297,11 +299,11 @@ def _error(status: int, description: str) -> Answer:
     return {"ok": False, "error_code": status, "description": description}
 
 
-def _json(value: Any) -> web.Response:
+def _json_response(value: Any) -> web.Response:
     status = value.get("error_code", 200) if isinstance(value, dict) else 200
     text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
     return web.Response(status=status, text=text, content_type="application/json")
 
 
-def _complaint(text: str) -> web.Response:
+def _bad_request(text: str) -> web.Response:
     return web.json_response({"error": text}, status=400)

@@ -1,4 +1,4 @@
-"""Scripted trouble: what the local Bot API answers instead of the truth."""
+"""Scripted faults: what the Bot API answers instead of doing the call."""
 
 from typing import Annotated, Any, Literal, Self
 
@@ -19,21 +19,21 @@ _DESCRIPTIONS = {
 
 
 class Match(BaseModel):
-    """Which requests a fault is for: all conditions that are given must hold."""
+    """Which requests a fault is for: all given conditions must hold."""
 
     model_config = ConfigDict(extra="forbid")
 
     chat_id: int | None = None
-    text: str | None = Field(None, description="a part of the raw text")
+    text: str | None = Field(None, description="part of the raw text")
     bot_id: int | None = None
 
 
 class Fault(BaseModel):
     """One scripted answer.
 
-    Exactly one of `status`, `hang` and `drop`, or `latency` alone; `latency` (seconds) may come
-    before each. `before_accept` means that the message is not stored, `after_accept` that it is.
-    A hanging request is let go, without an answer, when the faults are deleted.
+    Exactly one of `status`, `hang` and `drop`, each with or without a `latency` in seconds, or only
+    a latency. With `before_accept` the message is not stored, with `after_accept` it is. Deleting
+    the faults drops the connection of a hanging request.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -55,12 +55,12 @@ class Fault(BaseModel):
         kinds = [self.status, self.hang, self.drop]
         given = sum(kind is not None for kind in kinds)
         if given > 1 or (given == 0 and not self.latency):
-            raise ValueError("a fault needs exactly one of status, hang, drop, or a latency alone")
+            raise ValueError("a fault needs exactly one of status, hang, drop, or only a latency")
         return self
 
     @property
     def stores(self) -> bool:
-        """Whether Telegram accepts the message although the caller does not learn it."""
+        """Whether the message is accepted although the caller gets no answer."""
         return "after_accept" in (self.hang, self.drop)
 
     def body(self) -> dict[str, Any]:
@@ -79,7 +79,7 @@ _LIST = TypeAdapter(list[Fault])
 
 
 class Script:
-    """The faults that wait for their request, first come first served."""
+    """The pending faults; the first that matches a request is used."""
 
     def __init__(self) -> None:
         self.waiting: list[Fault] = []
@@ -89,7 +89,7 @@ class Script:
         self.waiting += _LIST.validate_python(faults if isinstance(faults, list) else [faults])
 
     def take(self, method: str, bot_id: int, chat_id: Any, text: str) -> Fault | None:
-        """The first fault for this request, used up by it."""
+        """Return the first fault that matches this request, and count it as used."""
         for fault in self.waiting:
             if _fits(fault, method, bot_id, chat_id, text):
                 if fault.times is not None:
@@ -100,7 +100,7 @@ class Script:
         return None
 
     def dump(self) -> list[dict[str, Any]]:
-        """What waits, as JSON."""
+        """The pending faults, as JSON."""
         return [fault.model_dump(exclude_defaults=True) for fault in self.waiting]
 
 

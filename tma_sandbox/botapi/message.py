@@ -1,4 +1,4 @@
-"""What `sendMessage` was asked for, checked as Telegram checks it."""
+"""The parameters of `sendMessage`, validated as Telegram does."""
 
 import json
 import re
@@ -6,15 +6,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from tma_sandbox.botapi.html import Entity, MarkupError, parse_html, utf16_length
+from tma_sandbox.botapi.markup import Entity, MarkupError, parse_html, utf16_length
 
 _LONGEST = 4096
-# Telegram wants a host with a dot in it: a button to http://localhost is refused.
+# Telegram requires a dot in the host: it refuses a button to http://localhost.
 _URL = re.compile(r"(tg|ton)://\S+|(https?://)?[^\s/.]+(\.[^\s/.]+)+([/?#:]\S*)?", re.IGNORECASE)
 
 
 class RefusedError(Exception):
-    """Telegram answers 400; the message is its description."""
+    """Telegram answers 400, with this text as the description."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +31,7 @@ class Draft:
 
 
 def draft(fields: Mapping[str, Any]) -> Draft:
-    """The message that these request fields ask for. Raises RefusedError."""
+    """Build the message from the parameters of a request. Raises RefusedError."""
     chat_id = _chat(fields.get("chat_id"))
     raw = fields.get("text")
     if not isinstance(raw, str) or not raw.strip():
@@ -43,7 +43,7 @@ def draft(fields: Mapping[str, Any]) -> Draft:
     if utf16_length(text) > _LONGEST:
         raise RefusedError("Bad Request: message is too long")
     markup = _markup(fields.get("reply_markup"), chat_id)
-    preview = _json(
+    preview = _json_field(
         fields.get("link_preview_options"), dict, "Bad Request: can't parse link preview options"
     )
     return Draft(chat_id, text, entities, raw, parse_mode, markup, preview)
@@ -63,9 +63,11 @@ def _chat(value: Any) -> int:
 
 def _parsed(raw: str, parse_mode: str | None, entities: Any) -> tuple[str, list[Entity]]:
     if parse_mode is None:
-        return raw, _json(entities, list, "Bad Request: can't parse entities JSON object") or []
+        return raw, _json_field(
+            entities, list, "Bad Request: can't parse entities JSON object"
+        ) or []
     if parse_mode.lower() != "html":
-        # Telegram knows Markdown too; pretending to would hide errors that it finds.
+        # Markdown is not implemented; accepting it unchecked would hide errors.
         raise RefusedError(
             f"Bad Request: unsupported parse_mode (the local Bot API reads HTML, not {parse_mode})"
         )
@@ -76,7 +78,7 @@ def _parsed(raw: str, parse_mode: str | None, entities: Any) -> tuple[str, list[
 
 
 def _trimmed(text: str, entities: list[Entity]) -> tuple[str, list[Entity]]:
-    """Without space around the text, as Telegram stores it; the entities move along."""
+    """Strip the text as Telegram does, and move the entities accordingly."""
     trimmed = text.strip()
     cut = utf16_length(text) - utf16_length(text.lstrip())
     end = utf16_length(trimmed)
@@ -89,8 +91,8 @@ def _trimmed(text: str, entities: list[Entity]) -> tuple[str, list[Entity]]:
     return trimmed, moved
 
 
-def _json(value: Any, kind: type, refusal: str) -> Any:
-    """A field that comes as JSON, inside a form as its text; None when it is absent."""
+def _json_field(value: Any, kind: type, refusal: str) -> Any:
+    """A parameter that is JSON, or its text in a form; None if it is absent."""
     if value in (None, ""):
         return None
     if isinstance(value, str):
@@ -104,7 +106,7 @@ def _json(value: Any, kind: type, refusal: str) -> Any:
 
 
 def _markup(value: Any, chat_id: int) -> dict[str, Any] | None:
-    markup = _json(value, dict, "Bad Request: object expected as reply markup")
+    markup = _json_field(value, dict, "Bad Request: object expected as reply markup")
     if markup is None:
         return None
     for row in markup.get("inline_keyboard", []):

@@ -1,6 +1,6 @@
-"""The demo's page: a Mini App, the chat, and what becomes of each row."""
+"""The demo's page: a Mini App, the chat with the bot, and each row's timeline."""
 
 from tma_sandbox.page.routes import Page
-from tma_sandbox.page.ways import Way, Ways
+from tma_sandbox.page.timelines import Timeline, Timelines
 
-__all__ = ["Page", "Way", "Ways"]
+__all__ = ["Page", "Timeline", "Timelines"]

@@ -1,4 +1,4 @@
-"""What the browser gets: the page, its scripts, a signed user, and the rows' ways."""
+"""HTTP routes of the demo's page: its files, a signed user, and the rows."""
 
 import json
 import time
@@ -12,7 +12,7 @@ import psycopg
 from aiohttp import web
 
 from tma_sandbox.initdata import sign
-from tma_sandbox.page.ways import Ways
+from tma_sandbox.page.timelines import Timelines
 from tma_sandbox.stack import LocalStack
 
 SHOWN = 12
@@ -23,7 +23,7 @@ _HEADERS = {
     "Cache-Control": "no-cache",
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
-    # Whatever a name contains, nothing runs but the page's own scripts, and nothing leaves.
+    # Whatever a row contains, only the page's own scripts run, and nothing is sent elsewhere.
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; "
     "connect-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; "
     "frame-ancestors 'none'",
@@ -31,22 +31,22 @@ _HEADERS = {
 
 
 class Page:
-    """Serves /demo beside a stack; `routes` are for its `LocalStack`.
+    """Serves /demo as part of a stack: pass `routes` to its `LocalStack`.
 
-    `GET /demo` is the page, `GET /demo/session` what a Mini App knows when it is opened (the
-    public key, and Telegram's signature of its user), `GET /demo/rows` the latest rows' ways,
-    oldest first. The latter two answer 503 before `open` and when the database is away.
+    `GET /demo` is the page. `GET /demo/session` is what a Mini App has when it opens: the public
+    key and its user, signed by Telegram. `GET /demo/rows` lists the timelines of the latest rows,
+    oldest first. The last two answer 503 before `open`, and `rows` when the database is down.
     """
 
     def __init__(self, user: Mapping[str, Any], supabase_js: Path | None) -> None:
-        """`user` (with `id`) is who writes; without `supabase_js` one can only watch."""
+        """`user` (with `id`) writes the rows; without `supabase_js` the page can only show them."""
         self._user = user
         self._files = {**_FILES, **({"supabase.js": supabase_js} if supabase_js else {})}
         self._stack: LocalStack | None = None
-        self._ways: Ways | None = None
+        self._timelines: Timelines | None = None
 
     def routes(self) -> list[web.RouteDef]:
-        """What is served where."""
+        """The routes to serve."""
         return [
             web.get("/demo", self._page),
             web.get("/demo/session", self._session),
@@ -55,14 +55,14 @@ class Page:
         ]
 
     @asynccontextmanager
-    async def open(self, stack: LocalStack) -> AsyncIterator[Ways]:
+    async def open(self, stack: LocalStack) -> AsyncIterator[Timelines]:
         """Show this running stack for as long as the context lasts."""
-        async with Ways.of(stack) as ways:
-            self._stack, self._ways = stack, ways
+        async with Timelines.of(stack) as timelines:
+            self._stack, self._timelines = stack, timelines
             try:
-                yield ways
+                yield timelines
             finally:
-                self._stack = self._ways = None
+                self._stack = self._timelines = None
 
     async def _page(self, _: web.Request) -> web.FileResponse:
         return web.FileResponse(_STATIC / "index.html", headers=_HEADERS)
@@ -88,10 +88,10 @@ class Page:
         return web.json_response(session, headers=_HEADERS)
 
     async def _rows(self, _: web.Request) -> web.Response:
-        if self._ways is None:
+        if self._timelines is None:
             raise web.HTTPServiceUnavailable
         try:
-            ways = await self._ways.latest(SHOWN)
+            timelines = await self._timelines.latest(SHOWN)
         except psycopg.Error as error:  # the demo is ending
             raise web.HTTPServiceUnavailable from error
-        return web.json_response([asdict(way) for way in ways], headers=_HEADERS)
+        return web.json_response([asdict(one) for one in timelines], headers=_HEADERS)

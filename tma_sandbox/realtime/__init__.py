@@ -1,35 +1,34 @@
-"""A local stand-in for Supabase Realtime: same protocol, same frames, same error texts.
+"""A double of Supabase Realtime: same protocol, same frames, same error texts.
 
-It imitates what was recorded and measured on a real server (2.129.8 with Postgres 15), where a
-client can notice it:
+It reproduces what was recorded and measured on a real server (2.129.8 with Postgres 15), wherever
+a client can tell the difference:
 
-- the protocol in both wire formats, joins and their refusals, tokens and their end; frames that
-  are not Phoenix do nothing, a token that is no JSON is an unknown error;
+- the protocol in both wire formats; joins and how they are refused; tokens and their expiry.
+  Frames that are not Phoenix do nothing; a token that is not JSON is an unknown error.
 - Postgres Changes of any schema: bindings, filters, columns, grants, row level security, rows
-  that are too large, statements of too many rows, rates of a hosted plan;
-- the poller of changes: half a second between looks at an idle log, changes that wait behind
-  others, wanted by anybody or not, and the lag of its slot, which is a real one; a cold start;
-  its death in a long outage, after which channels are joined and deaf;
-- broadcasts, by clients, over HTTP and from the database, private channels and their policies;
-  broadcasts that come back long after the database.
+  that are too large, statements with too many rows, the rates of a hosted plan.
+- the poller of changes: half a second between polls of an idle log, changes that wait behind
+  others whether or not anybody subscribed to those, the lag of its slot (a real one), a cold
+  start, and giving up in a long outage, after which channels stay joined but get no changes.
+- broadcasts from clients, over HTTP and from the database; private channels and their policies;
+  database broadcasts that return long after the database does.
 
-`Delays` and `Limits` are the switches for how long and how much; a real server's unless told
-otherwise. What else tests may do to it stands in LocalRealtime: refuse clients, drop them, go
-deaf, let the poller die.
+`Delays` and `Limits` set how long and how much; by default as on a real server. LocalRealtime has
+what else a test can do to it: refuse clients, drop them, withhold changes, make the poller give up.
 
-It does not imitate:
+It does not reproduce:
 
 - presence, replay of stored broadcasts, several nodes, limits on joins, channels and messages;
-- keys that are no JWT signed with the shared secret (sb_..., asymmetric ones);
-- a server that is frozen: it can be stopped and started, and cut its connections;
-- a publication's contents being read once a minute: here they are looked up for every join and
-  change; wal2json, whose 10,000 rows of one statement run into a timeout: here they are counted;
-- what a token that is no JSON does when it is sent to a joined channel or at connect, and
-  whether somebody else's join wakes a channel that went deaf: nobody has recorded it. The one
-  is answered as any malformed token, the other stays deaf.
+- a frozen server: it can be stopped and started, and it can cut its connections;
+- reading the publication's tables once a minute (here they are looked up for every join and
+  change), and wal2json timing out on 10,000 rows of one statement (here the rows are counted);
+- what nobody has recorded: a token that is not JSON, sent at connect or on a joined channel
+  (here it is refused like any malformed token), and whether another client's join revives a
+  channel that gets no changes (here it does not).
 """
 
+from tma_sandbox.realtime.delays import Delays
+from tma_sandbox.realtime.limits import Limits
 from tma_sandbox.realtime.server import LocalRealtime
-from tma_sandbox.realtime.tuning import Delays, Limits
 
 __all__ = ["Delays", "Limits", "LocalRealtime"]

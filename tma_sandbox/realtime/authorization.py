@@ -1,4 +1,4 @@
-"""Who may read from and write to a private channel: the policies on `realtime.messages` decide."""
+"""Who may read and write a private channel, according to the policies on `realtime.messages`."""
 
 import json
 from collections.abc import AsyncIterator, Mapping
@@ -12,44 +12,46 @@ from tma_sandbox.realtime.tokens import Claims
 
 
 @dataclass(frozen=True, slots=True)
-class Visitor:
-    """Somebody at the door of a topic. `headers` are the connection's x-... headers."""
+class AuthorizationContext:
+    """What the policies of a topic may look at. `headers` are the connection's x-... headers."""
 
     topic: str
     claims: Claims
     headers: Mapping[str, str]
 
 
-async def readable(database: Database, visitor: Visitor, extensions: list[str]) -> frozenset[str]:
-    """Find out which kinds of messages of this topic the visitor's role would see.
+async def readable(
+    database: Database, context: AuthorizationContext, extensions: list[str]
+) -> frozenset[str]:
+    """Return which kinds of messages on this topic the role would see.
 
-    Sample messages are written, looked for in the visitor's name, and rolled back, as the real
-    server does. A role or a policy that fails shows nothing. Raises psycopg.OperationalError
-    when the database is away.
+    As the real server does, it inserts sample messages, selects them as the role, and rolls back.
+    A role or a policy that raises an error sees nothing. Raises psycopg.OperationalError when the
+    database is down.
     """
     async with _rolled_back(database) as conn:
         cursor = await conn.execute(
             "insert into realtime.messages (topic, extension)"
             " select %s, unnest(%s::text[]) returning id",
-            (visitor.topic, extensions),
+            (context.topic, extensions),
         )
         samples = [id_ for (id_,) in await cursor.fetchall()]
-        await _become(conn, visitor)
+        await _become(conn, context)
         cursor = await conn.execute(
             "select extension from realtime.messages where topic = %s and id = any(%s)",
-            (visitor.topic, samples),
+            (context.topic, samples),
         )
         return frozenset([extension for (extension,) in await cursor.fetchall()])
     return frozenset()
 
 
-async def may_write(database: Database, visitor: Visitor) -> bool:
-    """Tell whether the visitor's role could add a broadcast to this topic."""
+async def may_write(database: Database, context: AuthorizationContext) -> bool:
+    """Whether the role could insert a broadcast on this topic."""
     async with _rolled_back(database) as conn:
-        await _become(conn, visitor)
+        await _become(conn, context)
         await conn.execute(
             "insert into realtime.messages (topic, extension) values (%s, 'broadcast')",
-            (visitor.topic,),
+            (context.topic,),
         )
         return True
     return False
@@ -57,7 +59,7 @@ async def may_write(database: Database, visitor: Visitor) -> bool:
 
 @asynccontextmanager
 async def _rolled_back(database: Database) -> AsyncIterator[Connection]:
-    """Ask within a transaction that leaves no trace; what Postgres refuses ends it."""
+    """Open a transaction that leaves no trace; an error from Postgres only ends it."""
     try:
         async with database.shared() as conn, conn.transaction(force_rollback=True):
             yield conn
@@ -67,7 +69,7 @@ async def _rolled_back(database: Database) -> AsyncIterator[Connection]:
         return
 
 
-async def _become(conn: Connection, visitor: Visitor) -> None:
+async def _become(conn: Connection, context: AuthorizationContext) -> None:
     await conn.execute(
         """
         select set_config('role', %s, true),
@@ -76,9 +78,9 @@ async def _become(conn: Connection, visitor: Visitor) -> None:
                set_config('request.headers', %s, true)
         """,
         (
-            visitor.claims.role,
-            visitor.topic,
-            visitor.claims.text,
-            json.dumps(dict(visitor.headers)),
+            context.claims.role,
+            context.topic,
+            context.claims.text,
+            json.dumps(dict(context.headers)),
         ),
     )

@@ -1,4 +1,4 @@
-"""What a client asks for with one entry of `postgres_changes`, and what of it makes no sense."""
+"""The entries of `postgres_changes`: which changes a client asks for, and invalid ones."""
 
 import zlib
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ class BindingError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Filter:
-    """Rows pass whose `column` compares to `value`; the other way round with `negate`."""
+    """A condition on one column; `negate` inverts it."""
 
     column: str
     operator: str
@@ -26,8 +26,8 @@ class Filter:
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
-    """The changes that a binding asks for. `*` stands for any action, schema or table."""
+class Binding:
+    """One parsed entry of `postgres_changes`. `*` matches any action, schema or table."""
 
     action: str
     schema: str
@@ -36,16 +36,16 @@ class Wish:
     select: tuple[str, ...] | None
 
     def covers(self, schema: str, table: str) -> bool:
-        """Tell whether this table's changes are asked for."""
+        """Whether it asks for changes of this table."""
         return self.schema in ("*", schema) and self.table in ("*", table)
 
     def wants(self, action: str) -> bool:
-        """Tell whether such changes are asked for."""
+        """Whether it asks for changes of this kind."""
         return self.action in ("*", action)
 
     @property
     def columns(self) -> tuple[str, ...] | None:
-        """The selected columns in an order of their own: the same ones make the same frame."""
+        """The selected columns, sorted: the same selection makes the same frame."""
         return tuple(sorted(set(self.select))) if self.select else None
 
     def __str__(self) -> str:
@@ -58,15 +58,15 @@ class Wish:
 
 
 def binding_id(params: dict[str, Any]) -> int:
-    """Name a binding by what it asks for: the same on every server, for every client.
+    """Derive a binding's id from its parameters: the same on every server, for every client.
 
-    (The real number is Erlang's hash of the same thing.)
+    The real id is Erlang's hash of the same parameters.
     """
     return zlib.crc32(frames.encode(frames.ordered(params)).encode()) & 0x7FFFFFF
 
 
-def parse(params: dict[str, Any]) -> Wish:
-    """Read one binding; raises BindingError.
+def parse(params: dict[str, Any]) -> Binding:
+    """Parse one binding. Raises BindingError.
 
     >>> print(parse({"event": "insert", "table": "t", "schema": "s", "filter": "a=not.in.(1,2)"}))
     event: INSERT, schema: s, table: t, filters: [{"a", "in", "{1,2}", true}], select: nil
@@ -81,7 +81,7 @@ def parse(params: dict[str, Any]) -> Wish:
         )
     event = str(params.get("event", "*")).upper()
     action = event if event in ("INSERT", "UPDATE", "DELETE") else "*"
-    return Wish(action, schema, table, filters, select)
+    return Binding(action, schema, table, filters, select)
 
 
 def _place(params: dict[str, Any]) -> tuple[str, str]:
@@ -123,11 +123,11 @@ def _filters(text: str) -> tuple[Filter, ...]:
 
 
 class _FilterError(ValueError):
-    """What could not be read, as the real server prints it."""
+    """A filter cannot be parsed; the text is the real server's."""
 
 
 def _split(text: str) -> list[str]:
-    """Cut at the commas that are in no parentheses and no quotes.
+    """Split at commas outside parentheses and quotes.
 
     >>> _split('a=in.(1,2),b=eq."x,y",c=gt.3')
     ['a=in.(1,2)', 'b=eq."x,y"', 'c=gt.3']
@@ -172,7 +172,7 @@ def _value(operator: str, text: str) -> str:
 
 
 def _unquoted(text: str) -> str:
-    r"""Take off PostgREST's quotes where a value has them.
+    r"""Remove PostgREST's quotes if the value has them.
 
     >>> [_unquoted(text) for text in ('plain', r'"a,\"b\""', '"open', '"a"b"')]
     ['plain', 'a,"b"', '"open', '"a"b"']

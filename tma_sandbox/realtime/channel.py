@@ -1,4 +1,4 @@
-"""One topic that one socket has joined, or tries to."""
+"""One topic that one socket has joined or is joining."""
 
 import asyncio
 from collections.abc import Callable, Mapping
@@ -7,7 +7,7 @@ from typing import Any
 import psycopg
 
 from tma_sandbox.realtime import bindings
-from tma_sandbox.realtime.authorization import Visitor, may_write, readable
+from tma_sandbox.realtime.authorization import AuthorizationContext, may_write, readable
 from tma_sandbox.realtime.bindings import BindingError
 from tma_sandbox.realtime.frames import Message, UserBroadcast, ordered
 from tma_sandbox.realtime.joining import JoinConfig
@@ -24,9 +24,9 @@ class JoinError(Exception):
 
 
 class Channel:
-    """Checks a join, then serves it until it is left, replaced, or its token is over.
+    """Checks a join, then serves it until the client leaves, joins again, or its token expires.
 
-    `push` takes what goes to the client, `closed` is called once when the channel ends itself.
+    `push` takes messages for the client; `closed` is called once if the channel closes by itself.
     """
 
     def __init__(
@@ -66,7 +66,7 @@ class Channel:
 
     @property
     def is_private(self) -> bool:
-        """Whether policies were asked before it joined."""
+        """Whether policies decided who may join."""
         return self._config.private
 
     @property
@@ -75,9 +75,9 @@ class Channel:
         return self._join.join_ref
 
     async def open(self) -> Message:
-        """Check the join and start to serve; returns the reply.
+        """Check the join and start serving it; return the reply.
 
-        Raises JoinError, nothing is left behind then.
+        Raises JoinError and leaves nothing behind if the join is refused.
         """
         if not self.name:
             raise JoinError("TopicNameRequired: You must provide a topic name")
@@ -95,12 +95,12 @@ class Channel:
         if self._config.wait is not None:
             await self._serve_within(self._config.wait)
         self._accept(claims)
-        self._services.directory.enter(self)
+        self._services.channels.enter(self)
         echo = [{"id": bindings.binding_id(asked), **ordered(asked)} for asked in self._asked]
         return self._join.reply("ok", {"postgres_changes": echo})
 
     def follow_up(self) -> None:
-        """Send what comes after the reply."""
+        """Send the messages that follow the reply."""
         if self._config.replication_ready:
             self._system("ok", "Replication connection established")
         if self._config.wait is not None and self._asked:
@@ -110,35 +110,35 @@ class Channel:
             self._serving = asyncio.create_task(self._begin())
 
     def close(self) -> Message:
-        """Stop serving; returns what tells the client so."""
+        """Stop serving; return the message that says so."""
         self._ended = True
         if self._expiry is not None:
             self._expiry.cancel()
         if self._serving is not None:
             self._serving.cancel()
-        self._services.directory.leave(self)
+        self._services.channels.leave(self)
         return Message(self.topic, "phx_close", {}, ref=self.join_ref, join_ref=self.join_ref)
 
     async def receive(self, message: Message) -> None:
-        """Take a message from the client; what is not understood is ignored."""
+        """Handle a message from the client; ignore unknown ones."""
         match message:
             case Message(event="access_token", payload={"access_token": str(token)}):
                 await self._refresh(token)
             case Message(event="broadcast"):
                 await self._relay(message)
             case Message(event="presence"):
-                # Accepted, not kept: nobody's presence is told to others here.
+                # Accepted and dropped: presence is not part of this server.
                 self._push(message.reply("ok", {}))
             case _:
                 pass
 
     def changed(self, data: dict[str, Any], ids: list[int]) -> None:
         """Send one change."""
-        if not self._ended:  # it may have been on its way
+        if not self._ended:  # the change may have been under way
             self._push(Message(self.topic, "postgres_changes", {"data": data, "ids": ids}))
 
     def broadcast(self, payload: Any) -> None:
-        """Send one broadcast, unless only presence may be read here."""
+        """Send one broadcast, unless the client may only read presence here."""
         if "broadcast" in self._readable:
             self._push(Message(self.topic, "broadcast", payload))
 
@@ -150,15 +150,15 @@ class Channel:
         extensions = ["broadcast", "presence"] if self._config.presence else ["broadcast"]
         if not self.is_private:
             return frozenset(extensions)
-        visitor = Visitor(self.name, claims, self._headers)
-        return await readable(self._services.database, visitor, extensions)
+        context = AuthorizationContext(self.name, claims, self._headers)
+        return await readable(self._services.database, context, extensions)
 
     def _accept(self, claims: Claims) -> None:
         self._claims = claims
         if self._expiry is not None:
             self._expiry.cancel()
         left = claims.expires - int(self._services.clock())
-        # asyncio's clock cannot wait for ever; a day is more than a connection lasts.
+        # asyncio cannot schedule arbitrarily far ahead; no connection lasts a day.
         self._expiry = asyncio.get_running_loop().call_later(min(left, 86_400), self._expire)
 
     def _expire(self) -> None:
@@ -168,7 +168,7 @@ class Channel:
             self._shut(error.text)
 
     async def _refresh(self, token: str) -> None:
-        """Go on under another token; opaque keys and the same token again change nothing."""
+        """Continue under a new token; an opaque key or the same token changes nothing."""
         if token.startswith("sb_") or token == self._token:
             return
         try:
@@ -191,11 +191,11 @@ class Channel:
             self._serving = asyncio.create_task(self._resume())
 
     async def _relay(self, message: Message) -> None:
-        """Pass a client's broadcast on."""
+        """Forward a client's broadcast to the topic."""
         if not isinstance(message.payload, dict | UserBroadcast) or not await self._writes():
             return
         payload = ordered(message.payload)
-        self._services.directory.broadcast(
+        self._services.channels.broadcast(
             self.name,
             payload,
             private=self.is_private,
@@ -208,15 +208,15 @@ class Channel:
         if not self.is_private or self._claims is None:
             return True
         if self._may_write is None:
-            visitor = Visitor(self.name, self._claims, self._headers)
+            context = AuthorizationContext(self.name, self._claims, self._headers)
             try:
-                self._may_write = await may_write(self._services.database, visitor)
+                self._may_write = await may_write(self._services.database, context)
             except psycopg.OperationalError:
                 return False
         return self._may_write
 
     async def _begin(self) -> None:
-        """Serve for the first time; when nobody was served before, the log reader starts first."""
+        """Serve for the first time; the first subscriber waits until the feed is reading."""
         feed = self._services.feed
         is_cold = bool(self._asked) and not feed.is_reading
         if is_cold:
@@ -227,12 +227,12 @@ class Channel:
             self._greet()
 
     async def _resume(self) -> None:
-        """Serve under another token, a little later."""
+        """Serve under a new token, after the delay of a real server."""
         await self._pause(self._services.delays.resubscribe)
         await self._serve()
 
     async def _serve(self) -> None:
-        """Have the bindings served, however long the database takes, and say so."""
+        """Subscribe, retrying until the database is up, and tell the client the result."""
         if not self._asked:
             return
         try:
@@ -244,7 +244,7 @@ class Channel:
             self._subscribed()
 
     async def _serve_within(self, seconds: float) -> None:
-        """Have the bindings served before the join is answered, as a client may ask."""
+        """Subscribe before the join is answered, as a client may request."""
         try:
             async with asyncio.timeout(seconds):
                 await self._services.feed.until_reading()
@@ -261,26 +261,26 @@ class Channel:
             ) from error
 
     async def _try_to_serve(self) -> bool:
-        """Check the bindings and serve them; False when the database is away.
+        """Check and register the bindings; return False if the database is down.
 
         Raises BindingError.
         """
         claims = self._claims
         if claims is None or not self._asked:
             return True
-        wishes = [bindings.parse(asked) for asked in self._asked]
+        requested = [bindings.parse(asked) for asked in self._asked]
         try:
             async with self._services.database.shared() as conn:
-                await check(conn, self._services.publication, wishes, claims)
+                await check(conn, self._services.publication, requested, claims)
         except psycopg.OperationalError:
             return False
         served = [
-            Subscription(bindings.binding_id(asked), wish, claims, self)
-            for asked, wish in zip(self._asked, wishes, strict=True)
+            Subscription(bindings.binding_id(asked), binding, claims, self)
+            for asked, binding in zip(self._asked, requested, strict=True)
         ]
-        # Nothing may come between: the reader forgets whom it served when it gives up.
+        # No await between these two: when the reader gives up it forgets all subscriptions.
         await self._services.feed.until_reading()
-        self._services.directory.serve(self, tuple(served))
+        self._services.channels.serve(self, tuple(served))
         return True
 
     async def _pause(self, between: tuple[float, float]) -> None:
@@ -303,7 +303,7 @@ class Channel:
         self._push(Message(self.topic, "system", payload, join_ref=self.join_ref))
 
     def _shut(self, why: str) -> None:
-        """End the channel; the socket stays."""
+        """Close the channel; the socket stays open."""
         self._system("error", why)
         self._push(self.close())
         self._closed(self)

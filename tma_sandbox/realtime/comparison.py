@@ -21,9 +21,9 @@ IS_WORDS = {word: sql.SQL(word) for word in ("null", "true", "false", "unknown")
 
 
 def condition(wanted: Filter, left: sql.Composable, cast: sql.Composable) -> sql.Composed:
-    """Compare `left`, an expression of the type `cast`, as the filter says.
+    """Compare `left`, an expression of type `cast`, as the filter says.
 
-    What compares to NULL is unknown, negated or not, and passes no filter.
+    A comparison with NULL is unknown, negated or not, so it passes no filter.
     """
     value = sql.Literal(wanted.value)
     match wanted.operator:

@@ -1,4 +1,4 @@
-"""Connections to Postgres, set up so that values print as on a hosted project."""
+"""Connections to Postgres that print values as a hosted project does."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -17,7 +17,7 @@ _PRINTING = (
 
 
 class Database:
-    """One database: connections of one's own, and a shared one for short questions."""
+    """One database: dedicated connections, and a shared one for short queries."""
 
     def __init__(self, dsn: str) -> None:
         self._dsn = dsn
@@ -25,9 +25,9 @@ class Database:
         self._turn = asyncio.Lock()
 
     async def connect(self, name: str) -> Connection:
-        """Open a connection; `name` is what pg_stat_activity shows.
+        """Open a connection; pg_stat_activity shows `name`.
 
-        Raises psycopg.OperationalError when the database is away.
+        Raises psycopg.OperationalError when the database is down.
         """
         return await AsyncConnection.connect(
             self._dsn,
@@ -39,9 +39,9 @@ class Database:
 
     @asynccontextmanager
     async def shared(self) -> AsyncIterator[Connection]:
-        """Take a turn on the shared connection, which reconnects when it was lost.
+        """Take a turn on the shared connection, reconnecting it if it was lost.
 
-        Raises psycopg.OperationalError when the database is away.
+        Raises psycopg.OperationalError when the database is down.
         """
         async with self._turn:
             if self._shared is None or self._shared.closed:
@@ -49,7 +49,7 @@ class Database:
             try:
                 yield self._shared
             except psycopg.OperationalError:
-                # Broken or about to be: the next caller starts afresh.
+                # The connection is broken or soon will be: the next caller opens a new one.
                 await self._shared.close()
                 raise
 

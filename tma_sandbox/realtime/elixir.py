@@ -1,11 +1,11 @@
-"""How the real server's language prints a value: its error texts contain such prints."""
+"""Values as Elixir prints them: the real server's error texts contain them."""
 
 import json
 from typing import Any
 
 
 def inspect(value: Any) -> str:
-    """Print a value as Elixir's `inspect` does; tuples are Elixir's tuples.
+    """Format a value as Elixir's `inspect` does; tuples are Elixir's tuples.
 
     >>> print(inspect([("nocol", "eq", "1", False)]))
     [{"nocol", "eq", "1", false}]

@@ -1,4 +1,4 @@
-"""Postgres Changes: polls the log while there are subscribers and hands out what it finds."""
+"""Postgres Changes: polls the log while there are subscribers and delivers the changes."""
 
 import asyncio
 import random
@@ -10,13 +10,14 @@ from contextlib import suppress
 import psycopg
 import structlog
 
-from tma_sandbox.backoff import delays
+from tma_sandbox import backoff
+from tma_sandbox.realtime.channel_registry import ChannelRegistry
 from tma_sandbox.realtime.database import Connection, Database
-from tma_sandbox.realtime.directory import Directory
-from tma_sandbox.realtime.pace import Found, Pace
-from tma_sandbox.realtime.rate import Rate
+from tma_sandbox.realtime.delays import Delays
+from tma_sandbox.realtime.event_rate import EventRate
+from tma_sandbox.realtime.limits import Limits
+from tma_sandbox.realtime.poll_schedule import PollResult, PollSchedule
 from tma_sandbox.realtime.subscriptions import Subscriber
-from tma_sandbox.realtime.tuning import Delays, Limits
 from tma_sandbox.realtime.visibility import Delivery, deliveries
 from tma_sandbox.realtime.wal import Slot
 
@@ -31,19 +32,20 @@ _LAG = """
 class ChangeFeed:
     """Reads one publication through a temporary slot.
 
-    The slot exists while somebody subscribes and a while longer; what is committed while there
-    is none is lost, as on the real server. It polls at once after what somebody wanted, after
-    `poll[0]` seconds when nobody wanted what it found, and after `poll[1]` when it found nothing.
+    The slot exists while there are subscribers and a while longer; changes committed without a
+    slot are lost, as on the real server. It polls again at once after delivering a change, after
+    `poll[0]` seconds if nobody had subscribed to what it found, and after `poll[1]` if it found
+    nothing.
 
-    When the database is away for too long it gives up, and forgets whom it served. Whoever asks
-    for changes then starts it again.
+    If the database is down for too long it gives up and drops all subscriptions. The next
+    subscriber starts it again.
     """
 
     def __init__(
         self,
         database: Database,
         publication: str,
-        directory: Directory,
+        channels: ChannelRegistry,
         *,
         poll: tuple[float, float],
         delays: Delays,
@@ -53,43 +55,43 @@ class ChangeFeed:
     ) -> None:
         self._database = database
         self._publication = publication
-        self._directory = directory
-        self._pace = Pace(*poll, limits.changes_per_second)
+        self._channels = channels
+        self._schedule = PollSchedule(*poll, limits.changes_per_second)
         self._delays = delays
         self._limits = limits
         self._clock = clock
         self._rand = rand
-        self._rate = Rate(limits.events_per_second, clock)
+        self._rate = EventRate(limits.events_per_second, clock)
         self._last_used = clock()
         self._reading = asyncio.Event()
         self._stopping = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._slot_name = ""
-        self.paused = False  # read on, but hand out nothing
-        self.polls = 0  # how often the log was looked at and what it had was dealt with
+        self.paused = False  # keep reading, but deliver nothing
+        self.polls = 0  # polls whose changes have been dealt with
 
     @property
     def is_reading(self) -> bool:
-        """Whether what is committed now will be seen."""
+        """Whether a change committed now will be seen."""
         return self._reading.is_set()
 
     async def until_reading(self) -> None:
-        """Start if need be, and wait until the slot exists."""
+        """Start if necessary, and wait until the slot exists."""
         self._last_used = self._clock()
         while not self._reading.is_set():
             if self._task is None or self._task.done():
                 self._task = asyncio.create_task(self._run(), name="realtime changes")
             reading = asyncio.create_task(self._reading.wait())
             try:
-                # It may give up meanwhile; whoever waits here makes it try again.
+                # If it gives up meanwhile, the loop starts it again.
                 await asyncio.wait((reading, self._task), return_when=asyncio.FIRST_COMPLETED)
             finally:
                 reading.cancel()
 
     async def lag(self) -> int:
-        """How many bytes of the log the slot is behind; 0 when there is no slot.
+        """How many bytes of the log the slot is behind; 0 without a slot.
 
-        Raises psycopg.OperationalError when the database is away.
+        Raises psycopg.OperationalError when the database is down.
         """
         async with self._database.shared() as conn:
             cursor = await conn.execute(_LAG, (self._slot_name,))
@@ -97,15 +99,15 @@ class ChangeFeed:
         return int(row[0]) if row else 0
 
     async def give_up(self) -> None:
-        """Give up now, as after a long outage of the database."""
+        """Give up now, as in a long outage of the database."""
         task, self._task = self._task, None
         if task is not None:
             task.cancel()
             await asyncio.wait((task,))
-        self._directory.forget_subscriptions()
+        self._channels.forget_subscriptions()
 
     async def stop(self) -> None:
-        """Drop the slot and end; may be started again."""
+        """Drop the slot and stop; it can be started again."""
         self._stopping.set()
         if self._task is not None:
             with suppress(TimeoutError):
@@ -114,13 +116,13 @@ class ChangeFeed:
         self._stopping.clear()
 
     async def _run(self) -> None:
-        """Read until nobody subscribes any more, or until the database was away for too long."""
-        waits, deadline = delays(first=0.1, cap=2.0), None
+        """Read until there are no subscribers, or the database has been down for too long."""
+        waits, deadline = backoff.delays(first=0.1, cap=2.0), None
         while not self._stopping.is_set():
             try:
                 async with await self._database.connect("rls") as conn:
                     slot = await self._create_slot(conn)
-                    waits, deadline = delays(first=0.1, cap=2.0), None
+                    waits, deadline = backoff.delays(first=0.1, cap=2.0), None
                     await self._follow(conn, slot)
                     self._reading.clear()
                     await slot.drop()
@@ -135,7 +137,7 @@ class ChangeFeed:
             left = float("inf") if deadline is None else deadline - self._clock()
             if left <= 0:
                 log.warning("realtime_poller_gave_up")
-                self._directory.forget_subscriptions()
+                self._channels.forget_subscriptions()
                 return
             await self._sleep(min(next(waits), left))
 
@@ -147,19 +149,19 @@ class ChangeFeed:
         return slot
 
     async def _follow(self, conn: Connection, slot: Slot) -> None:
-        """Poll until stopped, or until nobody has subscribed for a while."""
+        """Poll until stopped, or until there have been no subscribers for a while."""
         while not (self._stopping.is_set() or self._is_idle()):
             found = await self.step(conn, slot)
             self.polls += 1
-            await self._sleep(self._pace.pause(found))
+            await self._sleep(self._schedule.pause(found))
 
     def _is_idle(self) -> bool:
-        if self._directory.subscriptions():
+        if self._channels.subscriptions():
             self._last_used = self._clock()
         return self._clock() - self._last_used > self._delays.idle
 
-    async def step(self, conn: Connection, slot: Slot) -> Found:
-        """Poll once; tell what was there."""
+    async def step(self, conn: Connection, slot: Slot) -> PollResult:
+        """Poll once and deliver what was found."""
         most = self._limits.transaction_rows
         changes = [
             change
@@ -167,18 +169,19 @@ class ChangeFeed:
             if most is None or len(transaction) <= most
             for change in transaction
         ]
-        subscriptions = self._directory.subscriptions()
+        subscriptions = self._channels.subscriptions()
         if not changes or not subscriptions or self.paused or self._rate.exceeded:
-            return Found(len(changes), wanted=False)
+            return PollResult(len(changes), wanted=False)
         wanted = await deliveries(conn, changes, subscriptions, self._limits.record_bytes)
         for delivery in wanted:
-            self._hand_out(delivery)
-        return Found(len(changes), wanted=bool(wanted))
+            self._deliver(delivery)
+        return PollResult(len(changes), wanted=bool(wanted))
 
-    def _hand_out(self, delivery: Delivery) -> None:
+    def _deliver(self, delivery: Delivery) -> None:
         ids: dict[Subscriber, list[int]] = defaultdict(list)
         for subscription in delivery.subscriptions:
-            ids[subscription.subscriber].insert(0, subscription.binding)  # the real one's order
+            # In the real server's order.
+            ids[subscription.subscriber].insert(0, subscription.binding_id)
         for subscriber, bindings in ids.items():
             subscriber.changed(delivery.data, bindings)
         self._rate.count(len(ids))

@@ -5,22 +5,22 @@ from dataclasses import dataclass
 from typing import Any, Literal, NoReturn, Protocol
 
 _USER_PUSH = 3  # a client's broadcast, as realtime-js writes it in 2.0.0
-_USER_BROADCAST = 4  # the same on its way to the others
+_USER_BROADCAST = 4  # the same, sent to the other clients
 
 
 class Json(str):
-    """Text that is JSON already, to be put into a frame as it is."""
+    """JSON text that goes into a frame unchanged."""
 
     __slots__ = ()
 
 
 class FrameError(ValueError):
-    """A client sent something that is not Phoenix."""
+    """A frame is not a Phoenix message."""
 
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One event on one topic. `join_ref` names the join that it belongs to."""
+    """One event on one topic. `join_ref` is the `ref` of the join that it belongs to."""
 
     topic: str
     event: str
@@ -36,7 +36,7 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class UserBroadcast:
-    """A broadcast whose payload travels as bytes that the server does not look into."""
+    """A broadcast whose payload the server forwards as bytes without reading it."""
 
     event: str
     is_json: bool
@@ -47,16 +47,16 @@ class Codec(Protocol):
     """One wire format."""
 
     def encode(self, message: Message) -> str | bytes | None:
-        """Make the frame; None when this format cannot carry the message."""
+        """Encode a message; None if this format cannot carry it."""
         ...
 
     def decode(self, data: str | bytes) -> Message:
-        """Read a client's frame; raises FrameError."""
+        """Decode a client's frame. Raises FrameError."""
         ...
 
 
 def codec(version: str) -> Codec | None:
-    """Choose the wire format that a client asks for with `vsn`."""
+    """Return the wire format for a client's `vsn`; None for an unknown one."""
     if version.startswith("1.0."):
         return _Objects()
     if version.startswith("2.0."):
@@ -65,7 +65,7 @@ def codec(version: str) -> Codec | None:
 
 
 def encode(value: Any) -> str:
-    """Write JSON as the real server does: compact, `Json` fragments untouched.
+    """Encode JSON as the real server does: compact, with `Json` fragments unchanged.
 
     >>> encode({"data": Json('{"id": 2}'), "ids": [7], "café": None})
     '{"data":{"id": 2},"ids":[7],"café":null}'
@@ -82,7 +82,7 @@ def encode(value: Any) -> str:
 
 
 def ordered(value: Any) -> Any:
-    """Sort keys at every level: the real server's maps forget the order a client wrote.
+    """Sort the keys at every level: the real server's maps do not keep the client's order.
 
     >>> ordered({"type": "x", "event": [{"b": 1, "a": 2}]})
     {'event': [{'a': 2, 'b': 1}], 'type': 'x'}
@@ -102,11 +102,11 @@ def _text(value: Any) -> str:
 
 def _parse(data: str | bytes) -> Any:
     def refuse(word: str) -> NoReturn:
-        raise ValueError(word)  # NaN and Infinity are Python's own idea of JSON
+        raise ValueError(word)  # NaN and Infinity are valid only in Python's JSON
 
     try:
         value = json.loads(data, parse_constant=refuse)
-        encode(value).encode()  # half a surrogate pair would fail on its way out
+        encode(value).encode()  # a lone surrogate could not be sent on
     except (ValueError, RecursionError) as error:
         raise FrameError("not JSON") from error
     return value
@@ -119,7 +119,7 @@ def _message(topic: Any, event: Any, payload: Any, ref: Any, join_ref: Any) -> M
 
 
 class _Objects:
-    """1.0.0: `{"ref", "event", "payload", "topic"}`; the join's ref is not told."""
+    """1.0.0: `{"ref", "event", "payload", "topic"}`, without the join's ref."""
 
     def encode(self, message: Message) -> str | None:
         payload = message.payload
@@ -146,7 +146,7 @@ class _Objects:
 
 
 class _Arrays:
-    """2.0.0: `[join_ref, ref, topic, event, payload]`; clients' broadcasts travel as bytes."""
+    """2.0.0: `[join_ref, ref, topic, event, payload]`; clients' broadcasts are binary frames."""
 
     def encode(self, message: Message) -> str | bytes:
         if isinstance(message.payload, UserBroadcast):

@@ -1,4 +1,4 @@
-"""What a client says when it joins."""
+"""The parameters of a join."""
 
 from dataclasses import dataclass
 from typing import Any, Self
@@ -8,9 +8,9 @@ _WAIT_MILLISECONDS = 15_000
 
 @dataclass(frozen=True, slots=True)
 class JoinConfig:
-    """A join's wishes. Whatever has a wrong type counts as absent, as on the real server.
+    """The parameters of a join. One of the wrong type counts as absent, as on the real server.
 
-    `wait` is how long, in seconds, the reply may wait for the bindings; None to reply at once.
+    `wait` is how many seconds the reply may wait for the bindings; None to reply at once.
     """
 
     access_token: str | None
@@ -24,7 +24,7 @@ class JoinConfig:
 
     @classmethod
     def read(cls, payload: Any) -> Self:
-        """Read a join's payload."""
+        """Parse the payload of a join."""
         join = _map(payload)
         config = _map(join.get("config"))
         broadcast, presence = _map(config.get("broadcast")), _map(config.get("presence"))
@@ -45,7 +45,7 @@ class JoinConfig:
 
 
 def _access_token(join: dict[str, Any]) -> str | None:
-    """Find the token of the join; an opaque key stands for the connection's own."""
+    """Return the token of the join; None, also for an opaque key, means the connection's."""
     for name in ("user_token", "access_token"):
         if isinstance(token := join.get(name), str):
             return None if token.startswith("sb_") else token

@@ -1,4 +1,4 @@
-"""Postgres' own logical replication messages, protocol version 1, as immutable values.
+"""Postgres' logical replication messages, protocol version 1, as immutable values.
 
 Layout: https://www.postgresql.org/docs/current/protocol-logicalrep-message-formats.html
 """
@@ -13,7 +13,7 @@ _EPOCH: Final = datetime(2000, 1, 1, tzinfo=UTC)
 
 
 class Unchanged(Enum):
-    """Stands for a large value that an update left alone: it is not in the log."""
+    """Marks a large value that an update did not change, so that it is not in the log."""
 
     UNCHANGED = "unchanged"
 
@@ -26,14 +26,14 @@ Row = tuple[Value, ...]
 
 
 class DecodeError(ValueError):
-    """These bytes are no message of this protocol."""
+    """The bytes are not a message of this protocol."""
 
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """One column of a relation; `key` when it belongs to the replica identity.
+    """One column of a relation. `key`: whether it belongs to the replica identity.
 
-    Under `replica identity full` all of them do.
+    Under `replica identity full` all columns do.
     """
 
     name: str
@@ -43,7 +43,7 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class Relation:
-    """A table as it was when the rows that follow were written."""
+    """A table as it was when the rows after this message were written."""
 
     oid: int
     schema: str
@@ -54,7 +54,7 @@ class Relation:
 
 @dataclass(frozen=True, slots=True)
 class Begin:
-    """A transaction starts; its rows follow, then its Commit."""
+    """A transaction begins; its rows follow, then its Commit."""
 
     xid: int
     committed_at: datetime
@@ -77,10 +77,7 @@ class Insert:
 
 @dataclass(frozen=True, slots=True)
 class Update:
-    """A changed row, and of the former one its identity's columns where they are told.
-
-    They are not when the identity is as before; the other columns of `old` are NULL.
-    """
+    """A changed row. `old` has the previous identity columns if they changed; others are NULL."""
 
     relation: int
     new: Row
@@ -89,7 +86,7 @@ class Update:
 
 @dataclass(frozen=True, slots=True)
 class Delete:
-    """A deleted row; only its identity's columns are filled."""
+    """A deleted row; only its identity columns have values."""
 
     relation: int
     old: Row
@@ -99,7 +96,7 @@ Message = Relation | Begin | Commit | Insert | Update | Delete
 
 
 def decode(data: bytes) -> Message | None:
-    """Read one message; None for kinds that carry no row (truncate, type, origin, message).
+    """Decode one message; None for kinds that carry no row (truncate, type, origin, message).
 
     Raises DecodeError for anything else.
 
@@ -110,17 +107,17 @@ def decode(data: bytes) -> Message | None:
     try:
         return _message(reader.tag(), reader)
     except (struct.error, UnicodeDecodeError) as error:
-        raise DecodeError(f"message {data[:1]!r} cut short or garbled: {error}") from error
+        raise DecodeError(f"message {data[:1]!r} is truncated or corrupt: {error}") from error
 
 
 def _message(tag: str, reader: "_Reader") -> Message | None:
     match tag:
         case "B":
-            reader.skip(8)  # the commit's place in the log
+            reader.skip(8)  # the LSN of the commit
             committed_at = reader.timestamp()
             return Begin(reader.number("I"), committed_at)
         case "C":
-            reader.skip(1 + 8 + 8)  # flags and two places in the log
+            reader.skip(1 + 8 + 8)  # flags and two LSNs
             return Commit(reader.timestamp())
         case "R":
             return _relation(reader)
@@ -146,7 +143,7 @@ def _relation(reader: "_Reader") -> Relation:
     for _ in range(reader.number("H")):
         key = bool(reader.number("B") & 1)
         column, type_oid = reader.text(), reader.number("I")
-        reader.skip(4)  # the type's modifier
+        reader.skip(4)  # type modifier
         columns.append(Column(column, type_oid, key))
     return Relation(oid, schema or "pg_catalog", name, identity, tuple(columns))
 
@@ -161,7 +158,7 @@ def _update(reader: "_Reader") -> Update:
 
 
 class _Reader:
-    """Takes values off the front of a message."""
+    """Reads values one after another."""
 
     def __init__(self, data: bytes) -> None:
         self._data = data
@@ -191,7 +188,7 @@ class _Reader:
     def text(self) -> str:
         end = self._data.find(b"\0", self._at)
         if end < 0:
-            raise DecodeError("a name without its end")
+            raise DecodeError("unterminated name")
         value = self._data[self._at : end].decode()
         self._at = end + 1
         return value

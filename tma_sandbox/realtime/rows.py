@@ -1,7 +1,6 @@
-"""Rows from the log, handed back to Postgres: as parameters of a condition, to be written as JSON.
+"""Rows from the log, sent back to Postgres to be compared or formatted as JSON.
 
-The log has every value as text. Postgres alone knows what the texts mean, so it compares and
-prints them; many rows go in one statement.
+The log has every value as text, and only Postgres knows the types. Many rows go in one statement.
 """
 
 from collections import defaultdict
@@ -24,9 +23,9 @@ async def matching(
     columns: Sequence[str],
     condition: sql.Composable,
 ) -> Collection[int]:
-    """Find the rows, by their number, for which `condition` holds.
+    """Return the numbers of the rows for which `condition` holds.
 
-    In it the columns' texts are called c0, c1, ... in the order of `columns`.
+    The condition refers to the texts of `columns` as c0, c1, ... in this order.
     """
     if not rows:
         return ()
@@ -37,14 +36,14 @@ async def matching(
 
 
 def named(at: int) -> sql.Identifier:
-    """Name the column at this place in a condition."""
+    """Return the name that a condition uses for the column at this index."""
     return sql.Identifier(f"c{at}")
 
 
 async def written(
     conn: Connection, table: Table, rows: Sequence[Fields], small_only: Sequence[bool]
 ) -> list[Json]:
-    """Let Postgres write each row as jsonb; where `small_only`, without values over 64 bytes."""
+    """Format each row as jsonb; where `small_only` is set, without values over 64 bytes."""
     texts = [Json("{}")] * len(rows)
     alike = defaultdict(list)
     for place, (row, is_small) in enumerate(zip(rows, small_only, strict=True)):
@@ -66,7 +65,7 @@ async def written(
 async def _fetch(
     conn: Connection, query: sql.Composed, values: Sequence[Sequence[str | None]]
 ) -> list[tuple[Any, ...]]:
-    # Raw: names and values within the query may have percent signs.
+    # Raw, because names and values in the query may contain percent signs.
     cursor = AsyncRawCursor(conn)
     await cursor.execute(query, values)
     return await cursor.fetchall()
@@ -92,7 +91,7 @@ def _small_part(whole: sql.Composed) -> sql.Composed:
 
 
 def _source(columns: int) -> sql.Composed:
-    """Turn the parameters, one array of texts for each column, into rows."""
+    """Build a row source from the parameters: one text array per column."""
     arrays = sql.SQL(", ").join([sql.SQL(f"${at + 1}::text[]") for at in range(columns)])
     names = sql.SQL(", ").join([named(at) for at in range(columns)])
     return sql.SQL("unnest({}) with ordinality as r({}, n)").format(arrays, names)

@@ -1,4 +1,4 @@
-"""The local Realtime, as the gateway mounts it."""
+"""The Realtime server: its HTTP handlers, and what a test can do to it."""
 
 import asyncio
 import random
@@ -11,14 +11,15 @@ from aiohttp import web
 
 from tma_sandbox.jwks import NO_KEYS, SigningKeys
 from tma_sandbox.realtime import frames
-from tma_sandbox.realtime.broadcasts import BroadcastFeed, DatabaseBroadcast
+from tma_sandbox.realtime.channel_registry import ChannelRegistry
 from tma_sandbox.realtime.database import Database
-from tma_sandbox.realtime.directory import Directory
+from tma_sandbox.realtime.database_broadcasts import BroadcastFeed, DatabaseBroadcast
+from tma_sandbox.realtime.delays import Delays
 from tma_sandbox.realtime.feed import ChangeFeed
-from tma_sandbox.realtime.rest import receive_broadcasts
+from tma_sandbox.realtime.http_broadcasts import receive_broadcasts
+from tma_sandbox.realtime.limits import Limits
 from tma_sandbox.realtime.services import Services
 from tma_sandbox.realtime.tokens import TokenError
-from tma_sandbox.realtime.tuning import Delays, Limits
 from tma_sandbox.realtime.websocket import Socket
 
 _GOOD_BYE_SECONDS = 1.0
@@ -26,16 +27,15 @@ _LARGEST_MESSAGE = 5_000_000  # bytes
 
 
 class LocalRealtime:
-    """A stand-in for Supabase Realtime over one database.
+    """A double of Supabase Realtime over one database.
 
-    `dsn` connects as a superuser (supabase_admin), `jwt_secret` is what tokens are signed with,
-    unless it is one of the keys `signing`.
-    `poll` is after how many seconds the log is looked at again for Postgres Changes: where nobody
-    wanted what was found, and where nothing was found. `delays` and `limits` are a real server's
-    unless told otherwise. `clock` tells seconds since 1970, `rand` chooses within the delays.
-
-    Presence is accepted and not served; nothing is stored for replay.
+    `dsn` connects as a superuser (supabase_admin). Tokens are signed with `jwt_secret` or one of
+    the keys in `signing`. `poll` is the time in seconds between polls for Postgres Changes: after
+    changes that nobody subscribed to, and after none. `delays` and `limits` are by default those
+    of a real server. `clock` returns seconds since 1970; `rand` picks within the delays.
     """
+
+    _refusal: int | None = None  # the status that new connections get
 
     def __init__(
         self,
@@ -50,14 +50,12 @@ class LocalRealtime:
         clock: Callable[[], float] = time.time,
         rand: random.Random | None = None,
     ) -> None:
-        delays = delays or Delays()
-        rand = rand or random.Random()  # noqa: S311 - only spreads waits
-        directory = Directory()
-        database = Database(dsn)
+        delays, rand = delays or Delays(), rand or random.Random()  # noqa: S311 - spreads waits
+        channels, database = ChannelRegistry(), Database(dsn)
         self._changes = ChangeFeed(
             database,
             publication,
-            directory,
+            channels,
             poll=poll,
             delays=delays,
             limits=limits or Limits(),
@@ -65,12 +63,12 @@ class LocalRealtime:
             rand=rand,
         )
         self._broadcasts = BroadcastFeed(
-            database, self._broadcast, back=delays.broadcasts_back, rand=rand
+            database, self._send, back=delays.broadcasts_back, rand=rand
         )
         self._services = Services(
             database=database,
             feed=self._changes,
-            directory=directory,
+            channels=channels,
             secret=jwt_secret,
             signing=signing,
             publication=publication,
@@ -79,19 +77,18 @@ class LocalRealtime:
             rand=rand,
         )
         self._sockets: dict[Socket, asyncio.Task[Any] | None] = {}
-        self._refusal: int | None = None
 
     async def start(self) -> None:
-        """Connect; from then on joins are served and broadcasts heard.
+        """Connect; from then on clients can join and broadcasts are heard.
 
-        Raises psycopg.OperationalError when the database is away.
+        Raises psycopg.OperationalError when the database is down.
         """
         async with self._services.database.shared():
             pass
         await self._broadcasts.until_listening()
 
     async def stop(self) -> None:
-        """Close all sockets, drop the slot, leave no connection and no task behind."""
+        """Close all sockets, drop the slot, and leave no connection or task behind."""
         with suppress(TimeoutError):
             async with asyncio.timeout(_GOOD_BYE_SECONDS * 2):
                 await asyncio.gather(*(socket.close() for socket in self._sockets))
@@ -106,7 +103,7 @@ class LocalRealtime:
     async def websocket(self, request: web.Request, key: str | None = None) -> web.StreamResponse:
         """Serve one client; mounted at /realtime/v1/websocket.
 
-        `key` is what a gateway has put in the place of the client's API key.
+        `key` is what the gateway has exchanged the client's API key for, if it has.
         """
         if self._refusal is not None:
             return web.Response(status=self._refusal)
@@ -135,59 +132,59 @@ class LocalRealtime:
         return websocket
 
     async def http(self, request: web.Request, token: str | None = None) -> web.StreamResponse:
-        """Take broadcasts over HTTP; mounted at /realtime/v1/api/broadcast and below.
+        """Accept broadcasts over HTTP; mounted at /realtime/v1/api/broadcast and below.
 
-        `token` is what a gateway has found to be the caller's.
+        `token` is the caller's, as the gateway has found it.
         """
         return await receive_broadcasts(self._services, request, token)
 
-    # What tests do to a server
+    # What a test can do to it
 
     def refuse(self, status: int | None) -> None:
-        """Answer every new connection with this HTTP status; None to serve again."""
+        """Answer every new connection with this HTTP status; None serves again."""
         self._refusal = status
 
     def drop_sockets(self) -> None:
-        """Cut all connections without a word, as a killed server does."""
+        """Cut all connections without closing them, as a killed server does."""
         for socket in tuple(self._sockets):
             socket.abort()
 
     def pause_changes(self, *, paused: bool = True) -> None:
-        """Go deaf: joins and heartbeats are answered, changes are read and never delivered."""
+        """Withhold changes: joins and heartbeats are still answered, changes are dropped."""
         self._changes.paused = paused
 
     def pause_broadcasts(self, *, paused: bool = True) -> None:
-        """The same for broadcasts from the database."""
+        """Withhold broadcasts from the database in the same way."""
         self._broadcasts.paused = paused
 
     async def give_up_changes(self) -> None:
-        """Let the poller die now, as a long outage of the database does.
+        """Make the poller of changes give up, as in a long outage of the database.
 
-        Who is served now stays joined, is answered, and hears no change any more until it joins
-        again or sends another token.
+        Its subscribers stay joined and are answered, but get no changes until they join again or
+        send a new token.
         """
         await self._changes.give_up()
 
     async def lag(self) -> int:
-        """How many bytes of the log the poller of changes is behind; 0 when it does not read.
+        """How many bytes of the log the poller of changes is behind; 0 if it is not running.
 
-        Raises psycopg.OperationalError when the database is away.
+        Raises psycopg.OperationalError when the database is down.
         """
         return await self._changes.lag()
 
     @property
     def subscribers(self) -> int:
-        """How many bindings are served now."""
-        return len(self._services.directory.subscriptions())
+        """How many subscriptions there are."""
+        return len(self._services.channels.subscriptions())
 
-    def _broadcast(self, message: DatabaseBroadcast) -> None:
+    def _send(self, message: DatabaseBroadcast) -> None:
         payload = {
             "event": message.event,
             "meta": {"id": message.id},
             "payload": message.payload,
             "type": "broadcast",
         }
-        self._services.directory.broadcast(message.topic, payload, private=message.private)
+        self._services.channels.broadcast(message.topic, payload, private=message.private)
 
 
 def _unauthorized(error: str) -> web.Response:

@@ -1,24 +1,24 @@
-"""What every socket and channel of one server shares."""
+"""What all sockets and channels of one server share."""
 
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from tma_sandbox.jwks import SigningKeys
+from tma_sandbox.realtime.channel_registry import ChannelRegistry
 from tma_sandbox.realtime.database import Database
-from tma_sandbox.realtime.directory import Directory
+from tma_sandbox.realtime.delays import Delays
 from tma_sandbox.realtime.feed import ChangeFeed
 from tma_sandbox.realtime.tokens import Claims, verify
-from tma_sandbox.realtime.tuning import Delays
 
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """The parts, handed to whoever needs them. `clock` tells seconds since 1970."""
+    """The parts of one server. `clock` returns seconds since 1970."""
 
     database: Database
     feed: ChangeFeed
-    directory: Directory
+    channels: ChannelRegistry
     secret: str
     signing: SigningKeys
     publication: str
@@ -27,5 +27,5 @@ class Services:
     rand: random.Random
 
     def claims(self, token: str | None) -> Claims:
-        """Check a token now; raises TokenError."""
+        """Verify a token. Raises TokenError."""
         return verify(token, self.secret, self.clock(), self.signing)

@@ -1,4 +1,4 @@
-"""A binding that is served, and the check that decides whether it can be."""
+"""Subscriptions to changes, and the check that a binding must pass to become one."""
 
 import re
 from collections.abc import Iterable
@@ -9,7 +9,7 @@ import psycopg
 from psycopg import sql
 
 from tma_sandbox.realtime import comparison, tables
-from tma_sandbox.realtime.bindings import BindingError, Filter, Wish
+from tma_sandbox.realtime.bindings import Binding, BindingError, Filter
 from tma_sandbox.realtime.database import Connection
 from tma_sandbox.realtime.tables import Table
 from tma_sandbox.realtime.tokens import Claims
@@ -18,61 +18,64 @@ _MOST_IN_VALUES = 100
 
 
 class Subscriber(Protocol):
-    """Who gets the changes."""
+    """What receives the changes."""
 
     def changed(self, data: dict[str, Any], ids: list[int]) -> None:
-        """Take one change, which these bindings asked for."""
+        """Take one change; `ids` are the bindings that asked for it."""
         ...
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Subscription:
-    """One binding of one subscriber, served in the name of `claims`."""
+    """One binding of one subscriber, served with the rights of `claims`."""
 
-    binding: int
-    wish: Wish
+    binding_id: int
+    binding: Binding
     claims: Claims
     subscriber: Subscriber
 
 
-async def check(conn: Connection, publication: str, wishes: Iterable[Wish], claims: Claims) -> None:
-    """Find out whether all of these can be served to this role.
+async def check(
+    conn: Connection, publication: str, requested: Iterable[Binding], claims: Claims
+) -> None:
+    """Check that this role can subscribe to all of these bindings.
 
-    Raises BindingError with the real server's text for the first one that cannot: a binding that
-    is wrong takes the others of its join with it. Raises psycopg.OperationalError when the
-    database is away.
+    Raises BindingError with the real server's text for the first invalid one: an invalid binding
+    fails its whole join. Raises psycopg.OperationalError when the database is down.
     """
     names = await tables.published(conn, publication)
-    for wish in wishes:
-        covered = [name for name in names if wish.covers(*name)]
+    for binding in requested:
+        covered = [name for name in names if binding.covers(*name)]
         if not covered:
             raise BindingError(
                 "Unable to subscribe to changes with given parameters. Please check Realtime is "
-                f"enabled for the given connect parameters: [{wish}]"
+                f"enabled for the given connect parameters: [{binding}]"
             )
         try:
             for schema, name in covered:
-                await _check_table(conn, schema, name, wish, claims.role)
+                await _check_table(conn, schema, name, binding, claims.role)
         except psycopg.OperationalError:
             raise
         except psycopg.Error as error:
             raise BindingError(
                 "Unable to subscribe to changes with given parameters. An exception happened so "
-                f"please check your connect parameters: [{wish}]. Exception: {_printed(error)}"
+                f"please check your connect parameters: [{binding}]. Exception: {_printed(error)}"
             ) from error
 
 
-async def _check_table(conn: Connection, schema: str, name: str, wish: Wish, role: str) -> None:
-    # Raises what the real server prints when there is no such role.
+async def _check_table(
+    conn: Connection, schema: str, name: str, binding: Binding, role: str
+) -> None:
+    # Raises what the real server prints if there is no such role.
     await conn.execute("select has_schema_privilege(%s, 'pg_catalog', 'usage')", (role,))
     table = await tables.look_up(conn, schema, name, [role])
     if table is None:
         return
-    for wanted in wish.filters:
+    for wanted in binding.filters:
         if wanted.column not in table.readable[role]:
             raise psycopg.errors.RaiseException(f"invalid column for filter {wanted.column}")
         await _check_filter(conn, table, wanted)
-    for column in wish.select or ():
+    for column in binding.select or ():
         if column not in table.readable[role]:
             raise psycopg.errors.RaiseException(f"invalid column for select {column}")
 
@@ -118,7 +121,7 @@ def _message(error: psycopg.Error) -> str:
 
 
 def _printed(error: psycopg.Error) -> str:
-    """Print an error as the real server's database driver does."""
+    """Format an error as the real server's database driver does."""
     name = type(error).__name__
     condition = re.sub(r"(?<!^)(?=[A-Z])", "_", name).lower()
     return f"ERROR {error.sqlstate} ({condition}) {_message(error)}"

@@ -1,4 +1,4 @@
-"""What the catalog says about a published table: columns, key, who may read what."""
+"""Published tables as the catalog describes them: columns, key, and who may read what."""
 
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from tma_sandbox.realtime.database import Connection
 
 @dataclass(frozen=True, slots=True)
 class TableColumn:
-    """`type_name` is the short name that clients see (int8), `cast` the one to write in SQL."""
+    """One column. `type_name` is the name that clients see (int8), `cast` the name for SQL."""
 
     name: str
     type_name: str
@@ -20,7 +20,7 @@ class TableColumn:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """A table as it is now. `readable` tells for each role which columns it may select."""
+    """A table as it is now. `readable` has the columns that each role may select."""
 
     schema: str
     name: str
@@ -39,13 +39,13 @@ class Table:
         return tuple([column.name for column in self.columns if column.key])
 
     def cast(self, column: str) -> sql.SQL:
-        """The type of a column, as Postgres itself writes it."""
+        """The type of a column, as Postgres writes it."""
         [found] = [c for c in self.columns if c.name == column]
         return sql.SQL(found.cast)
 
 
 async def published(conn: Connection, publication: str) -> list[tuple[str, str]]:
-    """List (schema, table) of what the publication carries."""
+    """List the (schema, table) pairs of a publication."""
     cursor = await conn.execute(
         "select schemaname, tablename from pg_publication_tables where pubname = %s order by 1, 2",
         (publication,),
@@ -54,7 +54,7 @@ async def published(conn: Connection, publication: str) -> list[tuple[str, str]]
 
 
 async def look_up(conn: Connection, schema: str, name: str, roles: Collection[str]) -> Table | None:
-    """Describe a table; None when it is gone. A role that does not exist may read nothing."""
+    """Describe a table; None if it is gone. A role that does not exist may read nothing."""
     cursor = await conn.execute(
         """
         select c.relrowsecurity, a.attname, t.typname, a.atttypid::regtype::text,

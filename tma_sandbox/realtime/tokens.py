@@ -1,4 +1,4 @@
-"""Whose token it is: JSON Web Tokens as the real server checks them, error texts included."""
+"""JSON Web Tokens, verified as the real server does, with its error texts."""
 
 import base64
 import json
@@ -18,7 +18,7 @@ _MALFORMED = "The token provided is not a valid JWT"
 _BASE64URL = re.compile(r"[A-Za-z0-9_-]*")
 _BEGINS_A_VALUE = b'{["-0123456789tfn'
 
-# The role and the end are checked here, in the real server's order and words.
+# Role and expiry are checked here, in the real server's order and with its texts.
 _SIGNATURE_ONLY: Options = {
     "verify_signature": True,
     "verify_exp": False,
@@ -33,7 +33,7 @@ _SIGNATURE_ONLY: Options = {
 
 @dataclass(frozen=True, slots=True)
 class Claims:
-    """What a good token says. `text` is all of it, for `request.jwt.claims`."""
+    """The claims of a valid token. `text` is all of them, for `request.jwt.claims`."""
 
     role: str
     expires: int  # seconds since 1970
@@ -43,8 +43,7 @@ class Claims:
 class TokenError(Exception):
     """A token is not accepted.
 
-    `code` and `text` are the real server's words, `brief` those at connect, `reason` those for a
-    join.
+    `code` and `text` are the real server's; it says `brief` at connect and `reason` for a join.
     """
 
     def __init__(
@@ -58,17 +57,15 @@ class TokenError(Exception):
 
 
 def verify(token: str | None, secret: str, now: float, signing: SigningKeys = NO_KEYS) -> Claims:
-    """Read the claims of a token that is not over at `now`.
+    """Return the claims of a token that has not expired at `now`. Raises TokenError.
 
-    It is signed with `secret`, or with one of the keys `signing`, of which its header names one.
-
-    Raises TokenError.
+    It must be signed with `secret`, or with the key in `signing` that its header names.
     """
     if token is None:
         raise TokenError("MissingAPIKey", "API key is missing")
     token = "".join(unquote(token).split())
-    if trouble := stumbling_block(token):
-        reason = f"UnknownErrorOnChannel: Erlang error: {trouble}"
+    if problem := decoding_error(token):
+        reason = f"UnknownErrorOnChannel: Erlang error: {problem}"
         raise TokenError("MalformedJWT", _MALFORMED, reason=reason)
     try:
         key = signing.verifier(jwt.get_unverified_header(token), secret)
@@ -96,21 +93,21 @@ def verify(token: str | None, secret: str, now: float, signing: SigningKeys = NO
 
 
 def expired(expires: int, now: float) -> TokenError:
-    """Say since when a token is over."""
+    """The error for a token that has expired."""
     text = f"Token has expired {int(now) - expires} seconds ago"
     return TokenError("InvalidJWTToken", text, brief="Token has expired")
 
 
-def stumbling_block(token: str) -> str | None:
-    """Tell what the real server stumbles over when it reads a token's parts, if it does.
+def decoding_error(token: str) -> str | None:
+    """Return the Erlang error that a token's parts cause on the real server, if any.
 
-    It reads the claims first, then the header, before it checks anything: a part that is base64
-    and no JSON raises an error that nobody catches but the join. None where it says properly
-    that the token is malformed, and where it reads on.
+    It decodes the claims, then the header, before it verifies anything. A part that is valid base64
+    but not JSON raises an error that only the join catches. None if the server reports a malformed
+    token properly, or reads on.
 
-    >>> stumbling_block("abc.def.ghi")  # "def" is base64 for "u" and a byte that is no UTF-8
+    >>> decoding_error("abc.def.ghi")  # "def" is base64 for "u" and a byte that is no UTF-8
     '{:invalid_byte, 117}'
-    >>> stumbling_block("not.a.jwt")  # one letter is no base64
+    >>> decoding_error("not.a.jwt")  # one letter is no base64
     """
     parts = token.split(".")
     if len(parts) != 3:  # noqa: PLR2004 - header, claims, signature
@@ -119,16 +116,16 @@ def stumbling_block(token: str) -> str | None:
     for part in (claims, header):
         if _BASE64URL.fullmatch(part) is None or len(part) % 4 == 1:
             return None
-        if trouble := _not_json(base64.urlsafe_b64decode(part + "==")):
-            return trouble
+        if problem := _not_json(base64.urlsafe_b64decode(part + "==")):
+            return problem
     return None
 
 
 def _not_json(data: bytes) -> str | None:
-    """Say as Erlang's `json:decode` does what is wrong; None if nothing, or in ways untold.
+    """Return the error of Erlang's `json:decode` for these bytes; None if there is none.
 
-    The first byte is as recorded. Beyond it the byte is the one that Python stumbles over, which
-    may be another one than Erlang's within a word or a number.
+    None also if Python finds no position. For the first byte the error is as recorded; after that
+    Python's position may differ from Erlang's within a word or a number.
     """
     text = data.lstrip(b" \t\r\n")
     if not text:
@@ -136,7 +133,7 @@ def _not_json(data: bytes) -> str | None:
     if text[0] not in _BEGINS_A_VALUE:
         return f"{{:invalid_byte, {text[0]}}}"
     try:
-        # One character a byte, so that Python's place in the text is the place in the bytes.
+        # One character per byte, so that Python's position is that of the byte.
         json.loads(text.decode("latin-1"), parse_constant=_refuse)
     except JSONDecodeError as error:
         at_end = error.pos >= len(text)
@@ -147,4 +144,4 @@ def _not_json(data: bytes) -> str | None:
 
 
 def _refuse(word: str) -> NoReturn:
-    raise ValueError(word)  # NaN and Infinity are Python's own idea of JSON
+    raise ValueError(word)  # NaN and Infinity are valid only in Python's JSON

@@ -1,4 +1,4 @@
-"""Who may see which part of a change: privileges, filters, row level security, size."""
+"""What each subscriber sees of a change: privileges, filters, row level security, size."""
 
 import json
 from collections import defaultdict
@@ -23,7 +23,7 @@ _UNREADABLE_KEY = "Error 401: Unauthorized"
 _TOO_LARGE = "Error 413: Payload Too Large"
 _POLICY_RAISED = "Error 500: Internal Server Error, RLS policy evaluation failed"
 
-# What the real server's log reader spends on a column besides its value, roughly.
+# Roughly what the real server's log reader needs for a column besides its value.
 _COLUMN_OVERHEAD = 80
 
 Select = tuple[str, ...] | None
@@ -46,8 +46,8 @@ async def deliveries(
 ) -> list[Delivery]:
     """Decide who sees what, in the order of the changes.
 
-    Rows are looked up as they are now, not as they were: one that is deleted or got another key
-    in the meantime is not seen by anybody if its table has row level security.
+    Policies are applied to rows as they are now, not as they were: if a table has row level
+    security, nobody sees a row that has been deleted or given another key in the meantime.
     """
     everybody = list(subscriptions)
     found: dict[int, list[Delivery]] = defaultdict(list)
@@ -55,22 +55,22 @@ async def deliveries(
     for number, change in enumerate(changes):
         numbered[change.relation.schema, change.relation.name][number] = change
     for (schema, name), of_table in numbered.items():
-        asking = [s for s in everybody if s.wish.covers(schema, name)]
+        asking = [s for s in everybody if s.binding.covers(schema, name)]
         roles = sorted({s.claims.role for s in asking})
         table = await tables.look_up(conn, schema, name, roles) if roles else None
         if table is None:
             continue
         for role in roles:
-            view = _View(conn, table, role, record_bytes)
+            access = _RoleAccess(conn, table, role, record_bytes)
             of_role = [s for s in asking if s.claims.role == role]
-            for number, delivery in await view.deliveries(of_table, of_role):
+            for number, delivery in await access.deliveries(of_table, of_role):
                 found[number].append(delivery)
     return [delivery for number in sorted(found) for delivery in found[number]]
 
 
 @dataclass(frozen=True, slots=True)
-class _View:
-    """One table through the eyes of one role."""
+class _RoleAccess:
+    """What one role may see of the changes of one table."""
 
     conn: Connection
     table: Table
@@ -86,12 +86,12 @@ class _View:
         wanted = await self._wanted(readable, asking)
         seen, raised = await self._allowed(readable, wanted)
         found = []
-        for select in sorted({s.wish.columns for s in asking}, key=lambda s: ",".join(s or ())):
-            alike = [s for s in asking if s.wish.columns == select]
+        for select in sorted({s.binding.columns for s in asking}, key=lambda s: ",".join(s or ())):
+            alike = [s for s in asking if s.binding.columns == select]
             for number, why in refusals.items():
                 refused = _pick(alike, number, raised)
                 if why:
-                    refused = tuple([s for s in alike if s.wish.wants(changes[number].action)])
+                    refused = tuple([s for s in alike if s.binding.wants(changes[number].action)])
                 if refused:
                     data = _withheld(changes[number], why or _POLICY_RAISED)
                     found.append((number, Delivery(data, refused)))
@@ -101,7 +101,7 @@ class _View:
         return found
 
     def _refusal(self, change: RowChange) -> str | None:
-        """Why nobody of this role may see the row at all. A deletion carries no row."""
+        """Why this role may not see the row at all. A deletion carries no row."""
         if change.action == "DELETE":
             return None
         if not self.table.key:
@@ -111,28 +111,28 @@ class _View:
         return None
 
     async def _wanted(self, changes: dict[int, RowChange], asking: list[Subscription]) -> Seen:
-        """Find what was asked for: by action and filters."""
+        """Match changes with subscriptions by action and filters."""
         wanted: Seen = set()
-        for filters in {s.wish.filters for s in asking}:
+        for filters in {s.binding.filters for s in asking}:
             passing = await self._passing(changes, filters)
             wanted |= {
                 (number, s)
                 for s in asking
-                if s.wish.filters == filters
+                if s.binding.filters == filters
                 for number in passing
-                if s.wish.wants(changes[number].action)
+                if s.binding.wants(changes[number].action)
             }
         return wanted
 
     async def _passing(
         self, changes: dict[int, RowChange], filters: tuple[Filter, ...]
     ) -> Collection[int]:
-        """Find the changes whose row passes all filters; a deleted row by what is known of it."""
+        """Return the changes whose row, or old identity of a deleted one, passes all filters."""
         if not filters:
             return changes.keys()
         columns = sorted({wanted.column for wanted in filters})
         if not {column.name for column in self.table.columns}.issuperset(columns):
-            return ()  # renamed since the subscription began
+            return ()  # a column was renamed since the subscription began
         conditions = []
         for wanted in filters:
             cast = self.table.cast(wanted.column)
@@ -146,7 +146,7 @@ class _View:
         return await rows.matching(self.conn, complete, columns, sql.SQL(" and ").join(conditions))
 
     async def _allowed(self, changes: dict[int, RowChange], wanted: Seen) -> tuple[Seen, Seen]:
-        """Split off what row level security shows, and what its policies raised on."""
+        """Return what row level security shows, and where its policies raised an error."""
         if not self.table.rls:
             return wanted, set()
         seen = {(number, s) for number, s in wanted if changes[number].action == "DELETE"}
@@ -164,7 +164,7 @@ class _View:
         return seen, raised
 
     async def _visible(self, found: dict[int, Fields], claims: Claims) -> Collection[int]:
-        """Find the rows that row level security shows now to the holder of these claims."""
+        """Return the rows that row level security shows now to a role with these claims."""
         same_key = [
             sql.SQL("t.{} = {}::{}").format(
                 sql.Identifier(column), rows.named(at), self.table.cast(column)
@@ -182,7 +182,7 @@ class _View:
             return await rows.matching(self.conn, found, self.table.key, exists)
 
     async def _shown(self, changes: Collection[RowChange], select: Select) -> list[dict[str, Any]]:
-        """Write the data of changes that may be seen."""
+        """Format the data of visible changes."""
         large = [_size(change) > self.record_bytes for change in changes]
         records = [self._record(change, select) for change in changes]
         former = [self._old_record(change, select) for change in changes]
@@ -220,7 +220,7 @@ class _View:
         return {c: text for c, text in change.record.items() if self._is_shown(c, select)}
 
     def _old_record(self, change: RowChange, select: Select) -> Fields:
-        # Nothing tells whether a policy would have shown a row that is gone: only its key is.
+        # Policies cannot be applied to a row that is gone, so only its key is shown.
         key_only = change.action == "DELETE" and self.table.rls
         return {
             c: text
@@ -234,7 +234,7 @@ def _pick(asking: Iterable[Subscription], number: int, seen: Seen) -> tuple[Subs
 
 
 def _size(change: RowChange) -> int:
-    """Estimate the bytes that the real server's log reader would need for this change."""
+    """Estimate the size of this change in bytes in the real server's log reader."""
     return sum(
         len(json.dumps(text, ensure_ascii=False).encode()) + _COLUMN_OVERHEAD
         for fields in (change.new, change.identity)
@@ -260,7 +260,7 @@ def _data(
     committed_at: str | None,
     old_record: Any,
 ) -> dict[str, Any]:
-    """Lay out the data in the real server's order."""
+    """Build the data, in the real server's order of keys."""
     data = {
         "table": change.relation.name,
         "type": change.action,

@@ -13,7 +13,7 @@ from tma_sandbox.realtime.pgoutput import Update as UpdateMessage
 
 Action = Literal["INSERT", "UPDATE", "DELETE"]
 
-# A real server takes 100 changes at once. Here the beginning and the end of a transaction count.
+# A real server takes 100 changes at once. Here Begin and Commit count as well.
 _MOST_MESSAGES = 300
 
 # Column name -> its text, or None for NULL. A column that is not in the log is not in here.
@@ -24,8 +24,8 @@ Fields = dict[str, str | None]
 class RowChange:
     """What one statement did to one row.
 
-    `new` is the row now (empty for DELETE). `identity` is what the log tells of the row before:
-    its key columns, or all of them under `replica identity full` (empty for INSERT).
+    `new` is the row after it (empty for DELETE). `identity` is what the log has of the row before
+    it: the key columns, or all of them under `replica identity full` (empty for INSERT).
     """
 
     relation: Relation
@@ -36,7 +36,7 @@ class RowChange:
 
     @property
     def record(self) -> Fields:
-        """The row now, large values that the update left alone filled in where known."""
+        """The new row, with unchanged large values filled in where the log has them."""
         return self.identity | self.new
 
 
@@ -44,7 +44,7 @@ Transaction = list[RowChange]
 
 
 class Slot:
-    """A temporary logical slot: it belongs to `conn` and goes away with it."""
+    """A temporary logical replication slot, which lives as long as `conn`."""
 
     def __init__(self, conn: AsyncConnection[Any], name: str, publication: str) -> None:
         self._conn = conn
@@ -52,9 +52,9 @@ class Slot:
         self._publication = publication
 
     async def create(self) -> None:
-        """Start to see what is committed from now on.
+        """Create the slot: it has what is committed from now on.
 
-        Waits for the transactions that are open at this moment to end.
+        Waits until the transactions that are open at this moment have ended.
         """
         await self._conn.execute(
             "select pg_create_logical_replication_slot(%s, 'pgoutput', temporary => true)",
@@ -62,7 +62,7 @@ class Slot:
         )
 
     async def read(self, most: int = _MOST_MESSAGES) -> list[Transaction]:
-        """Take what was committed since the last call, oldest first.
+        """Consume what was committed since the last call, oldest first.
 
         `most` counts messages, but a transaction is never split.
         """
@@ -78,12 +78,12 @@ class Slot:
         return transactions([pgoutput.decode(data) async for (data,) in cursor])
 
     async def drop(self) -> None:
-        """Leave nothing behind: a database with a slot cannot be dropped."""
+        """Drop the slot: a database that has one cannot be dropped."""
         await self._conn.execute("select pg_drop_replication_slot(%s)", (self._name,))
 
 
 def transactions(messages: Iterable[pgoutput.Message | None]) -> list[Transaction]:
-    """Group messages by transaction; a transaction without rows is left out."""
+    """Group messages by transaction, leaving out those without rows."""
     relations: dict[int, Relation] = {}
     found: list[Transaction] = []
     committed_at: datetime | None = None
@@ -106,7 +106,7 @@ def _change(
         case Insert(new=new):
             return RowChange(relation, "INSERT", at, _fields(relation, new), {})
         case UpdateMessage(new=new, old=old):
-            # Where no former identity is told, it is as before: the new row has it.
+            # If the log has no old identity, it has not changed: the new row has it.
             identity = _identity(relation, new if old is None else old)
             return RowChange(relation, "UPDATE", at, _fields(relation, new), identity)
         case Delete(old=old):

@@ -13,15 +13,15 @@ from tma_sandbox.realtime.services import Services
 
 log = structlog.get_logger(__name__)
 
-# A client that reads nothing while so many frames wait for it is cut off.
+# A client that leaves this many frames unread is disconnected.
 _MOST_WAITING = 50_000
 
 
 class Socket:
-    """Takes a client's messages one after the other, as the real server does.
+    """Handles a client's messages one after another, as the real server does.
 
-    A join that is refused late holds up whatever was sent after it. A frame that is not Phoenix
-    is as good as none: it gets no answer and closes nothing.
+    So a join that is refused after a delay holds up everything sent after it. A frame that is not
+    Phoenix is ignored: it gets no answer and closes nothing.
     """
 
     def __init__(
@@ -44,7 +44,7 @@ class Socket:
         self._waiting: asyncio.Queue[str | bytes] = asyncio.Queue(_MOST_WAITING)
 
     async def run(self) -> None:
-        """Serve until the client is gone or silent for too long."""
+        """Serve until the client leaves or has been silent for too long."""
         writing = asyncio.create_task(self._write())
         try:
             await self._read()
@@ -56,7 +56,7 @@ class Socket:
             writing.cancel()
 
     async def close(self) -> None:
-        """Say good-bye to the client."""
+        """Close the connection with the code for a server that goes away."""
         await self._websocket.close(code=WSCloseCode.GOING_AWAY)
 
     async def _read(self) -> None:
@@ -91,7 +91,7 @@ class Socket:
             self.abort()
 
     def abort(self) -> None:
-        """Cut the connection without a word."""
+        """Cut the connection without closing it."""
         if self._transport is not None:
             self._transport.abort()
 
@@ -111,7 +111,8 @@ class Socket:
     async def _join(self, message: Message) -> None:
         """Join a topic; a second join of the same topic replaces the first.
 
-        The first one's end is told after the second one's reply: clients may mistake it.
+        As on the real server, the first one's phx_close comes after the second one's reply, so a
+        client may mistake it for the second one's.
         """
         former = self._channels.pop(message.topic, None)
         farewell = former.close() if former else None
@@ -139,7 +140,7 @@ class Socket:
     def _leave(self, message: Message) -> None:
         channel = self._channels.get(message.topic)
         if channel and channel.join_ref not in (None, message.join_ref):
-            return  # it means a former join, whose end has been told already
+            return  # from an earlier join, which has been closed already
         self._push(message.reply("ok", {}))
         if channel:
             del self._channels[message.topic]

@@ -1,4 +1,4 @@
-"""A Postgres of a module's own, for tests that take it away from Realtime."""
+"""A Postgres for one module, for tests that stop it under Realtime."""
 
 import psycopg
 import pytest
@@ -9,7 +9,7 @@ from tma_sandbox.postgres import Postgres
 
 @pytest.fixture(scope="module")
 def own_postgres():
-    """A cluster that no other test uses: it is stopped and started here."""
+    """A cluster that no other test uses, which can be stopped and started."""
     with Postgres() as cluster:
         yield cluster
 

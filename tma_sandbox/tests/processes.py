@@ -1,4 +1,4 @@
-"""Looking at processes and ports from outside, for tests of what must not stay behind."""
+"""Processes and ports seen from outside, for tests of what must not be left behind."""
 
 import socket
 import time
@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 def stat(pid: int) -> tuple[str, int] | None:
-    """A process's state letter and its parent's id; None when there is no such process."""
+    """A process's state letter and its parent's id; None if there is no such process."""
     try:
         text = Path(f"/proc/{pid}/stat").read_text()
     except (FileNotFoundError, ProcessLookupError):
@@ -17,24 +17,24 @@ def stat(pid: int) -> tuple[str, int] | None:
 
 
 def gone(pid: int) -> bool:
-    """Whether a process has ended; a zombie that nobody reaps has."""
+    """Whether a process has ended; a zombie has."""
     found = stat(pid)
     return found is None or found[0] == "Z"
 
 
 def living() -> dict[int, int]:
-    """All processes but zombies, each with its parent."""
+    """All processes except zombies, with their parents."""
     every = [int(path.name) for path in Path("/proc").iterdir() if path.name.isdecimal()]
     return {one: found[1] for one in every if (found := stat(one)) and found[0] != "Z"}
 
 
 def children(pid: int) -> set[int]:
-    """The living processes that this one started itself."""
+    """The living children of a process."""
     return {one for one, parent in living().items() if parent == pid}
 
 
 def marked(marker: str) -> set[int]:
-    """The living processes with this text in their environment, whoever their parent is now."""
+    """The living processes with this text in their environment."""
     found = set()
     for pid in living():
         with suppress(OSError):
@@ -44,7 +44,7 @@ def marked(marker: str) -> set[int]:
 
 
 def listens(port: int) -> bool:
-    """Whether somebody accepts connections on this port of 127.0.0.1."""
+    """Whether a program accepts connections on this port of 127.0.0.1."""
     with socket.socket() as probe:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 

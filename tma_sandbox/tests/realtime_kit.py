@@ -1,4 +1,4 @@
-"""A local Realtime on loopback, and a client that speaks Phoenix by hand."""
+"""A Realtime server on loopback, and a Phoenix client without a library."""
 
 import asyncio
 import json
@@ -46,7 +46,7 @@ def token(role: str | None = "service_role", *, expires_in: float = 3600, **clai
 
 @dataclass
 class Running:
-    """A server that listens."""
+    """A running server."""
 
     realtime: LocalRealtime
     port: int
@@ -64,7 +64,7 @@ class Running:
 
 @asynccontextmanager
 async def serving(postgres: Postgres, dsn: str, **options: Any) -> AsyncIterator[Running]:
-    """Serve the database that `dsn` names, in a hurry unless told otherwise."""
+    """Serve a database, by default without a real server's delays."""
     database = str(conninfo_to_dict(dsn)["dbname"])
     options = {"poll": FAST, "delays": Delays.none(), **options}
     admin = postgres.dsn(database, "supabase_admin")
@@ -86,7 +86,7 @@ async def serving(postgres: Postgres, dsn: str, **options: Any) -> AsyncIterator
 
 @dataclass
 class Phoenix:
-    """A websocket by hand: what came in is kept, as text and as values."""
+    """A Phoenix client, which keeps what it receives, as text and as values."""
 
     socket: aiohttp.ClientWebSocketResponse
     raw: list[str | bytes] = field(default_factory=list)
@@ -100,7 +100,7 @@ class Phoenix:
             await self.socket.send_str(frame if isinstance(frame, str) else json.dumps(frame))
 
     async def join(self, topic: str = "tma", *, ref: str = "1", **config: Any) -> dict[str, Any]:
-        """Join a topic; returns the reply's payload."""
+        """Join a topic; return the payload of the reply."""
         access_token = config.pop("access_token", None)
         payload: dict[str, Any] = {"config": config}
         if access_token is not None:
@@ -118,7 +118,7 @@ class Phoenix:
         return dict(reply["payload"])
 
     async def receive(self) -> Any:
-        """Take the next frame, whatever it is."""
+        """Receive the next frame."""
         async with asyncio.timeout(PATIENCE):
             message = await self.socket.receive()
         if message.type not in (aiohttp.WSMsgType.TEXT, aiohttp.WSMsgType.BINARY):
@@ -127,7 +127,7 @@ class Phoenix:
         return json.loads(message.data) if isinstance(message.data, str) else message.data
 
     async def next(self, wanted: Callable[[Any], bool] | str) -> Any:
-        """Take the first frame that is wanted (or has this event); others are kept for later."""
+        """Receive the first matching frame (or with this event); keep others for later."""
         is_wanted = (lambda f: f["event"] == wanted) if isinstance(wanted, str) else wanted
         for at, frame in enumerate(self._unread):
             if is_wanted(frame):
@@ -137,19 +137,19 @@ class Phoenix:
         return frame
 
     async def heartbeat(self, ref: str = "beat") -> None:
-        """Send a heartbeat and wait for its answer: all that was sent before has been handled."""
+        """Send a heartbeat and wait for its reply: everything sent before has been handled."""
         await self.send({"topic": "phoenix", "event": "heartbeat", "payload": {}, "ref": ref})
         await self.next(lambda f: f["topic"] == "phoenix" and f["ref"] == ref)
 
     async def closed(self) -> int | None:
-        """Wait until the server closes; returns its code."""
+        """Wait until the server closes; return its code."""
         async with asyncio.timeout(PATIENCE):
             while not self.socket.closed:
                 await self.socket.receive()
         return self.socket.close_code
 
     def unread(self, event: str) -> list[Any]:
-        """What of this event came in and was not taken."""
+        """Frames with this event that have arrived and not been taken."""
         return [frame for frame in self._unread if frame["event"] == event]
 
 
@@ -186,7 +186,15 @@ async def eventually(condition: Callable[[], bool]) -> None:
 
 
 async def looked_at(running: Running) -> None:
-    """Wait until whatever is committed now has been dealt with by the reader of changes."""
+    """Wait until the poller has dealt with everything committed so far."""
     feed = running.realtime._changes
     enough = feed.polls + 2  # one may be under way that began before
     await eventually(lambda: feed.polls >= enough)
+
+
+def message(topic, event, payload, ref):
+    return {"topic": topic, "event": event, "payload": payload, "ref": ref, "join_ref": "1"}
+
+
+def leave(topic, ref, join_ref="1"):
+    return message(f"realtime:{topic}", "phx_leave", {}, ref) | {"join_ref": join_ref}

@@ -13,7 +13,7 @@ from processes import marked, wait_until
 
 
 def named(pids: set[int], words: str) -> set[int]:
-    """Those of these processes whose command line has these words."""
+    """The processes whose command line contains these words."""
     found = set()
     for pid in pids:
         try:
@@ -26,14 +26,14 @@ def named(pids: set[int], words: str) -> set[int]:
 
 @pytest.fixture
 def open_dir():
-    """A directory that the user PostgreSQL runs as can reach, which pytest's own are not."""
+    """A directory that the user PostgreSQL runs as can enter, unlike pytest's own."""
     with tempfile.TemporaryDirectory() as name:
         Path(name).chmod(0o711)
         yield Path(name)
 
 
 def test_kill_9_takes_the_bridge_along(open_dir):
-    """Nobody has to look for a forgotten bridge, or for a file of its."""
+    """It leaves no bridge running and none of its files behind."""
     marker = f"DEMO_UNDER_TEST={uuid.uuid4()}"
     surroundings = {"PYTHONUNBUFFERED": "1", "TMPDIR": str(open_dir)} | dict([marker.split("=")])
     with subprocess.Popen(
@@ -52,11 +52,11 @@ def test_kill_9_takes_the_bridge_along(open_dir):
 
         assert named(family, "realtime_bridge run")
         assert wait_until(lambda: marked(marker) == set())
-        assert wait_until(lambda: list(open_dir.glob("realtime-bridge-demo-*")) == [])
+        assert wait_until(lambda: list(open_dir.glob("tma-sandbox-demo-*")) == [])
 
 
 def test_what_cannot_start_is_told_in_words(tmp_path):
-    """A port in use: exit code 78, the port, what to do, and no traceback."""
+    """A port in use: exit code 78, the port, the fix, and no traceback."""
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
         ended = subprocess.run(

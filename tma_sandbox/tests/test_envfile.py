@@ -1,4 +1,4 @@
-"""A person's .env file: the stack lends it a block of settings, and harms nothing else in it."""
+"""The stack's settings in a .env file, and everything else in it left as it is."""
 
 import pytest
 from dotenv import dotenv_values
@@ -12,12 +12,12 @@ LATER = {"SUPABASE_URL": "http://127.0.0.1:2", "BOT_TOKEN": "2:made-up"}
 
 @pytest.fixture
 def env_file(tmp_path):
-    """A path where nothing is yet."""
+    """A path where there is no file yet."""
     return tmp_path / ".env"
 
 
 def test_the_settings_are_there_for_as_long_as_it_runs(env_file):
-    """A file that nobody else wrote into goes with them; it is for its owner only."""
+    """A file with nothing else in it is removed with them; only its owner can read it."""
     with envfile.lent(env_file, OURS):
         assert dotenv_values(env_file) == OURS
         assert env_file.stat().st_mode & 0o777 == 0o600
@@ -36,7 +36,7 @@ def test_the_settings_are_there_for_as_long_as_it_runs(env_file):
     ],
 )
 def test_what_else_is_in_the_file_stays_byte_by_byte(env_file, mine):
-    """Comments, line ends and empty settings too; only a missing last line end is added."""
+    """Comments, line endings and empty settings too; only a missing last newline is added."""
     env_file.write_bytes(mine.encode())
 
     with envfile.lent(env_file, OURS):
@@ -57,7 +57,7 @@ def test_what_else_is_in_the_file_stays_byte_by_byte(env_file, mine):
     ],
 )
 def test_settings_of_somebody_else_are_never_written_over(env_file, mine, named):
-    """They are named, not shown, and the fix is a command to paste."""
+    """The error names them without their values, with an option to paste."""
     env_file.write_text(mine)
 
     with pytest.raises(StackError) as refused, envfile.lent(env_file, OURS):
@@ -70,7 +70,7 @@ def test_settings_of_somebody_else_are_never_written_over(env_file, mine, named)
 
 
 def test_what_a_killed_stack_left_is_replaced(env_file):
-    """It opens nothing any more, so there is nothing to keep."""
+    """Its settings are no longer valid, so they are not kept."""
     env_file.write_text(envfile.merged("X=y\n", OURS))
 
     with envfile.lent(env_file, LATER):
@@ -84,12 +84,12 @@ def test_what_a_killed_stack_left_is_replaced(env_file):
     [
         lambda text: text.replace("1:made-up", "1:real"),
         lambda text: text.replace("http://127.0.0.1:1", "https://x.supabase.co"),
-        lambda text: text.rpartition("# realtime-bridge")[0],
+        lambda text: text.rpartition("# tma-sandbox")[0],
         lambda text: text.replace("BOT_TOKEN", "MINI_APP_URL=https://t.me/x\nBOT_TOKEN"),
     ],
 )
 def test_a_block_that_was_edited_is_somebodys_own(env_file, edit):
-    """A real token put in the place of ours is kept, at the start and at the end."""
+    """A real token in place of a generated one is kept, both at the start and at the end."""
     edited = edit(envfile.merged("", OURS))
     env_file.write_text(edited)
 
@@ -104,7 +104,7 @@ def test_a_block_that_was_edited_is_somebodys_own(env_file, edit):
 
 
 def test_a_block_with_other_line_ends_is_still_ours():
-    """An editor that saves as Windows does has changed nothing."""
+    """Windows line endings from an editor are not an edit."""
     text = envfile.merged("", OURS).replace("\n", "\r\n")
 
     assert envfile.at_stake(text, set(OURS)) == []
@@ -112,7 +112,7 @@ def test_a_block_with_other_line_ends_is_still_ours():
 
 
 def test_the_settings_of_a_second_stack_outlive_the_first(env_file):
-    """Whoever started later has written later, and takes back its own only."""
+    """Each stack removes only its own block."""
     with envfile.lent(env_file, OURS):
         second = envfile.lent(env_file, LATER)
         second.__enter__()
@@ -124,7 +124,7 @@ def test_the_settings_of_a_second_stack_outlive_the_first(env_file):
 
 
 def test_a_link_keeps_pointing(env_file, tmp_path):
-    """A symbolic link is written through, and stays when its file is empty again."""
+    """A symbolic link is followed, and stays when its file is empty again."""
     real = tmp_path / "real"
     real.touch()
     env_file.symlink_to(real)
@@ -139,7 +139,7 @@ def test_a_link_keeps_pointing(env_file, tmp_path):
 
 @pytest.mark.parametrize("content", [b"\xff\xfeB\x00O\x00T\x00", b"BOT_TOKEN=\xe9\n"])
 def test_a_file_that_is_no_text_is_told_and_kept(env_file, content):
-    """UTF-16 from an editor, or an old encoding: no traceback, nothing lost."""
+    """UTF-16 or an old encoding: an error without a traceback, and nothing lost."""
     env_file.write_bytes(content)
 
     assert "cannot read" in envfile.obstacle(env_file, set(OURS))

@@ -1,4 +1,4 @@
-"""The one address: Supabase's paths as the real clients use them, and the gateway's refusals."""
+"""Supabase's paths as the real clients use them, and what the gateway refuses."""
 
 import asyncio
 import hmac
@@ -24,7 +24,7 @@ USER = 700_100_200
 
 @pytest.fixture
 def settings(clean_stack):
-    """What a bridge and a Mini App are told."""
+    """The settings that a server and a Mini App get."""
     return clean_stack.env()
 
 
@@ -43,7 +43,7 @@ async def http(clean_stack):
 
 @pytest_asyncio.fixture(loop_scope="session", scope="module")
 async def notes(stack):
-    """A table with any text in it, known to PostgREST; the path to it."""
+    """A table that PostgREST knows; returns its path."""
     path = "/rest/v1/notes"
     headers = {"apikey": stack.env()["SUPABASE_KEY"]}
     async with (
@@ -63,7 +63,7 @@ async def notes(stack):
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def init_data(http, settings, service) -> str:
-    """A user's signed identity, from a bot that the database knows as a bridge makes it known."""
+    """A user's signed initData, from a bot that is registered in the database."""
     token = settings["BOT_TOKEN"]
     key = hmac.digest(b"WebAppData", token.encode(), "sha256").hex()
     known = {"p_bot_id": int(token.partition(":")[0]), "p_key": key}
@@ -74,7 +74,7 @@ async def init_data(http, settings, service) -> str:
 
 
 async def test_supabase_py_writes_and_reads_as_a_mini_app(settings, init_data):
-    """The anon key and Telegram's signature suffice, for the own rows only."""
+    """The anon key and Telegram's signature are enough, for the user's own rows."""
     client = await acreate_client(
         settings["SUPABASE_URL"],
         settings["SUPABASE_ANON_KEY"],
@@ -95,7 +95,7 @@ async def test_supabase_py_writes_and_reads_as_a_mini_app(settings, init_data):
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def listened_to(clean_stack):
-    """A project that switched Realtime on for tma_events, as whoever listens to a table does."""
+    """A project with Realtime enabled for tma_events."""
     dsn = clean_stack.postgres.dsn()
     async with await psycopg.AsyncConnection.connect(dsn, autocommit=True) as connection:
         await connection.execute("alter publication supabase_realtime add table tma_events")
@@ -104,7 +104,7 @@ async def listened_to(clean_stack):
 
 
 async def test_supabase_js_writes_reads_and_hears(settings, init_data, listened_to):
-    """The whole main job's road for the real client: REST, identity and Realtime on one URL."""
+    """With the real client: REST, identity and Realtime at one URL."""
     process = await asyncio.create_subprocess_exec(
         NODE,
         CLIENT,
@@ -131,7 +131,7 @@ async def test_supabase_js_writes_reads_and_hears(settings, init_data, listened_
 
 
 async def test_a_request_without_a_key_is_refused(http):
-    """In the words of Supabase's gateway, readable from a browser."""
+    """With the text of Supabase's gateway, readable by a web page."""
     async with http.get("/rest/v1/tma_events") as answer:
         assert answer.status == 401
         assert answer.headers["Access-Control-Allow-Origin"] == "*"
@@ -140,14 +140,14 @@ async def test_a_request_without_a_key_is_refused(http):
 
 @pytest.mark.parametrize("key", ["nonsense", jwt.encode({"role": "service_role"}, "x" * 40)])
 async def test_a_key_of_another_project_is_refused(http, key):
-    """A key that this stack did not sign opens nothing."""
+    """A key that this stack did not sign is refused."""
     async with http.get("/rest/v1/tma_events", headers={"apikey": key}) as answer:
         assert answer.status == 401
         assert (await answer.json())["message"] == "Invalid API key"
 
 
 async def test_a_jwt_of_another_role_is_no_key(http, settings):
-    """As with Supabase: it goes behind a key, as the bearer token."""
+    """As with Supabase: it must be the bearer token, next to an API key."""
     own = jwt.encode({"role": "tma_bridge"}, settings["SUPABASE_JWT_SECRET"])
     rpc = "/rest/v1/rpc/tma_event_stats"
     behind = {"apikey": settings["SUPABASE_ANON_KEY"], "Authorization": f"Bearer {own}"}
@@ -163,28 +163,27 @@ async def test_a_jwt_of_another_role_is_no_key(http, settings):
 
 
 async def test_the_key_may_come_as_a_query_parameter(http, notes, service):
-    """As with Supabase, and PostgREST does not take it for a filter."""
+    """As with Supabase; PostgREST does not get it as a filter."""
     async with http.get(f"{notes}?apikey={service['apikey']}&select=id") as answer:
         assert (answer.status, await answer.json()) == (200, [])
 
 
 async def test_a_bearer_token_decides_over_the_key(http, notes, service, settings):
-    """The key opens the gateway; the role comes from the token."""
+    """The gateway checks the key; the role comes from the token."""
     anonymous = {"Authorization": f"Bearer {settings['SUPABASE_ANON_KEY']}"}
+    claim = {"p_limit": 1, "p_key": "00000000-0000-4000-8000-000000000000"}
     async with http.post(
-        "/rest/v1/rpc/claim_tma_events", json={"p_limit": 1}, headers=service | anonymous
+        "/rest/v1/rpc/claim_tma_events", json=claim, headers=service | anonymous
     ) as answer:
         refused = answer.status
-    async with http.post(
-        "/rest/v1/rpc/claim_tma_events", json={"p_limit": 1}, headers=service
-    ) as answer:
+    async with http.post("/rest/v1/rpc/claim_tma_events", json=claim, headers=service) as answer:
         allowed = answer.status
 
     assert (refused, allowed) == (401, 200)
 
 
 async def test_odd_characters_pass_unchanged(http, notes, service):
-    """Paths and filters reach PostgREST byte by byte."""
+    """Paths and filters reach PostgREST byte for byte."""
     body = 'a&b+c=d "e" %25 Ж'
     async with http.post(notes, json={"id": 1, "body": body}, headers=service) as answer:
         assert answer.status == 201
@@ -231,7 +230,7 @@ async def test_a_browser_may_send_telegrams_header(http):
 
 
 async def test_a_giant_header_is_refused_and_forgotten(http, service):
-    """100 kB of header is the client's mistake, and nobody else's trouble."""
+    """100 kB of headers is the client's error, and other requests are unaffected."""
     giant = service | {"x-telegram-init-data": "x" * 100_000}
     async with http.get("/rest/v1/tma_events", headers=giant) as answer:
         assert answer.status in {400, 431}
@@ -240,7 +239,7 @@ async def test_a_giant_header_is_refused_and_forgotten(http, service):
 
 
 async def test_there_is_no_auth(http):
-    """What is not part of the stack says so in JSON."""
+    """A path of Auth answers in JSON that there is none."""
     async with http.post("/auth/v1/signup", json={}) as answer:
         assert (answer.status, answer.content_type) == (404, "application/json")
     async with http.get("/auth/v1/health") as answer:
@@ -248,7 +247,7 @@ async def test_there_is_no_auth(http):
 
 
 async def test_postgrest_away_is_a_bad_gateway_until_it_is_back(clean_stack, http, service):
-    """A test can take PostgREST away and give it back, on the same address."""
+    """A test can stop PostgREST and start it again at the same address."""
     await clean_stack.postgrest.stop()
     async with http.get("/rest/v1/tma_events", headers=service) as answer:
         away = answer.status, answer.content_type
@@ -260,7 +259,7 @@ async def test_postgrest_away_is_a_bad_gateway_until_it_is_back(clean_stack, htt
 
 
 async def test_everything_recovers_from_a_restart_of_postgres(clean_stack, http, service):
-    """Postgres crashes under PostgREST and Realtime; both come back by themselves."""
+    """PostgREST and Realtime recover when Postgres crashes."""
     await asyncio.to_thread(clean_stack.postgres.restart, "immediate")
 
     async with asyncio.timeout(20):

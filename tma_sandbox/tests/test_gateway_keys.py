@@ -1,4 +1,4 @@
-"""API keys of today, sb_publishable_ and sb_secret_, and who may send what from a browser."""
+"""The API keys sb_publishable_ and sb_secret_, and their use from a browser."""
 
 import asyncio
 import json
@@ -21,7 +21,7 @@ MESSAGES = {"messages": [{"topic": "t", "event": "e", "payload": {}}]}
 
 @pytest.fixture
 def settings(clean_stack):
-    """What a bridge and a Mini App are told."""
+    """The settings that a server and a Mini App get."""
     return clean_stack.env()
 
 
@@ -33,7 +33,7 @@ def secret(settings):
 
 @pytest.fixture
 def publishable(settings):
-    """The key that a Mini App may show to everybody."""
+    """The key that a Mini App can publish."""
     return settings["SUPABASE_PUBLISHABLE_KEY"]
 
 
@@ -45,13 +45,13 @@ async def http(clean_stack):
 
 
 async def status(http, path, headers) -> int:
-    """How a call with these headers is answered."""
+    """The status of a request with these headers."""
     async with http.post(path, json={}, headers=headers) as answer:
         return answer.status
 
 
 async def test_each_key_has_its_role(http, secret, publishable):
-    """The gateway puts the JWT of service_role or anon in its place."""
+    """The gateway exchanges it for a JWT of service_role or anon."""
     assert await status(http, STATS, {"apikey": secret}) == 200
     assert await status(http, STATS, {"apikey": publishable}) == 401
     async with http.get(EVENTS, headers={"apikey": publishable}) as answer:
@@ -64,7 +64,7 @@ async def test_a_key_that_repeats_itself_as_the_token_is_no_token(http, secret):
 
 
 async def test_as_a_token_it_is_refused(http, secret, publishable):
-    """It is no JWT: alone, and behind another key."""
+    """It is not a JWT: refused alone, and next to another key."""
     bearer = {"Authorization": f"Bearer {secret}"}
 
     assert await status(http, STATS, bearer) == 401
@@ -73,7 +73,7 @@ async def test_as_a_token_it_is_refused(http, secret, publishable):
 
 
 async def test_a_token_decides_over_the_key(http, secret, settings):
-    """The key opens the gateway; the role comes from the JWT."""
+    """The gateway checks the key; the role comes from the JWT."""
     anon = {"Authorization": f"Bearer {settings['SUPABASE_ANON_KEY']}"}
 
     assert await status(http, STATS, anon | {"apikey": secret}) == 401
@@ -81,14 +81,14 @@ async def test_a_token_decides_over_the_key(http, secret, settings):
 
 @pytest.mark.parametrize("key", ["sb_secret_", "sb_publishable_x_y", "sb_temp_x", "sb_secret_\xe9"])
 async def test_a_key_of_another_project_is_refused(http, key):
-    """However much it looks like one."""
+    """Even if it looks like one of ours."""
     async with http.get(EVENTS, headers={"apikey": key}) as answer:
         assert answer.status == 401
         assert (await answer.json())["message"] == "Invalid API key"
 
 
 async def test_a_browser_may_not_use_the_secret_key(http, secret, publishable):
-    """Supabase says so by the User-Agent, and a Mini App that ships the key should hear it here."""
+    """Like Supabase, it goes by the User-Agent, so a Mini App that ships the key fails here too."""
     browser = {"User-Agent": "Mozilla/5.0 (X11; Linux x86_64)"}
     async with http.get(EVENTS, headers=browser | {"apikey": secret}) as answer:
         assert answer.status == 401
@@ -116,7 +116,7 @@ async def test_supabase_js_hears_and_writes_with_them(settings, http, secret, pu
 
 
 async def test_a_page_of_any_origin_may_broadcast(http, publishable):
-    """The preflight needs no key, and the answer says that the page may read it."""
+    """The preflight needs no key, and the response has a CORS header."""
     origin = {"Origin": "https://app.example"}
     asked = {
         "Access-Control-Request-Method": "POST",

@@ -1,4 +1,4 @@
-"""Signing keys of a stack, from their file."""
+"""Signing keys read from a file."""
 
 import json
 
@@ -14,7 +14,7 @@ ES, RS = jwk("ES256"), jwk("RS256")
 
 
 def test_a_project_without_a_private_key_exchanges_them_as_before():
-    """Its JWT secret signs."""
+    """The JWT secret signs then."""
     keys = Keys(signing=SigningKeys((public_half(ES),)))
 
     minted = keys.behind(keys.publishable_key)
@@ -23,7 +23,7 @@ def test_a_project_without_a_private_key_exchanges_them_as_before():
 
 
 def test_signing_keys_are_not_kept_with_the_made_up_ones(tmp_path):
-    """They have a file already; the others stay as they were made."""
+    """They have a file of their own; the generated keys stay as they were."""
     first = Keys.kept_in(tmp_path / "keys.json", SigningKeys((ES,)))
     second = Keys.kept_in(tmp_path / "keys.json", SigningKeys((RS,)))
 
@@ -46,7 +46,7 @@ def test_signing_keys_are_not_kept_with_the_made_up_ones(tmp_path):
     ],
 )
 def test_a_file_of_something_else_is_named(tmp_path, text, says):
-    """Before anything is started."""
+    """The error names the file and the problem."""
     (tmp_path / "keys").write_text(text)
 
     with pytest.raises(StackError, match=says):

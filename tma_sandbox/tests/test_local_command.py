@@ -1,4 +1,4 @@
-"""`realtime-bridge local` as a user runs it: in a process of its own, ended by signals."""
+"""`realtime-bridge local` as a user runs it: in its own process, stopped by signals."""
 
 import json
 import os
@@ -24,7 +24,7 @@ READY = "ready"
 
 
 class Local:
-    """A running command and what it says."""
+    """A running command and its output."""
 
     def __init__(self, process: subprocess.Popen, marker: str):
         self.process = process
@@ -32,11 +32,11 @@ class Local:
         self.marker = marker
 
     def family(self) -> set[int]:
-        """The processes that are there because of it."""
+        """The processes that it has started."""
         return marked(self.marker)
 
     def until(self, line: str) -> None:
-        """Read what it says up to this line."""
+        """Read its output up to this line."""
         for said in self.process.stdout:
             self.said.append(said.rstrip("\n"))
             if self.said[-1] == line:
@@ -44,7 +44,7 @@ class Local:
         raise AssertionError(f"it ended before {line!r}: {self.said}")
 
     def ended_by(self, sig: signal.Signals) -> tuple[int, float]:
-        """Signal its process group, as a terminal does; the exit code, and the seconds it took."""
+        """Signal its process group, as a terminal does; return exit code and seconds."""
         started = time.monotonic()
         os.killpg(self.process.pid, sig)
         rest, _ = self.process.communicate(timeout=20)
@@ -54,7 +54,7 @@ class Local:
 
 @contextmanager
 def local(*arguments, cwd):
-    """The command, killed in the end if it still runs."""
+    """Run the command, and kill it at the end if it is still running."""
     marker = f"STACK_UNDER_TEST={uuid.uuid4()}"
     with subprocess.Popen(
         [sys.executable, "-m", "realtime_bridge", "local", *arguments],
@@ -71,7 +71,7 @@ def local(*arguments, cwd):
 
 
 def test_it_writes_what_run_needs_and_says_ready(tmp_path):
-    """The .env of a person keeps its own lines; the settings in it open the stack."""
+    """The other lines of the .env file stay; the settings in it work with the stack."""
     env_file = tmp_path / ".env"
     mine = "# mine\nMINI_APP_URL=https://t.me/x/y\nBOT_TOKEN=\n"
     env_file.write_text(mine)
@@ -112,7 +112,7 @@ def test_it_writes_what_run_needs_and_says_ready(tmp_path):
 
 @pytest.mark.parametrize("line", [READY, "Starting PostgreSQL"])
 def test_ctrl_c_ends_it_at_any_time(tmp_path, line):
-    """Exit code 0, no traceback, no process, whether it serves or still starts."""
+    """Exit code 0, no traceback and no process, even while it is starting."""
     with local("--port", "0", cwd=tmp_path) as command:
         command.until(line)
         code, seconds = command.ended_by(signal.SIGINT)
@@ -124,7 +124,7 @@ def test_ctrl_c_ends_it_at_any_time(tmp_path, line):
 
 
 def test_kill_9_leaves_nothing_running(tmp_path):
-    """Nobody has to look for a forgotten Postgres."""
+    """No Postgres is left behind."""
     with local("--port", "0", cwd=tmp_path) as command:
         command.until(READY)
         family = command.family()
@@ -135,7 +135,7 @@ def test_kill_9_leaves_nothing_running(tmp_path):
 
 
 def test_a_port_in_use_is_one_clear_line(tmp_path):
-    """Exit code 78, the port, and what to do."""
+    """Exit code 78, the port, and the fix."""
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = str(other.getsockname()[1])
         with local("--port", port, cwd=tmp_path) as command:
@@ -147,7 +147,7 @@ def test_a_port_in_use_is_one_clear_line(tmp_path):
 
 
 def test_the_file_is_env_local_unless_told_otherwise(tmp_path):
-    """So that no real credentials are near; it is gone when the stack is."""
+    """It is not the file with real credentials, and is removed with the stack."""
     with local("--port", "0", cwd=tmp_path) as command:
         command.until(READY)
         names = set(dotenv_values(tmp_path / ".env.local"))
@@ -158,7 +158,7 @@ def test_the_file_is_env_local_unless_told_otherwise(tmp_path):
 
 
 def test_a_projects_migrations_are_applied_in_their_order(tmp_path):
-    """Those from before the bridge's too; what the bridge needs is among them."""
+    """Including those older than the bridge's, which are among them."""
     folder = tmp_path / "migrations"
     shutil.copytree(migrations.shipped(), folder)
     (folder / "20200101000000_old.sql").write_text(
@@ -182,7 +182,7 @@ def test_a_projects_migrations_are_applied_in_their_order(tmp_path):
 
 
 def test_signing_keys_are_trusted_and_published(tmp_path):
-    """As a project's that has imported them; a file of something else stops the start."""
+    """As in a project that has imported them; any other file is an error."""
     key = jwk("ES256")
     (tmp_path / "signing_keys.json").write_text(json.dumps([key]))
     (tmp_path / "other.json").write_text("{}")
@@ -200,7 +200,7 @@ def test_signing_keys_are_trusted_and_published(tmp_path):
 
 
 def test_real_credentials_are_not_touched(tmp_path):
-    """Exit code 78 before anything starts; which settings, and what to do instead."""
+    """Exit code 78 before anything starts, the settings' names, and the fix."""
     env_file = tmp_path / ".env"
     env_file.write_text("SUPABASE_KEY=sb_secret_real\nBOT_TOKEN=1:real\n")
     with local("--port", "0", "--env-file", ".env", cwd=tmp_path) as command:
@@ -214,7 +214,7 @@ def test_real_credentials_are_not_touched(tmp_path):
 
 
 def test_a_place_that_cannot_be_written_is_told_at_once(tmp_path):
-    """Not after everything has started."""
+    """Before anything starts."""
     with local("--env-file", "nowhere/.env", cwd=tmp_path) as command:
         said, _ = command.process.communicate(timeout=20)
 

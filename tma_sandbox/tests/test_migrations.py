@@ -1,4 +1,4 @@
-"""Our applier of migrations does what the Supabase CLI does with the same files."""
+"""Migrations are applied as the Supabase CLI applies them."""
 
 import subprocess
 from pathlib import Path
@@ -24,13 +24,13 @@ TRICKY = {
 
 @pytest.fixture
 def project(tmp_path):
-    """A Supabase project directory with the tricky migrations."""
+    """A Supabase project with difficult migrations."""
     write(tmp_path, TRICKY)
     return tmp_path
 
 
 def write(project: Path, texts: dict[str, str]) -> Path:
-    """Put migrations into a project; the directory they are in."""
+    """Write migrations into a project; return their directory."""
     directory = project / "supabase" / "migrations"
     directory.mkdir(parents=True, exist_ok=True)
     for name, text in texts.items():
@@ -39,7 +39,7 @@ def write(project: Path, texts: dict[str, str]) -> Path:
 
 
 def push(dsn: str, project: Path) -> subprocess.CompletedProcess:
-    """Apply a project's migrations by the real CLI."""
+    """Apply a project's migrations with the real CLI."""
     return subprocess.run(
         [CLI, "db", "push", "--yes", "--remote", dsn],
         cwd=project,
@@ -52,7 +52,7 @@ def push(dsn: str, project: Path) -> subprocess.CompletedProcess:
 
 
 def schema(postgres, dsn: str) -> str:
-    """The whole schema as pg_dump writes it, without its random quoting key."""
+    """The schema as pg_dump writes it, without its random key."""
     dump = subprocess.run(
         [postgres.tool("pg_dump"), "--schema-only", dsn], capture_output=True, text=True, check=True
     ).stdout
@@ -61,7 +61,7 @@ def schema(postgres, dsn: str) -> str:
 
 
 def recorded(dsn: str) -> list[tuple]:
-    """What the history says was applied."""
+    """The applied versions according to the history."""
     with psycopg.connect(dsn) as connection:
         return connection.execute(
             "select version, name from supabase_migrations.schema_migrations order by version"
@@ -69,7 +69,7 @@ def recorded(dsn: str) -> list[tuple]:
 
 
 def exists(dsn: str, name: str) -> bool:
-    """Whether a relation is there."""
+    """Whether a relation exists."""
     with psycopg.connect(dsn) as connection:
         return connection.execute("select to_regclass(%s)", [name]).fetchone() != (None,)
 
@@ -85,7 +85,7 @@ def second_db(postgres):
 def test_the_cli_and_the_stack_make_the_same_schema(
     postgres, platform_db, second_db, tmp_path, shipped
 ):
-    """Nobody can tell from the database which of the two applied the migrations."""
+    """The two databases are the same."""
     ours = {path.name: path.read_text() for path in migrations_directory().glob("*.sql")}
     directory = write(tmp_path, ours if shipped else TRICKY)
 
@@ -100,7 +100,7 @@ def test_the_cli_and_the_stack_make_the_same_schema(
 
 
 def test_the_cli_finds_nothing_left_to_do(platform_db, project):
-    """A database that the stack migrated goes on with the CLI."""
+    """The CLI can take over a database that the stack migrated."""
     migrations.apply(platform_db, project / "supabase" / "migrations")
 
     pushed = push(platform_db, project)
@@ -110,7 +110,7 @@ def test_the_cli_finds_nothing_left_to_do(platform_db, project):
 
 
 def test_only_new_migrations_are_applied(platform_db, project):
-    """Applying again is harmless; a new file is picked up."""
+    """Applying again changes nothing; a new file is applied."""
     directory = project / "supabase" / "migrations"
     first = migrations.apply(platform_db, directory)
     again = migrations.apply(platform_db, directory)
@@ -125,7 +125,7 @@ def test_only_new_migrations_are_applied(platform_db, project):
 
 
 def test_a_failing_migration_leaves_nothing_and_is_named(platform_db, project):
-    """Each file is one transaction; those before it stay applied."""
+    """Each file is one transaction; earlier ones stay applied."""
     directory = write(
         project, {"20250101000002_bad.sql": "create table public.half (); select 1/0;"}
     )
@@ -139,7 +139,7 @@ def test_a_failing_migration_leaves_nothing_and_is_named(platform_db, project):
 
 
 def test_an_older_file_is_refused_as_the_cli_does(platform_db, project):
-    """Applying out of order is the operator's decision."""
+    """Applying migrations out of order is left to the operator."""
     directory = project / "supabase" / "migrations"
     migrations.apply(platform_db, directory)
     write(project, {"20240101000000_late.sql": "create table public.late ()"})
@@ -153,7 +153,7 @@ def test_an_older_file_is_refused_as_the_cli_does(platform_db, project):
 
 
 def test_a_recorded_version_without_a_file_is_refused_as_the_cli_does(platform_db, project):
-    """A database that is ahead of the files is not touched."""
+    """A database that is ahead of the files is left alone."""
     directory = project / "supabase" / "migrations"
     migrations.apply(platform_db, directory)
     (directory / "20250101000001_an_index.sql").unlink()

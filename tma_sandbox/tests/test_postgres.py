@@ -1,4 +1,4 @@
-"""The embedded PostgreSQL: what it offers, and that it goes when told or when we die."""
+"""PostgreSQL: what is in it, and that it stops when told, or when we die."""
 
 import json
 import os
@@ -39,7 +39,7 @@ def test_a_fresh_database_belongs_to_postgres_who_is_no_superuser(platform_db):
 
 
 def test_new_tables_and_functions_are_open_to_the_api_roles(platform_db):
-    """Supabase's default privileges are in force, so that forgotten revokes show."""
+    """Supabase's default privileges apply, so a forgotten revoke is noticed."""
     with psycopg.connect(platform_db) as connection:
         connection.execute("create table public.t (id int)")
         connection.execute("create function public.f() returns int language sql as 'select 1'")
@@ -52,7 +52,7 @@ def test_new_tables_and_functions_are_open_to_the_api_roles(platform_db):
 
 
 def test_postgres_may_make_roles_policies_and_publications(platform_db):
-    """What a bridge's migrations need is allowed to the role that runs them."""
+    """The role that runs migrations can do what the bridge's need."""
     with psycopg.connect(platform_db) as connection:
         connection.execute("create role made_by_a_migration nologin")
         connection.execute("grant made_by_a_migration to authenticator")
@@ -68,7 +68,7 @@ def test_postgres_may_make_roles_policies_and_publications(platform_db):
 
 
 def test_a_broadcast_announces_its_row(platform_db):
-    """`realtime.send` stores the message and tells the local Realtime its id."""
+    """`realtime.send` stores the message and notifies Realtime of its id."""
     with psycopg.connect(platform_db, autocommit=True) as connection:
         connection.execute("listen realtime_messages")
         connection.execute("select realtime.send('{\"n\": 1}', 'rows', 'tma_bell')")
@@ -112,7 +112,7 @@ def test_strangers_need_the_password(postgres):
 
 
 def test_restart_keeps_port_and_data():
-    """A restart is what clients see when Postgres is updated under them."""
+    """As when Postgres is updated while clients use it."""
     with Postgres() as cluster:
         with psycopg.connect(cluster.dsn()) as connection:
             connection.execute("create table public.kept (id int)")
@@ -126,7 +126,7 @@ def test_restart_keeps_port_and_data():
 
 
 def test_stop_leaves_no_process_port_or_file():
-    """Nothing of a temporary cluster stays."""
+    """A temporary cluster is removed."""
     cluster = Postgres()
     cluster.start()
     dsn, pid, home = cluster.dsn(), cluster.pid, cluster._home
@@ -141,14 +141,14 @@ def test_stop_leaves_no_process_port_or_file():
 
 @pytest.fixture
 def open_dir():
-    """A directory that the user PostgreSQL runs as can reach, which pytest's own are not."""
+    """A directory that the user PostgreSQL runs as can enter, unlike pytest's own."""
     with tempfile.TemporaryDirectory() as name:
         Path(name).chmod(0o711)
         yield Path(name)
 
 
 def test_data_in_a_directory_survives_stop(open_dir):
-    """With a data directory the next start finds what the last one left, synced to disk."""
+    """With a data directory the next start finds the data again, and it is synced to disk."""
     with Postgres(data_dir=open_dir / "data") as first:
         with psycopg.connect(first.dsn()) as connection:
             connection.execute("create table public.kept (id int)")
@@ -163,7 +163,7 @@ def test_data_in_a_directory_survives_stop(open_dir):
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root hands PostgreSQL to another user")
 def test_a_data_directory_out_of_reach_is_refused_with_the_fix(open_dir):
-    """Root's home is closed to the user that PostgreSQL runs as: say so."""
+    """The user that PostgreSQL runs as cannot enter root's home, and the error says so."""
     (open_dir / "closed").mkdir(mode=0o700)
 
     with pytest.raises(StackError, match="choose a data directory elsewhere"):
@@ -171,7 +171,7 @@ def test_a_data_directory_out_of_reach_is_refused_with_the_fix(open_dir):
 
 
 def test_kill_9_of_the_parent_takes_the_server_along():
-    """A stack whose process was killed does not hold memory and ports for ever."""
+    """A killed process leaves no server behind."""
     parent = subprocess.Popen([sys.executable, "-c", KILLED_PARENT], stdout=subprocess.PIPE)
     pid, home = json.loads(parent.stdout.readline())
     assert not gone(pid)
@@ -184,8 +184,8 @@ def test_kill_9_of_the_parent_takes_the_server_along():
 
 
 def test_a_place_without_postgres_is_refused_with_the_fix(monkeypatch, tmp_path):
-    """Who names a wrong directory reads which one and what to do."""
-    monkeypatch.setenv("REALTIME_BRIDGE_PG_BIN", str(tmp_path))
+    """The error names the directory and the fix."""
+    monkeypatch.setenv("TMA_SANDBOX_PG_BIN", str(tmp_path))
 
     with pytest.raises(StackError, match="Install one") as caught:
         Postgres().start()
@@ -194,7 +194,7 @@ def test_a_place_without_postgres_is_refused_with_the_fix(monkeypatch, tmp_path)
 
 
 def test_binaries_that_the_runner_cannot_reach_are_copied(tmp_path):
-    """A virtual environment in root's home is no obstacle."""
+    """PostgreSQL starts from a virtual environment in root's home."""
     found = binaries.find()
     hidden = tmp_path / "hidden"
     hidden.mkdir(mode=0o700)

@@ -1,4 +1,4 @@
-"""Whoever waits sees that work goes on."""
+"""Progress messages while somebody waits."""
 
 import asyncio
 
@@ -6,19 +6,19 @@ from tma_sandbox.progress import Progress
 
 
 class Time:
-    """Seconds that pass when a test says so."""
+    """A clock that the test moves."""
 
     def __init__(self) -> None:
         self.asked = asyncio.Queue()
         self.passed = asyncio.Queue()
 
     async def sleep(self, seconds: float) -> None:
-        """Wait until the test lets these seconds pass."""
+        """Sleep until the test has moved the clock this far."""
         self.asked.put_nowait(seconds)
         await self.passed.get()
 
     async def passes(self, seconds: float) -> None:
-        """Let at least so many seconds pass, and return when the sleeper sleeps again."""
+        """Move the clock at least this far, and wait until the sleeper sleeps again."""
         while seconds > 0:
             seconds -= await self.asked.get()
             self.passed.put_nowait(None)
@@ -27,7 +27,7 @@ class Time:
 
 
 async def test_a_step_that_lasts_is_told_again_ever_more_rarely():
-    """After 2, 4, 8, 16 seconds, then every half minute; a new step begins anew."""
+    """After 2, 4, 8 and 16 seconds, then every half minute; a new step starts over."""
     said, time = [], Time()
     progress = Progress(said.append, sleep=time.sleep)
     async with progress.reminding():
@@ -41,7 +41,7 @@ async def test_a_step_that_lasts_is_told_again_ever_more_rarely():
 
 
 async def test_what_is_quick_is_told_once():
-    """No reminder within the first two seconds, nor after the end."""
+    """It is not repeated within the first two seconds, or after the end."""
     said, time = [], Time()
     progress = Progress(said.append, sleep=time.sleep)
     async with progress.reminding():

@@ -1,4 +1,4 @@
-"""Migrations that a project has of its own: what Supabase accepts, the embedded stack accepts."""
+"""A project's own migrations: what Supabase accepts, the stack accepts."""
 
 import subprocess
 import uuid
@@ -9,7 +9,7 @@ import pytest
 
 @pytest.fixture
 def project(platform_db):
-    """A session of who runs migrations, undone afterwards: roles belong to the whole cluster."""
+    """A session of the role that runs migrations, rolled back because roles are per cluster."""
     with psycopg.connect(platform_db) as connection:
         yield connection
         connection.rollback()
@@ -37,12 +37,12 @@ def project(platform_db):
     ],
 )
 def test_it_is_accepted(project, migration):
-    """As role postgres, in words that projects have in their histories."""
+    """As role postgres, with statements from the histories of real projects."""
     project.execute(migration)
 
 
 def test_a_user_may_be_seeded_and_takes_its_rows_along(project):
-    """A seed's insert into auth.users works, and so do the foreign keys to it."""
+    """A seed can insert into auth.users, and foreign keys to it work."""
     someone = "b0f8a7c6-2f4e-4d4b-8a55-7f7d3f3f2a11"
     project.execute(
         "create table public.notes (owner uuid references auth.users on delete cascade)"
@@ -68,7 +68,7 @@ def test_users_are_nobodys_to_read_through_the_api(project, role):
 
 
 def test_uuids_are_those_of_the_standard(project):
-    """Also where PostgreSQL was built without uuid-ossp, and functions of ours stand in."""
+    """Even if PostgreSQL has no uuid-ossp, and our functions replace it."""
     row = project.execute(
         "select uuid_generate_v3(uuid_ns_dns(), 'Żółw'), uuid_generate_v5(uuid_ns_url(), 'a/b'),"
         " uuid_generate_v4(), uuid_generate_v1(), uuid_generate_v1mc(), uuid_nil(),"
@@ -85,7 +85,7 @@ def test_uuids_are_those_of_the_standard(project):
 
 
 def test_a_dump_of_the_project_has_the_extension_and_not_its_functions(platform_db, postgres):
-    """What `supabase db dump` writes here can be restored on a hosted project."""
+    """A `supabase db dump` from here can be restored on a hosted project."""
     dump = subprocess.run(
         [postgres.tool("pg_dump"), "--schema-only", platform_db],
         capture_output=True,
@@ -98,7 +98,7 @@ def test_a_dump_of_the_project_has_the_extension_and_not_its_functions(platform_
 
 
 def test_the_password_is_stretched_as_far_as_drivers_demand(postgres):
-    """Bun, pg8000 and older JDBC refuse fewer than 4096 rounds, the least that RFC 7677 allows."""
+    """Bun, pg8000 and older JDBC require 4096 rounds, the minimum of RFC 7677."""
     with psycopg.connect(postgres.dsn(user="supabase_admin")) as admin:
         kept = admin.execute(
             "select rolname, split_part(split_part(rolpassword, '$', 2), ':', 1)::int"

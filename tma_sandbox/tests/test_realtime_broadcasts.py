@@ -17,7 +17,7 @@ SEND = "select realtime.send('{}'::jsonb, '{}', '{}', {})"
 
 @pytest.fixture(scope="module")
 def dsn(postgres):
-    """One database for all tests here: everybody reads, a claim names the room to write to."""
+    """One database for all tests: everybody can read, a claim names the topic to write to."""
     dsn = postgres.create_database("realtime_broadcasts")
     with psycopg.connect(dsn) as conn:
         conn.execute(WRITER)
@@ -27,13 +27,13 @@ def dsn(postgres):
 
 @pytest.fixture
 async def running(postgres, dsn):
-    """A server over it."""
+    """A server over this database."""
     async with serving(postgres, dsn) as server:
         yield server
 
 
 def says(event, payload=None, ref="9", topic="room"):
-    """A client's broadcast, as protocol 1.0.0 has it."""
+    """A client's broadcast in protocol 1.0.0."""
     body = {"type": "broadcast", "event": event, "payload": payload or {}}
     return {
         "topic": f"realtime:{topic}",
@@ -48,7 +48,7 @@ def says(event, payload=None, ref="9", topic="room"):
 
 
 async def test_a_message_reaches_channels_of_its_kind_only(running, dsn):
-    """Private messages go to private channels of that topic, public ones to public channels."""
+    """Private messages reach private channels of the topic, public ones public channels."""
     async with connected(running) as private, connected(running) as public:
         await private.join("room", private=True)
         await public.join("room")
@@ -73,7 +73,7 @@ async def test_a_message_reaches_channels_of_its_kind_only(running, dsn):
 
 
 async def test_a_rolled_back_message_is_not_sent(running, dsn):
-    """What was not committed never happened."""
+    """A message that was rolled back is never sent."""
     async with connected(running) as client:
         await client.join("room", private=True)
         await execute(
@@ -87,7 +87,7 @@ async def test_a_rolled_back_message_is_not_sent(running, dsn):
 
 
 async def test_asking_for_permission_sends_nothing(running):
-    """The samples that a private join writes to ask the policies are heard by nobody."""
+    """Nobody hears the sample messages that a private join inserts to check the policies."""
     async with connected(running) as client:
         await client.join("room", private=True, broadcast={"self": True})
         await client.join("room", ref="2", private=True, broadcast={"self": True})
@@ -98,7 +98,7 @@ async def test_asking_for_permission_sends_nothing(running):
 
 
 async def test_a_paused_server_keeps_broadcasts_to_itself(running, dsn):
-    """Deaf to the database, everything else goes on."""
+    """Broadcasts from the database are withheld; everything else works."""
     async with connected(running) as client:
         await client.join("room", private=True, broadcast={"self": True})
         running.realtime.pause_broadcasts()
@@ -117,7 +117,7 @@ async def test_a_paused_server_keeps_broadcasts_to_itself(running, dsn):
 
 
 async def test_clients_hear_each_other_and_themselves_if_they_want(running):
-    """A broadcast goes to the others of its topic; `self` and `ack` are honoured."""
+    """A broadcast reaches the others of its topic; `self` and `ack` are honoured."""
     async with (
         connected(running) as plain,
         connected(running) as proud,
@@ -147,7 +147,7 @@ async def test_clients_hear_each_other_and_themselves_if_they_want(running):
 
 
 async def test_writing_to_a_private_channel_takes_permission(running):
-    """What a policy does not let in is dropped, without an answer."""
+    """A broadcast that no policy allows is dropped without a reply."""
     config = {"private": True, "broadcast": {"ack": True}}
     async with connected(running) as reader, connected(running) as writer:
         await reader.join("mine", access_token=token("authenticated", room="other"), **config)
@@ -165,13 +165,13 @@ async def test_writing_to_a_private_channel_takes_permission(running):
 
 
 def push(event, data, *, is_json, ref=b"5"):
-    """A client's broadcast, as protocol 2.0.0 has it."""
+    """A client's broadcast in protocol 2.0.0."""
     fields = [b"1", ref, b"realtime:room", event, b""]
     return bytes([3, *map(len, fields), is_json]) + b"".join(fields) + data
 
 
 async def test_binary_broadcasts_pass_between_protocols(running):
-    """In 2.0.0 payloads are bytes; those that are JSON reach 1.0.0 clients as well."""
+    """In 2.0.0 payloads are bytes; if they are JSON, they reach 1.0.0 clients as well."""
     async with connected(running, vsn="2.0.0") as one, connected(running, vsn="2.0.0") as two:
         for client in (one, two):
             config = {"config": {"broadcast": {"ack": True}}}
@@ -209,7 +209,7 @@ async def test_binary_broadcasts_pass_between_protocols(running):
     ids=["empty", "short", "kind", "event", "payload"],
 )
 async def test_binary_nonsense_does_nothing(running, frame):
-    """A binary frame that cannot be read is as good as none: the next one is answered."""
+    """An invalid binary frame is ignored: the next frame is answered."""
     async with connected(running, vsn="2.0.0") as client:
         await client.send(frame)
         await client.send([None, "2", "phoenix", "heartbeat", {}])
@@ -232,7 +232,7 @@ async def post(running, path, body, **headers):
 
 
 async def test_broadcasts_arrive_over_http(running):
-    """A batch, a single message and bytes, by topic in the body or in the path."""
+    """A batch, a single message and bytes, with the topic in the body or in the path."""
     batch = {
         "messages": [
             {"topic": "a room", "event": "one", "payload": {"n": 1}},
@@ -285,7 +285,7 @@ async def test_a_bad_broadcast_over_http_is_refused(running, path, body, headers
 
 
 async def test_writing_over_http_to_a_private_topic_takes_permission(running):
-    """What a policy does not let in is accepted and dropped."""
+    """A broadcast that no policy allows is accepted and dropped."""
     async with connected(running) as client:
         await client.join("mine", private=True)
         message = {"topic": "mine", "payload": {}, "private": True}

@@ -24,7 +24,7 @@ RING = "select realtime.send('{}', 'rows', '{}', true)"
 
 @pytest.fixture(scope="module")
 def dsn(postgres):
-    """One database for all tests here, with the recordings' table."""
+    """One database for all tests, with the recordings' table."""
     dsn = postgres.create_database("realtime_clients")
     with psycopg.connect(dsn) as conn:
         conn.execute(TMA_EVENTS)
@@ -41,7 +41,7 @@ async def running(postgres, dsn):
 
 
 class Heard:
-    """What callbacks were told, to be waited for."""
+    """What callbacks got, with a wait for the next."""
 
     def __init__(self):
         self._queue = asyncio.Queue()
@@ -67,7 +67,7 @@ async def python_client(running, key=None):
 
 
 async def test_realtime_py_hears_changes(running, dsn):
-    """Inserts, updates and deletions reach its callbacks once it is subscribed."""
+    """Inserts, updates and deletes reach its callbacks."""
     states, systems, heard = Heard(), Heard(), Heard()
 
     async with python_client(running) as client:
@@ -92,7 +92,7 @@ async def test_realtime_py_hears_changes(running, dsn):
 
 
 async def test_realtime_py_hears_the_database_on_a_private_channel(running, dsn):
-    """Changes and broadcasts come over one private channel, as the bridge's doorbell wants it."""
+    """Changes and broadcasts arrive on one private channel, as the bridge uses it."""
     states, systems, rows, rings = Heard(), Heard(), Heard(), Heard()
     config = {"private": True, "broadcast": {"ack": False, "self": False}}
 
@@ -126,7 +126,7 @@ async def test_realtime_py_is_refused_a_private_channel_as_anon(running):
 
 
 async def test_realtime_py_refreshes_its_token(running, dsn):
-    """set_auth goes on with the new token's rights."""
+    """After set_auth the new token's rights apply."""
     systems, heard = Heard(), Heard()
 
     async with python_client(running, token("anon")) as client:
@@ -165,7 +165,7 @@ async def test_realtime_py_clients_talk_to_each_other(running):
 
 @pytest.mark.filterwarnings("ignore:ConnectionClosed:DeprecationWarning")  # of its own making
 async def test_realtime_py_reconnects_when_its_socket_is_cut(running, dsn):
-    """Its own recovery finds the server again."""
+    """It reconnects by itself."""
     systems, heard = Heard(), Heard()
 
     async with python_client(running) as client:
@@ -183,20 +183,20 @@ async def test_realtime_py_reconnects_when_its_socket_is_cut(running, dsn):
 
 
 class JavaScript:
-    """supabase-js in a process of its own."""
+    """supabase-js in its own process."""
 
     def __init__(self, process):
         self._process = process
 
     async def told(self):
-        """The next line that it says."""
+        """The next line of its output."""
         async with asyncio.timeout(PATIENCE * 2):
             line = await self._process.stdout.readline()
         assert line, (await self._process.stderr.read()).decode()
         return json.loads(line)
 
     async def tell(self, *words):
-        """Tell it to do something."""
+        """Send it a command."""
         self._process.stdin.write(json.dumps(words).encode() + b"\n")
         await self._process.stdin.drain()
 
@@ -224,7 +224,7 @@ async def javascript_client(running, key, vsn):
 
 @pytest.mark.parametrize("vsn", ["2.0.0", "1.0.0"])
 async def test_supabase_js_hears_everything(running, dsn, vsn):
-    """Changes, database broadcasts, its own broadcasts and HTTP ones; then it leaves in peace."""
+    """Changes, database broadcasts, its own broadcasts and HTTP ones; then it leaves."""
     async with javascript_client(running, token(), vsn) as client:
         status = await client.told()
         system = await client.told()

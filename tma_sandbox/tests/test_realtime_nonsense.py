@@ -1,10 +1,10 @@
 """What a real server does with tokens and frames that it cannot read.
 
-Told by two facts measured on a real server (2.129.8): a join with the token `abc.def.ghi` is
-refused with `UnknownErrorOnChannel: Erlang error: {:invalid_byte, 117}`, and a frame that is a
-bare JSON string does nothing. The other cases follow from how its published source comes to
-these two: it reads a token's claims, then its header, with Erlang's `json:decode`, and catches
-whatever a frame raises; its own tests say so of a short array, of no JSON and of an empty frame.
+Two facts were measured on a real server (2.129.8): a join with the token `abc.def.ghi` is refused
+with `UnknownErrorOnChannel: Erlang error: {:invalid_byte, 117}`, and a frame that is a bare JSON
+string does nothing. The other cases follow from its published source, which explains both: it
+reads a token's claims, then its header, with Erlang's `json:decode`, and catches whatever a frame
+raises; its own tests cover a short array, a frame that is not JSON, and an empty frame.
 """
 
 import base64
@@ -14,12 +14,12 @@ import psycopg
 import pytest
 from realtime_kit import TMA_EVENTS, connected, serving, token
 
-from tma_sandbox.realtime.tokens import stumbling_block
+from tma_sandbox.realtime.tokens import decoding_error
 
 
 @pytest.fixture(scope="module")
 def dsn(postgres):
-    """One database for all tests here."""
+    """One database for all tests."""
     dsn = postgres.create_database("realtime_nonsense")
     with psycopg.connect(dsn) as conn:
         conn.execute(TMA_EVENTS)
@@ -29,7 +29,7 @@ def dsn(postgres):
 
 @pytest.fixture
 async def running(postgres, dsn):
-    """A server over it."""
+    """A server over this database."""
     async with serving(postgres, dsn) as server:
         yield server
 
@@ -38,12 +38,12 @@ async def running(postgres, dsn):
 
 
 def part(text):
-    """Write one part of a token."""
+    """Encode one part of a token."""
     return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
 
 
 async def test_a_join_with_a_token_that_is_no_json_is_an_unknown_error(running):
-    """Measured: the very answer to the very token; the socket stays."""
+    """Measured: the same reply to the same token; the socket stays open."""
     async with connected(running) as client:
         reply = await client.join(access_token="abc.def.ghi")
         await client.heartbeat()
@@ -55,7 +55,7 @@ async def test_a_join_with_a_token_that_is_no_json_is_an_unknown_error(running):
 
 
 @pytest.mark.parametrize(
-    ("bad", "trouble"),
+    ("bad", "problem"),
     [
         (f"{part('{}')}.{part(' hello')}.x", "{:invalid_byte, 104}"),
         (f"{part('hello')}.{part('{}')}.x", "{:invalid_byte, 104}"),
@@ -67,9 +67,9 @@ async def test_a_join_with_a_token_that_is_no_json_is_an_unknown_error(running):
     ],
     ids=["claims", "header", "both", "nan", "more than one", "cut", "empty"],
 )
-def test_the_byte_that_is_told_is_the_first_that_cannot_be(bad, trouble):
-    """The claims are read before the header; what ends too early has no byte to tell."""
-    assert stumbling_block(bad) == trouble
+def test_the_byte_that_is_told_is_the_first_that_cannot_be(bad, problem):
+    """The claims are read before the header; an unexpected end has no byte."""
+    assert decoding_error(bad) == problem
 
 
 @pytest.mark.parametrize(
@@ -87,12 +87,12 @@ def test_the_byte_that_is_told_is_the_first_that_cannot_be(bad, trouble):
     ids=["nothing", "two", "four", "one letter", "padded", "json", "deep", "long number"],
 )
 def test_other_bad_tokens_are_malformed_as_before(plain):
-    """Where no byte is known to be told, none is; the worst JSON raises nothing of Python's."""
-    assert stumbling_block(plain) is None
+    """An error without a known byte is a malformed token; even deep JSON raises nothing."""
+    assert decoding_error(plain) is None
 
 
 async def test_a_refresh_with_such_a_token_shuts_the_channel(running):
-    """Nothing is recorded of it: the words are those for any malformed token."""
+    """Not recorded: the text is that for any malformed token."""
     async with connected(running) as client:
         await client.join()
         payload = {"access_token": "abc.def.ghi"}
@@ -106,7 +106,7 @@ async def test_a_refresh_with_such_a_token_shuts_the_channel(running):
 
 
 async def test_connecting_with_such_a_token_is_refused(running):
-    """Nothing is recorded of it: it is refused like any malformed token."""
+    """Not recorded: it is refused like any malformed token."""
     with pytest.raises(aiohttp.WSServerHandshakeError) as refusal:
         async with connected(running, key="abc.def.ghi"):
             pass
@@ -146,7 +146,7 @@ ARRAYS = {
 
 
 async def _joined_and_sent(running, frame, vsn, first, beat):
-    """Join, send the frame, and hear nothing before the next heartbeat's answer."""
+    """Join, send the frame, and get nothing before the reply to a heartbeat."""
     async with connected(running, vsn=vsn) as client:
         await client.send(first)
         await client.receive()
@@ -157,7 +157,7 @@ async def _joined_and_sent(running, frame, vsn, first, beat):
 
 @pytest.mark.parametrize("frame", OBJECTS.values(), ids=OBJECTS)
 async def test_a_frame_that_is_not_phoenix_does_nothing(running, frame):
-    """Measured for the bare string: no answer, no close, and what was joined stays joined."""
+    """Measured for a bare string: no reply, no close, and the channel stays joined."""
     message = {"topic": "realtime:tma", "event": "phx_join", "payload": {}, "ref": "1"}
     beat = {"topic": "phoenix", "event": "heartbeat", "payload": {}, "ref": "2"}
 
@@ -169,7 +169,7 @@ async def test_a_frame_that_is_not_phoenix_does_nothing(running, frame):
 
 @pytest.mark.parametrize("frame", ARRAYS.values(), ids=ARRAYS)
 async def test_an_array_that_is_not_phoenix_does_nothing(running, frame):
-    """The same in protocol 2.0.0: arrays of fewer than five, objects, bytes of an unknown kind."""
+    """In protocol 2.0.0: short arrays, objects, and unknown kinds of binary frames."""
     message = ["1", "1", "realtime:tma", "phx_join", {}]
     beat = [None, "2", "phoenix", "heartbeat", {}]
 
@@ -179,7 +179,7 @@ async def test_an_array_that_is_not_phoenix_does_nothing(running, frame):
 
 
 async def test_a_channel_serves_on_after_nonsense(running):
-    """The nonsense was not a leave either: a broadcast on the channel is answered."""
+    """A broadcast on the channel is still answered."""
     async with connected(running) as client:
         await client.join(broadcast={"ack": True}, access_token=token())
         await client.send('"hello"')

@@ -1,4 +1,4 @@
-"""Postgres goes away and comes back: clients stay joined and are served again."""
+"""Outages of Postgres: clients stay joined and are served again."""
 
 import asyncio
 
@@ -29,7 +29,7 @@ async def both(client):
 
 
 async def rings_again(client, dsn):
-    """Change and broadcast until both are heard: what is lost meanwhile is lost for good."""
+    """Insert and broadcast until both arrive; those during the outage are lost."""
     heard = set()
     async with asyncio.timeout(PATIENCE):
         while heard != {"postgres_changes", "broadcast"}:
@@ -42,7 +42,7 @@ async def rings_again(client, dsn):
 
 
 async def test_a_restarted_postgres_is_found_again(own_postgres, dsn):
-    """Without a frame to the client: it stays joined and hears what is new."""
+    """Without a frame to the client, which stays joined and gets new changes."""
     async with serving(own_postgres, dsn) as running, connected(running) as client:
         await both(client)
         own_postgres.restart("immediate")
@@ -53,7 +53,7 @@ async def test_a_restarted_postgres_is_found_again(own_postgres, dsn):
 
 
 async def test_killed_sessions_are_opened_again(own_postgres, dsn):
-    """The slot's own session is one of them: another slot takes its place."""
+    """Including the slot's own session; a new slot replaces it."""
     async with serving(own_postgres, dsn) as running, connected(running) as client:
         await both(client)
         with psycopg.connect(own_postgres.dsn("realtime_alone", "supabase_admin")) as admin:
@@ -65,7 +65,7 @@ async def test_killed_sessions_are_opened_again(own_postgres, dsn):
 
 
 async def test_a_join_while_postgres_is_away_is_served_when_it_is_back(own_postgres, dsn):
-    """A public join is answered at once, its changes come later; a private one is refused."""
+    """A public join is answered at once and served later; a private one is refused."""
     async with serving(own_postgres, dsn) as running, connected(running) as client:
         own_postgres.pause("immediate")
         try:
@@ -86,7 +86,7 @@ async def test_a_join_while_postgres_is_away_is_served_when_it_is_back(own_postg
 
 
 async def test_refreshing_and_writing_while_postgres_is_away(own_postgres, dsn):
-    """A private channel cannot be checked then: a refresh shuts it, a broadcast is dropped."""
+    """Policies cannot be checked: a refresh closes the channel, a broadcast is dropped."""
     async with serving(own_postgres, dsn) as running, connected(running) as client:
         await client.join("bell", private=True, broadcast={"ack": True})
         own_postgres.pause("immediate")
@@ -108,7 +108,7 @@ async def test_refreshing_and_writing_while_postgres_is_away(own_postgres, dsn):
 
 
 async def test_it_does_not_start_without_a_database(own_postgres, dsn):
-    """Whoever starts it learns at once that the database is away."""
+    """The start fails at once."""
     own_postgres.pause()
     try:
         with pytest.raises(psycopg.OperationalError):
@@ -133,7 +133,7 @@ async def test_a_stopped_server_leaves_nothing_in_the_database(own_postgres, dsn
 
 
 async def test_it_stops_in_time_while_postgres_is_away(own_postgres, dsn):
-    """Nothing waits for a database that does not answer."""
+    """It does not wait for a database that does not answer."""
     async with serving(own_postgres, dsn) as running, connected(running) as client:
         await both(client)
         own_postgres.pause("immediate")

@@ -26,7 +26,7 @@ LARGE = "".join(secrets.token_hex(16) for _ in range(400))  # too large and rand
 
 @pytest.fixture
 def log_of(postgres, platform_db):
-    """Run statements; returns what the log says, decoded."""
+    """Run statements; return the decoded messages of the log."""
 
     def run(*statements):
         database = conninfo_to_dict(platform_db)["dbname"]
@@ -47,7 +47,7 @@ def log_of(postgres, platform_db):
 
 
 def test_a_commit_reads_as_begin_relation_rows_commit(log_of):
-    """A transaction's messages come in order, with the table described before its rows."""
+    """Messages of a transaction are in order, with the table before its rows."""
     before = datetime.now(UTC) - timedelta(seconds=5)
 
     begin, relation, *rows, commit = log_of("insert into t values (1, 'Zoë', null), (2, '', 'x')")
@@ -73,7 +73,7 @@ def test_a_commit_reads_as_begin_relation_rows_commit(log_of):
 
 
 def test_an_update_tells_the_old_key_only_when_it_changed(log_of):
-    """By default the log has the former row's key, and only when it is another now."""
+    """By default the log has the old key, and only if it has changed."""
     messages = log_of(
         "insert into t values (1, 'a', null)",
         "update t set name = 'b'",
@@ -86,7 +86,7 @@ def test_an_update_tells_the_old_key_only_when_it_changed(log_of):
 
 
 def test_a_full_identity_tells_the_whole_former_row(log_of):
-    """Under `replica identity full` updates and deletions carry what was."""
+    """Under `replica identity full` updates and deletions have the old row."""
     messages = log_of(
         "alter table t replica identity full",
         "insert into t values (1, 'a', null)",
@@ -101,7 +101,7 @@ def test_a_full_identity_tells_the_whole_former_row(log_of):
 
 
 def test_a_large_value_left_alone_is_not_in_the_log(log_of):
-    """An update that does not touch a value stored apart marks it as unchanged."""
+    """An update that does not change a TOASTed value marks it as unchanged."""
     messages = log_of(f"insert into t values (1, 'a', '{LARGE}')", "update t set name = 'b'")
 
     [updated] = [m for m in messages if isinstance(m, Update)]
@@ -124,7 +124,7 @@ def test_messages_without_rows_are_nothing(log_of):
 
 
 def test_changes_are_grouped_by_commit_and_named_by_column(log_of):
-    """What statements did comes out by transaction; empty and rolled back ones are not there."""
+    """Changes are grouped by transaction, without empty and rolled back ones."""
     messages = log_of(
         "begin; insert into t values (1, 'a', null); update t set id = 2; commit",
         "begin; insert into t values (7, 'no', null); rollback",
@@ -144,7 +144,7 @@ def test_changes_are_grouped_by_commit_and_named_by_column(log_of):
 
 
 def test_a_row_is_completed_from_its_full_identity(log_of):
-    """A large value that an update left alone is known where the former row is."""
+    """An unchanged large value is known if the log has the old row."""
     messages = log_of(
         "alter table t replica identity full",
         f"insert into t values (1, 'a', '{LARGE}')",
@@ -171,6 +171,6 @@ def test_a_row_is_completed_from_its_full_identity(log_of):
     ids=["empty", "unknown", "short", "name", "tag", "value kind", "value short", "not text"],
 )
 def test_what_is_no_message_is_refused(data):
-    """Bytes of another kind raise, whatever is wrong with them."""
+    """Any other bytes raise DecodeError."""
     with pytest.raises(DecodeError):
         pgoutput.decode(data)

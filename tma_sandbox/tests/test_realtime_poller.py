@@ -1,8 +1,8 @@
-"""The poller of changes: it dies in a long outage, and takes in only so much.
+"""The poller of changes: it gives up in a long outage, and takes in a limited number of changes.
 
-Told by what was measured on a real server (2.129.8), see each test; recordings: h_pg_stop120 and
-h_pg_stop120_setauth. What is not recorded: whether a join of somebody else wakes a channel that
-went deaf. Here it does not, which is the worse of the two.
+As measured on a real server (2.129.8), see each test; recordings: h_pg_stop120 and
+h_pg_stop120_setauth. Whether another client's join revives a deaf channel is not recorded. Here it
+does not, which is the worse case.
 """
 
 import asyncio
@@ -24,7 +24,7 @@ from realtime_kit import (
 )
 
 from tma_sandbox.realtime import Delays, Limits
-from tma_sandbox.realtime.pace import Found, Pace
+from tma_sandbox.realtime.poll_schedule import PollResult, PollSchedule
 
 INSERT = "insert into tma_events (telegram_id, event_type) values ({}, 'x')"
 RING = "select realtime.send('{}', 'rows', 'bell', true)"
@@ -52,7 +52,7 @@ async def heard(client):
 
 
 async def hears_again(client, dsn):
-    """Insert until a change is heard: what is committed before the reader is back is lost."""
+    """Insert until a change arrives; those before the reader is back are lost."""
     async with asyncio.timeout(PATIENCE):
         while not client.unread("postgres_changes"):
             await execute(dsn, INSERT.format(7))
@@ -77,9 +77,9 @@ def impatient(seconds=0.2, **options):
 
 
 async def test_a_long_outage_leaves_the_channel_joined_and_deaf(own_postgres, dsn):
-    """h_pg_stop120: 201 rows unheard after the database was back, heartbeats answered, no word.
+    """h_pg_stop120: 201 rows lost after the database was back, while heartbeats were answered.
 
-    Somebody who joins afterwards hears everything: it is not the server that is deaf.
+    A client that joins afterwards gets everything: only the channel is deaf, not the server.
     """
     async with (
         serving(own_postgres, dsn, **impatient()) as running,
@@ -103,7 +103,7 @@ async def test_a_long_outage_leaves_the_channel_joined_and_deaf(own_postgres, ds
 
 
 async def test_a_short_outage_is_survived(own_postgres, dsn):
-    """h_pg_stop20: the database away for 20 s, and the channel hears again without a word."""
+    """h_pg_stop20: after 20 s without the database the channel gets changes again."""
     async with (
         serving(own_postgres, dsn, **impatient(seconds=60)) as running,
         connected(running) as client,
@@ -116,7 +116,7 @@ async def test_a_short_outage_is_survived(own_postgres, dsn):
 
 
 async def test_patience_begins_anew_with_each_outage(own_postgres, dsn):
-    """The server counts failures in a row: two short outages are no long one."""
+    """Only consecutive failures count: two short outages are not a long one."""
     now = 1000.0
     async with (
         serving(own_postgres, dsn, **impatient(seconds=80, clock=lambda: now)) as running,
@@ -130,7 +130,7 @@ async def test_patience_begins_anew_with_each_outage(own_postgres, dsn):
 
 
 async def test_a_join_that_waits_is_served_after_however_long(own_postgres, dsn):
-    """Who has not been served yet keeps asking, and so starts a new poller."""
+    """A client that is not served yet keeps trying, and so starts a new poller."""
     async with serving(own_postgres, dsn, **impatient()) as running, connected(running) as client:
         own_postgres.pause("immediate")
         try:
@@ -145,7 +145,7 @@ async def test_a_join_that_waits_is_served_after_however_long(own_postgres, dsn)
 
 
 async def test_broadcasts_come_back_later_than_the_database(own_postgres, dsn):
-    """Measured: 17 s, once 111 s after the database; what is sent meanwhile is lost."""
+    """Measured: 17 s, once 111 s after the database; broadcasts until then are lost."""
     delays = replace(Delays.none(), broadcasts_back=(3600, 3600))
     async with serving(own_postgres, dsn, delays=delays) as running, connected(running) as client:
         await subscribed(client)
@@ -162,13 +162,13 @@ async def test_broadcasts_come_back_later_than_the_database(own_postgres, dsn):
 
 @pytest.fixture
 async def running(own_postgres, dsn):
-    """A server in a hurry, over a database that stays."""
+    """A server without delays, over a database that stays up."""
     async with serving(own_postgres, dsn) as server:
         yield server
 
 
 async def test_a_join_of_ones_own_hears_again(running, dsn):
-    """h_probe_after_pg_stop120_a: the changes after the join arrive; those before are lost."""
+    """h_probe_after_pg_stop120_a: changes after the join arrive; those before are lost."""
     async with connected(running) as client:
         await subscribed(client)
         await running.realtime.give_up_changes()
@@ -193,7 +193,7 @@ async def test_another_token_hears_again(running, dsn):
 
 
 async def test_the_same_token_changes_nothing(running, dsn):
-    """A token that the server has already is ignored, so the channel stays deaf."""
+    """A token that the server already has is ignored, so the channel stays deaf."""
     same = token()
     async with connected(running, key=same) as client, connected(running) as other:
         await subscribed(client)
@@ -209,7 +209,7 @@ async def test_the_same_token_changes_nothing(running, dsn):
 
 
 async def test_broadcasts_survive_the_poller(running, dsn):
-    """The two bells have readers of their own: one dead does not silence the other."""
+    """Changes and broadcasts have separate readers: one can give up without the other."""
     async with connected(running) as client:
         await subscribed(client)
         await running.realtime.give_up_changes()
@@ -222,18 +222,18 @@ async def test_broadcasts_survive_the_poller(running, dsn):
 
 
 def test_the_pace_counts_what_nobody_wanted():
-    """A real server takes 100 changes, and looks again after 150 to 200 ms if nobody wants any."""
+    """A real server takes 100 changes, and polls again after 150 to 200 ms if nobody wants any."""
     limits = Limits()
-    pace = Pace(0.1, 0.5, limits.changes_per_second)
+    schedule = PollSchedule(0.1, 0.5, limits.changes_per_second)
 
-    assert 0.150 <= pace.pause(Found(100, wanted=False)) <= 0.200
+    assert 0.150 <= schedule.pause(PollResult(100, wanted=False)) <= 0.200
 
 
 async def test_a_row_behind_a_flood_rings_late_and_the_slot_lags(own_postgres, dsn):
-    """Measured: after a drain of 10,000 rows 9.2 MB of lag, and single rows rung 7 s late.
+    """Measured: after a drain of 10,000 rows 9.2 MB of lag, and single rows 7 s late.
 
-    The flood are UPDATEs that no binding asks for: 400 twice at 250 a second keep the poller for
-    3.2 seconds. The row behind them is not lost.
+    The flood is UPDATEs that no binding asks for: 400 twice at 250 a second keep the poller busy
+    for 3.2 seconds. The row behind them is not lost.
     """
     await execute(dsn, ROWS)
     limits = Limits(changes_per_second=250)
@@ -260,7 +260,7 @@ async def test_a_row_behind_a_flood_rings_late_and_the_slot_lags(own_postgres, d
 
 
 async def test_without_a_limit_a_row_behind_a_flood_rings_at_once(own_postgres, dsn):
-    """For tests of other things: the same flood takes the poller no time."""
+    """For other tests: the same flood takes the poller no time."""
     await execute(dsn, ROWS)
     limits = Limits(changes_per_second=None)
     async with (
@@ -274,5 +274,5 @@ async def test_without_a_limit_a_row_behind_a_flood_rings_at_once(own_postgres, 
 
 
 async def test_a_server_that_does_not_read_does_not_lag(running):
-    """Nobody has subscribed, so there is no slot."""
+    """Without subscribers there is no slot."""
     assert await running.realtime.lag() == 0

@@ -1,8 +1,8 @@
-"""Bindings of a table outside of `public`: the schema, the grants and the policies decide.
+"""Bindings of a table outside `public`, which depend on schema, grants and policies.
 
-The table is the bridge's own doorbell, narrow and read by two roles. That any schema may be named
-is recorded (d_no_such_schema names one that is not there, and is told so in the same words as a
-table that is not published); how grants and policies decide is recorded for `public` (e_*).
+The table is the bridge's own doorbell, which has few columns and two roles that read it. It is
+recorded that any schema may be named (d_no_such_schema gets the same error as a table that is not
+published), and how grants and policies work in `public` (e_*).
 """
 
 import psycopg
@@ -58,7 +58,7 @@ async def subscribed(client, role, **config):
 
 @pytest.mark.parametrize("role", ["service_role", "tma_bridge"])
 async def test_a_bell_in_a_schema_of_its_own_rings(running, dsn, role):
-    """One by bypassing row level security, the other by its policy, and the key comes along."""
+    """One role bypasses row level security, the other has a policy; both get the key."""
     async with connected(running) as client:
         [binding], system = await subscribed(client, role)
         await execute(dsn, RING.format("tma_events"))
@@ -75,7 +75,7 @@ async def test_a_bell_in_a_schema_of_its_own_rings(running, dsn, role):
 
 
 async def test_both_bells_ring_on_one_private_channel(running, dsn):
-    """As the bridge listens: the binding beside broadcasts of the database."""
+    """As the bridge listens: a binding and broadcasts from the database."""
     async with connected(running) as client:
         await client.join("tma_bell", private=True, postgres_changes=[BINDING])
         await client.next("system")
@@ -92,7 +92,7 @@ async def test_both_bells_ring_on_one_private_channel(running, dsn):
 
 
 async def test_sweeping_old_bells_rings_nothing(running, dsn):
-    """Only INSERTs are asked for; a DELETE of the same table is not one."""
+    """The binding only asks for INSERTs, so a DELETE is not delivered."""
     async with connected(running) as client:
         await subscribed(client, "tma_bridge")
         await execute(dsn, RING.format("one"), "delete from bridge.bells", RING.format("two"))
@@ -115,7 +115,7 @@ async def test_a_role_without_a_grant_is_told_so(running, role):
 
 
 async def test_a_role_without_a_policy_hears_nothing(running, dsn):
-    """With the grant alone it is subscribed, and row level security hides every row."""
+    """With only the grant it can subscribe, but row level security hides every row."""
     await execute(
         dsn, "grant usage on schema bridge to anon", "grant select on bridge.bells to anon"
     )
@@ -131,7 +131,7 @@ async def test_a_role_without_a_policy_hears_nothing(running, dsn):
 
 
 async def test_a_table_that_is_not_published_is_refused_by_its_name(running, dsn):
-    """The words are the real server's, with this schema in them."""
+    """The text is the real server's, with this schema in it."""
     await execute(dsn, "alter publication supabase_realtime drop table bridge.bells")
     async with connected(running) as client:
         _, system = await subscribed(client, "tma_bridge")

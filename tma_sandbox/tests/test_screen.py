@@ -5,7 +5,7 @@ from io import StringIO
 import pytest
 from rich.console import Console
 
-from tma_sandbox.page import Way
+from tma_sandbox.page import Timeline
 from tma_sandbox.screen import Screen, frame, line
 
 ADDRESS = "http://127.0.0.1:54321/demo"
@@ -13,10 +13,10 @@ LONG = "Step 1 marked complete for Ann_Marie <Smith>.\nNext: Step 2 — Send it 
 TOTALS = {"delivered": 110, "failed": 2, "pending": 1, "processing": 1}
 
 
-def way(number: int, text: str = LONG, status: str = "delivered") -> Way:
-    """A row that has come so far."""
+def way(number: int, text: str = LONG, status: str = "delivered") -> Timeline:
+    """A row with this status."""
     sent = 12.0 if text else None
-    return Way(
+    return Timeline(
         id=number,
         event_type="step_completed",
         lead_name="Ann",
@@ -49,7 +49,7 @@ def drawn(width: int, height: int, rows=ROWS) -> list[str]:
     [(200, 50, 8), (120, 24, 8), (80, 24, 8), (80, 12, 4), (64, 24, 6), (50, 20, 6), (30, 10, 2)],
 )
 def test_the_newest_rows_stay_with_address_and_totals(width, height, at_least):
-    """It fits into the window, and what is left out is the oldest."""
+    """The frame fits the window, and the oldest rows are left out."""
     lines = drawn(width, height)
     shown = [number for number in range(107, 115) if any(str(number) in x for x in lines[1:-1])]
 
@@ -64,7 +64,7 @@ def test_the_newest_rows_stay_with_address_and_totals(width, height, at_least):
 
 @pytest.mark.parametrize(("width", "height"), [(80, 24), (100, 30), (40, 24)])
 def test_the_text_is_there_whole(width, height):
-    """Wrapped where it must be, never cut while there is room for the row."""
+    """Wrapped if necessary, and never cut while there is room for the row."""
     told = " ".join(" ".join(drawn(width, height, [way(113)])).replace("│", " ").split())
 
     assert "Ann_Marie <Smith>." in told
@@ -85,12 +85,12 @@ def test_in_a_low_window_the_newest_row_stays_with_its_text_cut(width, height):
 @pytest.mark.parametrize("rows", [[], ROWS])
 @pytest.mark.parametrize(("width", "height"), [(80, 3), (20, 3), (1, 1), (200, 1)])
 def test_a_window_too_small_for_anything_is_no_error(width, height, rows):
-    """Somebody drags the window's corner through every size."""
+    """A window can be resized to any size."""
     drawn(width, height, rows)
 
 
 def test_what_was_seen_last_stays_on_the_terminal():
-    """The screen of its own goes away at the end; the last frame is printed then."""
+    """The alternate screen disappears at the end, and the last frame is printed."""
     console = Console(file=StringIO(), width=80, height=24, force_terminal=True)
     screen = Screen(console, ADDRESS)
     with screen:
@@ -104,7 +104,7 @@ def test_what_was_seen_last_stays_on_the_terminal():
 
 
 def test_elsewhere_each_row_is_told_once_when_it_has_ended():
-    """In a pipe nothing is redrawn."""
+    """Without a terminal nothing is redrawn."""
     console = Console(file=StringIO(), width=80)
     screen = Screen(console, ADDRESS)
     with screen:

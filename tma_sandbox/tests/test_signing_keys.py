@@ -1,4 +1,4 @@
-"""The stack of a project with asymmetric signing keys: what tokens open there."""
+"""A stack with asymmetric signing keys: which tokens are valid."""
 
 import asyncio
 import json
@@ -24,7 +24,7 @@ ES, RS, RETIRED, UNKNOWN = jwk("ES256"), jwk("RS256"), jwk("ES256"), jwk("RS256"
 
 
 def token(key, **changes):
-    """A tma_bridge token signed with a private JWK, with other claims where they are given."""
+    """A tma_bridge token signed with a private JWK; other claims can be given."""
     claims = {"role": "tma_bridge", "exp": datetime.now(UTC) + timedelta(days=1)} | changes
     private = jwt.PyJWK(key, key["alg"]).key
     return jwt.encode(claims, private, key["alg"], headers={"kid": key["kid"]})
@@ -32,7 +32,7 @@ def token(key, **changes):
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def project(tmp_path_factory):
-    """A stack that trusts three keys, one of which cannot sign any more."""
+    """A stack that trusts three keys, one of which has only a public half."""
     file = tmp_path_factory.mktemp("keys") / "signing_keys.json"
     file.write_text(json.dumps([public_half(RETIRED), ES, RS]))
     async with LocalStack(
@@ -114,7 +114,7 @@ async def test_a_token_of_another_key_opens_neither(client, bad):
 
 
 async def test_a_token_that_is_over_is_over(client):
-    """A good signature does not make it younger."""
+    """Even with a valid signature."""
     supabase = await client(token(ES, exp=datetime.now(UTC) - timedelta(minutes=1)))
 
     with pytest.raises(APIError) as refused:
@@ -124,7 +124,7 @@ async def test_a_token_that_is_over_is_over(client):
 
 
 async def test_a_token_of_a_signing_key_is_no_api_key(http):
-    """Hosted gateways refuse it, also where Realtime would take it."""
+    """Hosted gateways refuse it, even where Realtime would accept it."""
     own = token(ES)
 
     async with http.post(f"/rest/v1/rpc/{STATS}", json={}, headers={"apikey": own}) as answer:
@@ -134,7 +134,7 @@ async def test_a_token_of_a_signing_key_is_no_api_key(http):
 
 
 async def test_the_public_halves_are_for_everybody(http):
-    """Without an API key, and without what signs."""
+    """Without an API key, and without the private halves."""
     async with http.get(JWKS) as answer:
         published = (await answer.json())["keys"]
 
@@ -152,7 +152,7 @@ async def test_legacy_keys_are_trusted_beside_them(project, http):
 
 
 async def test_sb_keys_are_exchanged_for_tokens_of_the_first_private_key(project):
-    """Ones that end soon, as the hosted gateway's do."""
+    """They expire soon, like the hosted gateway's."""
     minted = project.keys.behind(project.env()["SUPABASE_SECRET_KEY"])
 
     claims = jwt.decode(minted, jwt.PyJWK(public_half(ES), "ES256").key, ["ES256"])

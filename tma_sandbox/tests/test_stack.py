@@ -1,4 +1,4 @@
-"""The stack as a whole: it starts, it stops, and what fails leaves nothing behind."""
+"""The whole stack: it starts and stops, and leaves nothing behind if a part fails."""
 
 import asyncio
 import os
@@ -18,7 +18,7 @@ from tma_sandbox.stack import LocalStack
 
 @pytest.fixture
 def open_dir():
-    """A directory that the user PostgreSQL runs as can reach, which pytest's own are not."""
+    """A directory that the user PostgreSQL runs as can enter, unlike pytest's own."""
     with tempfile.TemporaryDirectory() as name:
         Path(name).chmod(0o711)
         yield Path(name)
@@ -26,16 +26,16 @@ def open_dir():
 
 @pytest.fixture
 def nothing_left(tmp_path, open_dir, monkeypatch):  # tmp_path: pytest's place comes first
-    """Afterwards no process of ours and no temporary file is there that was not there before."""
+    """Check afterwards that no process and no temporary file of ours is left."""
     monkeypatch.setattr("tempfile.tempdir", str(open_dir))
     before = children(os.getpid())
     yield
     assert children(os.getpid()) == before
-    assert [path for path in open_dir.iterdir() if path.name.startswith("realtime-bridge")] == []
+    assert [path for path in open_dir.iterdir() if path.name.startswith("tma-sandbox")] == []
 
 
 async def test_a_stack_says_what_it_does_and_stops_without_a_trace(nothing_left):
-    """Steps in words; the keys fit the secret; afterwards there is neither process nor port."""
+    """It reports its steps, the keys fit the secret, and no process or port is left."""
     steps = []
     async with LocalStack(migrations=migrations_directory(), progress=steps.append) as stack:
         settings = stack.env()
@@ -58,7 +58,7 @@ async def test_a_stack_says_what_it_does_and_stops_without_a_trace(nothing_left)
 
 
 async def test_a_taken_port_is_told_before_anything_starts(nothing_left):
-    """The likeliest trouble costs no time."""
+    """The most likely failure costs no time."""
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
 
@@ -67,7 +67,7 @@ async def test_a_taken_port_is_told_before_anything_starts(nothing_left):
 
 
 async def test_a_part_that_fails_takes_the_others_down(nothing_left, monkeypatch, tmp_path):
-    """A broken migration ends the start; Postgres does not stay."""
+    """A broken migration makes the start fail, and Postgres is stopped."""
     (tmp_path / "20250101000000_broken.sql").write_text("select 1/0")
     stack = LocalStack(migrations=tmp_path)
 
@@ -81,7 +81,7 @@ async def test_a_part_that_fails_takes_the_others_down(nothing_left, monkeypatch
     "step", ["Starting PostgreSQL", "Applying migrations", "Starting PostgREST and Realtime"]
 )
 async def test_a_start_can_be_cancelled_at_any_step(nothing_left, step):
-    """Ctrl-C while it starts is as clean as later."""
+    """Ctrl-C during the start is as clean as later."""
     reached = asyncio.Event()
     stack = LocalStack(
         migrations=migrations_directory(),
@@ -96,7 +96,7 @@ async def test_a_start_can_be_cancelled_at_any_step(nothing_left, step):
 
 
 async def test_a_data_directory_keeps_rows_and_keys(open_dir, nothing_left):
-    """A Mini App's anon key is still good the next day, and its rows are there."""
+    """The next start has the same anon key and the same rows."""
     directory = open_dir / "data"
     async with LocalStack(migrations=migrations_directory(), data_dir=directory) as first:
         settings = first.env()
@@ -114,7 +114,7 @@ async def test_a_data_directory_keeps_rows_and_keys(open_dir, nothing_left):
 
 
 async def test_connected_clients_do_not_delay_the_stop(nothing_left, monkeypatch):
-    """A websocket and a long poll end at once, not when a timeout says so."""
+    """A websocket and a long poll are closed at once, without a timeout."""
     monkeypatch.setattr("tma_sandbox.gateway._STOP_SECONDS", 30)
     async with aiohttp.ClientSession() as session:
         async with LocalStack(migrations=migrations_directory()) as stack:
@@ -138,7 +138,7 @@ async def test_connected_clients_do_not_delay_the_stop(nothing_left, monkeypatch
 
 
 async def insert(stack: LocalStack) -> int:
-    """Insert an event by REST; how many there are then."""
+    """Insert an event by REST; return how many there are."""
     headers = {"apikey": stack.env()["SUPABASE_KEY"], "Prefer": "count=exact"}
     async with aiohttp.ClientSession(stack.url, headers=headers) as session:
         event = {"telegram_id": 1, "event_type": "status_changed"}

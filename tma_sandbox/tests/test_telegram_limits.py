@@ -1,14 +1,14 @@
-"""The local Bot API's limits: Telegram's published ones, as buckets."""
+"""Telegram's published limits, as token buckets."""
 
 import pytest
 
-from tma_sandbox.botapi.limits import Limits, Rates
+from tma_sandbox.botapi.rate_limiter import RateLimiter, Rates
 
 BOT = 1
 
 
 class Clock:
-    """Time that a test moves."""
+    """A clock that the test moves."""
 
     def __init__(self):
         self.now = 1000.0
@@ -25,7 +25,7 @@ def clock():
 
 def test_a_private_chat_may_burst_and_then_gets_one_a_second(clock):
     """Three at once, then one per second."""
-    limits = Limits(Rates(), clock)
+    limits = RateLimiter(Rates(), clock)
 
     burst = [limits.retry_after(BOT, 5) for _ in range(4)]
     clock.now += 1
@@ -36,8 +36,8 @@ def test_a_private_chat_may_burst_and_then_gets_one_a_second(clock):
 
 
 def test_a_group_gets_twenty_a_minute(clock):
-    """The twenty-first message in a group has to wait for its three seconds."""
-    limits = Limits(Rates(), clock)
+    """The twenty-first message to a group has to wait three seconds."""
+    limits = RateLimiter(Rates(), clock)
 
     answers = [limits.retry_after(BOT, -100500) for _ in range(21)]
 
@@ -45,8 +45,8 @@ def test_a_group_gets_twenty_a_minute(clock):
 
 
 def test_the_bot_gets_thirty_a_second_over_all_chats(clock):
-    """However many chats there are."""
-    limits = Limits(Rates(), clock)
+    """Regardless of the number of chats."""
+    limits = RateLimiter(Rates(), clock)
 
     answers = [limits.retry_after(BOT, chat) for chat in range(1, 32)]
 
@@ -54,8 +54,8 @@ def test_the_bot_gets_thirty_a_second_over_all_chats(clock):
 
 
 def test_who_keeps_the_rate_is_never_refused(clock):
-    """A steady sender at exactly the limit passes for an hour, in spite of rounding."""
-    limits = Limits(Rates(), clock)
+    """A steady sender at exactly the limit passes for an hour, despite rounding."""
+    limits = RateLimiter(Rates(), clock)
 
     for number in range(30 * 3600):
         clock.now = 1000.0 + number / 30
@@ -64,8 +64,8 @@ def test_who_keeps_the_rate_is_never_refused(clock):
 
 
 def test_a_refusal_uses_nothing_up(clock):
-    """Asking too early does not push the next allowed moment away."""
-    limits = Limits(Rates(), clock)
+    """A refused message does not delay the next allowed one."""
+    limits = RateLimiter(Rates(), clock)
     for _ in range(50):
         limits.retry_after(BOT, 5)
     clock.now += 1
@@ -76,7 +76,7 @@ def test_a_refusal_uses_nothing_up(clock):
 
 def test_bots_do_not_share_limits(clock):
     """Each bot has its own."""
-    limits = Limits(Rates(bot_per_second=1), clock)
+    limits = RateLimiter(Rates(bot_per_second=1), clock)
 
     assert limits.retry_after(1, 5) is None
     assert limits.retry_after(1, 6) == 1
@@ -85,6 +85,6 @@ def test_bots_do_not_share_limits(clock):
 
 @pytest.mark.parametrize("values", [{"nonsense": 1}, {"chat_burst": 0}, {"chat_burst": "3"}])
 def test_nonsense_is_refused(values):
-    """A limit that cannot be meant is not silently ignored."""
+    """An invalid limit is an error."""
     with pytest.raises(ValueError):
         Rates.read(values)

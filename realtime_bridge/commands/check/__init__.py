@@ -1,4 +1,4 @@
-"""The doctor behind `check`: looks at everything the bridge needs, and says what mends it."""
+"""`realtime-bridge check`: examines everything the bridge needs, and prints a fix per problem."""
 
 from realtime_bridge.commands.check.examination import examine
 from realtime_bridge.commands.check.finding import Finding, Fix, Status, Where

@@ -1,4 +1,4 @@
-"""What lets the bridge hear the broadcast bell, where Realtime does not let it."""
+"""The fix where Realtime refuses the bridge the broadcast bell."""
 
 from realtime_bridge.commands.check.finding import Fix, Where
 from realtime_bridge.commands.check.fixes import Fixes, sql

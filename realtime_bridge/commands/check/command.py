@@ -1,7 +1,7 @@
 """`realtime-bridge check`."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -11,7 +11,14 @@ from realtime_bridge.commands.check.fixes import Fixes
 from realtime_bridge.commands.check.settings import settings_findings, use
 from realtime_bridge.credentials import Redactor
 from realtime_bridge.observe import configure_logging
-from realtime_bridge.settings import ConfigurationError, Source, read, redactor, source_of
+from realtime_bridge.settings import (
+    ConfigurationError,
+    Settings,
+    Source,
+    build,
+    makeshift_redactor,
+    source_of,
+)
 
 _GOOD = 0
 _BAD = 1
@@ -31,14 +38,13 @@ async def run_check(
     echo: Callable[[str], None],
     paint: Callable[[str, Status], str] = lambda text, _: text,
 ) -> int:
-    """Tell `echo` each finding as it comes, or all of them as JSON; return the exit code.
+    """Print each finding as it comes, or all of them as JSON; return the exit code.
 
     `paint` may add colour to the word that says how bad it is.
     """
     configure_logging("CRITICAL")  # the doorbell would tell it all in its own words
-    source = source_of(env_file=env_file)
-    values, problems = _values(source)
-    echo = redactor(values).before(echo)
+    values, settings, problems = _read(source_of(env_file=env_file))
+    echo = (settings.redact if settings else makeshift_redactor(values)).before(echo)
     findings: list[Finding] = []
 
     def tell(finding: Finding) -> None:
@@ -46,7 +52,7 @@ async def run_check(
         if not as_json:
             echo(text_of(finding, paint))
 
-    code = await _check(source, problems, Fixes(values, env_file), tell)
+    code = await _check(settings, problems, Fixes(values, env_file), tell)
     if as_json:
         told = {"ok": code == _GOOD, "findings": [asdict(finding) for finding in findings]}
         echo(json.dumps(told, indent=2, ensure_ascii=False))
@@ -55,11 +61,10 @@ async def run_check(
 
 async def gather(env_file: Path | None) -> list[Finding]:
     """All findings at once, with no secret in them."""
-    source = source_of(env_file=env_file)
-    values, problems = _values(source)
-    redact = redactor(values)
+    values, settings, problems = _read(source_of(env_file=env_file))
+    redact = settings.redact if settings else makeshift_redactor(values)
     findings: list[Finding] = []
-    await _check(source, problems, Fixes(values, env_file), findings.append)
+    await _check(settings, problems, Fixes(values, env_file), findings.append)
     return [_redacted(finding, redact) for finding in findings]
 
 
@@ -68,22 +73,23 @@ def _redacted(finding: Finding, redact: Redactor) -> Finding:
     return replace(finding, detail=redact(finding.detail), fix=fix)
 
 
-def _values(source: Source) -> tuple[dict[str, str | None], list[str]]:
-    """What a source has, and what is wrong with reading it."""
+def _read(source: Source) -> tuple[Mapping[str, str | None], Settings | None, list[str]]:
+    """The settings as they were given, as they are used, and why they cannot be."""
+    values: Mapping[str, str | None] = {}
     try:
-        return dict(source.read()), []
+        values = source.read()
+        return values, build(source), []
     except ConfigurationError as error:
-        return {}, list(error.problems)
+        return values, None, error.problems
 
 
 async def _check(
-    source: Source,
+    settings: Settings | None,
     problems: list[str],
     fixes: Fixes,
     tell: Callable[[Finding], None],
 ) -> int:
     try:
-        settings = None if problems else read(source)
         if settings:
             use(settings)
     except ConfigurationError as error:

@@ -1,4 +1,4 @@
-"""What the doctor says of the database, from what it said about itself."""
+"""Findings about the database, from what tma_bridge_check() reports."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -6,7 +6,7 @@ from datetime import datetime
 from math import inf
 from typing import Any
 
-from realtime_bridge.commands.check import broadcast
+from realtime_bridge.commands.check import access, broadcast
 from realtime_bridge.commands.check.finding import (
     Finding,
     Fix,
@@ -39,7 +39,7 @@ _LEAD_RIGHTS = (
     "tma_user_id()), or say who may see which lead: replace tma_may_see_lead(), as "
     "docs/security.md shows"
 )
-_SCHEMA = ("migrations", "publication", "access", "bells")
+_SCHEMA = ("migrations", "publication", "access", "bells", "limits")
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +60,7 @@ def refusal_findings(
     stranger: str | None = None,
     fixes: Fixes,
 ) -> list[Finding]:
-    """Say why the database could not be asked.
+    """Explain why the database could not be asked.
 
     `partly`: other functions of ours are there. `stranger` says so if the key is signed with a key
     that the project does not know.
@@ -69,13 +69,13 @@ def refusal_findings(
         text = f"{url} does not answer: {error}"
         return [failed("supabase", text, fixes.supabase()), *_skip(("key", *_SCHEMA), "supabase")]
     answers = ok("supabase", f"{url} answers")
-    if error.of_the_function:
+    if error.missing_function:
         text = "this database has no tma_bridge_check()"
         fix = fixes.functions(["tma_bridge_check"]) if partly else fixes.migrations()
         accepted = ok("key", f"accepted, {key.kind}")
         missing = failed("migrations", text, fix)
         return [answers, accepted, missing, *_skip(_SCHEMA[1:], "migrations")]
-    if error.of_the_key:
+    if error.bad_key:
         return [answers, _bad_key(error, key, stranger, fixes), *_skip(_SCHEMA, "key")]
     return [
         failed("supabase", error.what, fixes.address()),
@@ -86,7 +86,7 @@ def refusal_findings(
 def report_findings(
     report: Report, *, fixes: Fixes, held: HeldKey, changes: bool
 ) -> Iterator[Finding]:
-    """Go through what tma_bridge_check() returned.
+    """Turn what tma_bridge_check() returned into findings.
 
     `changes`: whether the bridge is to be rung by Postgres Changes.
     """
@@ -95,11 +95,12 @@ def report_findings(
     yield _publication(report, needed=changes)
     yield _access(report)
     yield _bells(report)
+    yield _limits(report)
 
 
 def nonsense_finding(fixes: Fixes) -> Finding:
-    """What answers to the name of tma_bridge_check() is something else, or another version."""
-    text = "tma_bridge_check() answered something that the bridge cannot use"
+    """tma_bridge_check() is somebody else's function, or of another version."""
+    text = "tma_bridge_check() returned something that the bridge cannot use"
     return failed("migrations", text, fixes.migrations())
 
 
@@ -170,7 +171,7 @@ def _bad_key(error: Refused, key: Key, stranger: str | None, fixes: Fixes) -> Fi
 
 
 def broadcast_fix(report: Report, fixes: Fixes) -> Fix:
-    """What lets the bridge's role hear broadcasts, if it cannot."""
+    """How to let the bridge's role receive broadcasts."""
     try:
         role, ways = str(report["role"]), report["tma_bridge"]
         grantable = ways.get("broadcasts_grantable") is not False  # older schemas do not say
@@ -220,12 +221,11 @@ def _publication(report: Report, *, needed: bool) -> Finding:
 
 
 def _access(report: Report) -> Finding:
-    tables = report["tables"]
-    if off := [table for table in sorted(tables) if not tables[table]["row_security"]]:
+    if off := access.unprotected(report):
         return failed(
             "access",
             f"row level security is off on {', '.join(off)}: anybody may read and write it",
-            sql(*(f"alter table public.{table} enable row level security;" for table in off)),
+            sql(*access.protecting(off)),
         )
     if functions := report["open_functions"]:
         return failed(
@@ -240,16 +240,13 @@ def _access(report: Report) -> Finding:
         )
     if policies := report["open_policies"]:
         named = ", ".join(f'"{one["policy"]}" on {one["table"]}' for one in policies)
-        drops = [f'drop policy "{one["policy"]}" on public.{one["table"]};' for one in policies]
-        if report["allow_unverified"]:
-            drops.append("update bridge.settings set allow_unverified = false;")
         text = f"policies beside the bridge's own let users do more: {named}"
-        return warning("access", text, sql(*drops))
+        return warning("access", text, sql(*access.narrowing(report)))
     if report["allow_unverified"]:
         return warning(
             "access",
             "allow_unverified is on: policies of your own may let anybody write",
-            sql("update bridge.settings set allow_unverified = false;"),
+            sql(*access.narrowing(report)),
         )
     return ok("access", "users reach their own rows only")
 
@@ -267,11 +264,39 @@ def _bells(report: Report) -> Finding:
     return ok("bells", "inserts ring by broadcast and by Postgres Changes")
 
 
+def _limits(report: Report) -> Finding:
+    pace = report["pace"]
+    if pace["limits_differ"]:
+        return warning(
+            "limits",
+            "replicas have different limits, and each paces all of them whenever it asks",
+            Fix(
+                Where.ENV,
+                "the same TELEGRAM_RATE, TELEGRAM_CHAT_RATE, TELEGRAM_CHAT_BURST and "
+                "TELEGRAM_GROUP_RATE for every replica: they are for all of them together",
+            ),
+        )
+    if pace["paused_seconds"] > 0:
+        return warning(
+            "limits",
+            f"Telegram asked for a pause: no message for {pace['paused_seconds']:.0f} s",
+            Fix(
+                Where.PERSON,
+                "wait; if it comes again, something else sends with this bot, or TELEGRAM_RATE is "
+                "too high",
+            ),
+        )
+    if limits := pace["limits"]:
+        rate = limits["bot_per_second"]
+        return ok("limits", f"{rate:g} messages a second, by all replicas together")
+    return ok("limits", "no bridge has asked yet")
+
+
 def _ringing(table: str) -> str:
     """What gives a table its bell back."""
-    if table == "tma_events":
+    if table == access.EVENTS:
         return f"alter table public.{table} enable trigger tma_bell;"
-    return f"select bridge.make_request_table('public.{table}');"
+    return access.made_request_table(table)
 
 
 def _likely(columns: list[str]) -> str:

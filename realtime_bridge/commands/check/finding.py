@@ -1,4 +1,4 @@
-"""What the doctor says of one thing."""
+"""Findings: one line of `check` each, with the fix."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -10,11 +10,11 @@ class Status(StrEnum):
     OK = "ok"
     WARNING = "warning"  # it works, but somebody should know
     FAILED = "failed"
-    SKIPPED = "skipped"  # nobody can tell while something before it fails
+    SKIPPED = "skipped"  # it cannot be checked, because of something else
 
 
 class Where(StrEnum):
-    """Where a fix is to be pasted, or who must do it."""
+    """Where to paste a fix, or that a person must act."""
 
     SQL = "SQL editor"
     SHELL = "shell"
@@ -24,7 +24,7 @@ class Where(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Fix:
-    """What mends a finding: `text` can be pasted as it is, unless it is for a person."""
+    """How to fix a finding: `text` can be pasted as it is, unless it is for a person."""
 
     where: Where
     text: str
@@ -52,10 +52,10 @@ def warning(name: str, detail: str, fix: Fix | None = None) -> Finding:
 
 
 def failed(name: str, detail: str, fix: Fix) -> Finding:
-    """It does not work, and this mends it."""
+    """It does not work, and this is the fix."""
     return Finding(name, Status.FAILED, detail, fix)
 
 
 def skipped(name: str, because: str) -> Finding:
-    """Nobody can tell."""
-    return Finding(name, Status.SKIPPED, f"not looked at, because {because}")
+    """It could not be checked."""
+    return Finding(name, Status.SKIPPED, f"not checked, because {because}")

@@ -1,20 +1,24 @@
-"""What mends things: lines to paste, made for the project at hand."""
+"""Fixes: lines to paste, written for the project at hand."""
 
 import os
-from collections.abc import Mapping, Sequence
+import shlex
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from realtime_bridge.commands.check.finding import Fix, Where
 from realtime_bridge.credentials import SECRET, is_signed_with, secret_of
-from realtime_bridge.database import migration_of
+from realtime_bridge.database import migration_of, schema_parts
 
 _HOSTED = ".supabase.co"
 _BOTFATHER = (
     "take the token from BotFather (https://t.me/BotFather: /mybots > the bot > API Token) and set "
     "BOT_TOKEN"
 )
+_REGISTER = "restart `realtime-bridge run` with this BOT_TOKEN: its start registers the bot"
+# The migrations that say who may write and read.
+_RULES = ("_tma_user_id.sql", "_tma_events_access.sql")
 _NO_SECRET = (
     "use what this project trusts: an sb_secret_ key; or a signing key of your own, which somebody "
     "who may administer the project imports (dashboard: Project Settings > JWT Keys), with "
@@ -60,7 +64,7 @@ class Setting:
 
 
 class Fixes:
-    """Writes fixes for one project, told by its settings as they were given."""
+    """Writes the fixes for one project, given its settings as they were read."""
 
     def __init__(
         self,
@@ -71,7 +75,8 @@ class Fixes:
         self._values = values
         self._env_file = env_file
         self._environ = os.environ if environ is None else environ
-        self._host = urlsplit(values.get("SUPABASE_URL") or "").hostname or ""
+        url = _parts(values.get("SUPABASE_URL") or "")
+        self._host = (url and url.hostname) or ""
 
     @property
     def hosted(self) -> bool:
@@ -89,7 +94,21 @@ class Fixes:
             return self.key()
         if name == "BOT_TOKEN":
             return Fix(Where.PERSON, _BOTFATHER)
+        if not name.isupper():
+            return self._settings_file()
         return Fix(Where.PERSON, f"change it in {self._env_file or '.env'}; see docs/settings.md")
+
+    def _settings_file(self) -> Fix:
+        """The env file itself is of no use."""
+        file = self._env_file or Path(".env")
+        if file.name == ".env.local" and not file.exists():
+            option = "" if str(file) == file.name else f" --env-file {shlex.quote(str(file))}"
+            return Fix(Where.SHELL, f"realtime-bridge local{option}")
+        return Fix(
+            Where.PERSON,
+            f"fix {file}, name another file with --env-file, or set its settings in the "
+            "environment; see docs/settings.md",
+        )
 
     def key(self) -> Fix:
         """The key is missing, of the wrong kind, or refused."""
@@ -133,23 +152,65 @@ class Fixes:
 
     def anon_key(self) -> Fix:
         """The gateway does not know our own JWT."""
+        why = "the gateway lets in its own keys only, and a tma_bridge JWT goes behind one"
+        return self._public_key(why)
+
+    def mini_app_key(self) -> Fix:
+        """`check` cannot do what Mini Apps do."""
+        return self._public_key("the one that the Mini App has")
+
+    def _public_key(self, why: str) -> Fix:
         where = "the dashboard (Project Settings > API Keys)" if self.hosted else "supabase status"
-        return Fix(
-            Where.PERSON,
-            f"set SUPABASE_ANON_KEY to the publishable or anon key that {where} shows: the "
-            "gateway lets in its own keys only, and a tma_bridge JWT goes behind one",
-        )
+        text = f"set SUPABASE_ANON_KEY to the publishable or anon key that {where} shows: {why}"
+        return Fix(Where.PERSON, text)
 
     def bot_token(self) -> Fix:
         """Telegram does not know the bot."""
         return Fix(Where.PERSON, _BOTFATHER)
+
+    def other_bot(self) -> Fix:
+        """Bots are registered, but not the one of BOT_TOKEN."""
+        return Fix(Where.PERSON, f"{_REGISTER}; or, if the Mini App is another bot's, {_BOTFATHER}")
+
+    def old_bot_token(self) -> Fix:
+        """The bot is registered, but what BOT_TOKEN signs is not taken."""
+        again = self.rules().text
+        return Fix(
+            Where.PERSON,
+            f"{_REGISTER}. If BOT_TOKEN is not the newest, {_BOTFATHER}. If it runs with it "
+            "already: a proxy in front of Supabase may drop the header x-telegram-init-data, or "
+            f"tma_user_id() may be another than ours, which puts it back:\n{again}",
+        )
 
     def supabase(self) -> Fix:
         """Nobody answers."""
         if self.hosted:
             text = "check SUPABASE_URL and the network; the dashboard restores a paused project"
             return Fix(Where.PERSON, text)
-        return Fix(Where.SHELL, "npx supabase start")
+        if not self._here:
+            return Fix(Where.PERSON, f"start Supabase on {self._host}, or check SUPABASE_URL")
+        if self._local_stack:
+            return Fix(Where.SHELL, self._local_stack)
+        return Fix(Where.SHELL, "npx supabase start   # or: realtime-bridge local")
+
+    @property
+    def _here(self) -> bool:
+        """Whether Supabase is to run on this machine."""
+        return self._host == "localhost" or self._host.startswith("127.") or self._host == "::1"
+
+    @property
+    def _local_stack(self) -> str:
+        """What starts the stack of `realtime-bridge local`, where these are its settings.
+
+        It alone plays Telegram too, at the same address.
+        """
+        url = _parts(self._values.get("SUPABASE_URL") or "")
+        telegram = _parts(self._values.get("TELEGRAM_API_URL") or "")
+        if url is None or telegram is None or url.netloc != telegram.netloc:
+            return ""
+        port = url.netloc.rpartition(":")[2] if ":" in url.netloc else "80"
+        file = f" --env-file {shlex.quote(str(self._env_file))}" if self._env_file else ""
+        return f"realtime-bridge local --port {port}{file}"
 
     def address(self) -> Fix:
         """Somebody answers, but not Supabase."""
@@ -170,7 +231,14 @@ class Fixes:
 
     def functions(self, names: Sequence[str]) -> Fix:
         """Functions of ours are gone although their migrations were applied."""
-        files = {path.name for name in names if (path := migration_of(name))}
+        return self._reapplied(path.name for name in names if (path := migration_of(name)))
+
+    def rules(self) -> Fix:
+        """Policies or what they ask are not as the migrations made them."""
+        return self._reapplied(part.file for part in schema_parts() if part.file.endswith(_RULES))
+
+    def _reapplied(self, names: Iterable[str]) -> Fix:
+        files = set(names)
         paths = " ".join(f'-f "$(realtime-bridge migrations)/{name}"' for name in sorted(files))
         return Fix(Where.SHELL, f'{self._sourced()}psql -v ON_ERROR_STOP=1 "$DATABASE_URL" {paths}')
 
@@ -204,6 +272,14 @@ class Fixes:
 
     def _setting(self, name: str) -> Setting:
         return Setting(name, self._env_file, name in self._environ)
+
+
+def _parts(url: str) -> SplitResult | None:
+    """The parts of an address; None for what is no address."""
+    try:
+        return urlsplit(url)
+    except ValueError:  # http://[
+        return None
 
 
 def sql(*statements: str) -> Fix:

@@ -1,4 +1,4 @@
-"""Which signing keys a project trusts: what it publishes for everybody to verify its tokens."""
+"""Which signing keys a project trusts: those it publishes to verify its tokens."""
 
 from http import HTTPStatus
 

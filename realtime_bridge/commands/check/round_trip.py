@@ -1,4 +1,4 @@
-"""A row there and its ring back: what no look at the database can tell."""
+"""Insert a row and wait for its ring: what no catalog can tell."""
 
 import asyncio
 import time
@@ -10,14 +10,22 @@ from realtime_bridge.commands.check.database import PUBLISH
 from realtime_bridge.commands.check.finding import Finding, Fix, failed, ok, skipped, warning
 from realtime_bridge.commands.check.fixes import Fixes
 from realtime_bridge.database import Refused, Rpc, Unavailable
-from realtime_bridge.doorbell import Bell, BellState, Doorbell, Limits, Reason, Unobserved, wanted
+from realtime_bridge.doorbell import (
+    Bell,
+    BellState,
+    Doorbell,
+    DoorbellObserver,
+    Reason,
+    Timing,
+    wanted,
+)
 from realtime_bridge.settings import Settings
 
 NAME = "realtime"
 JOIN_SECONDS = 15.0
 RING_SECONDS = 5.0
 # A cold server needs three seconds; a refusal comes after five.
-_LIMITS = Limits(ready=10.0)
+_TIMING = Timing(ready_timeout=10.0)
 # How Realtime says that it cannot verify a token: when the connection is made, and at a join.
 _OF_THE_KEY = ("401", "JWT", "Jwt")
 
@@ -34,7 +42,7 @@ class RoundTrip:
     no_probe: str | None = None  # why no row could be inserted
 
 
-class _Ear(Unobserved):
+class _Ear(DoorbellObserver):
     """Notes what a doorbell tells, and when."""
 
     def __init__(self) -> None:
@@ -81,7 +89,7 @@ async def round_trip(settings: Settings, rpc: Rpc) -> RoundTrip:
         wake=ear.wake,
         mode=settings.doorbell,
         observer=ear,
-        limits=_LIMITS,
+        timing=_TIMING,
     )
     begun = time.perf_counter()
     running = asyncio.create_task(doorbell.run())
@@ -125,7 +133,7 @@ async def _probe(trip: RoundTrip, ear: _Ear, rpc: Rpc) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Remedies:
-    """What mends what a round trip finds, besides what every project has in common."""
+    """Fixes for what a round trip finds, besides those that every project shares."""
 
     fixes: Fixes
     broadcast: Fix  # where it is refused
@@ -133,7 +141,7 @@ class Remedies:
 
 
 def realtime_finding(trip: RoundTrip, remedies: Remedies) -> Finding:
-    """Say what a round trip means: one bell is enough to work, two were asked for."""
+    """Interpret a round trip: one bell is enough to work, two were asked for."""
     fix = _fix(trip, remedies)
     if trip.lost:
         return failed(NAME, f"no subscription: {trip.lost}", fix)

@@ -1,4 +1,4 @@
-"""What the doctor says of the configuration itself."""
+"""Findings about the configuration itself."""
 
 from collections.abc import Sequence
 

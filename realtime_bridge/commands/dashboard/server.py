@@ -129,7 +129,7 @@ class Dashboard:
         try:
             shown = await views.content(self.rpc, row)
         except Refused as error:
-            if not error.of_the_key:
+            if not error.bad_key:
                 raise
             raise web.HTTPForbidden(text=_NARROW) from None
         log.info("content_shown", id=row)

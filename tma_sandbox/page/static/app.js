@@ -1,7 +1,7 @@
-// The Mini App and the wires of the page.
+// The Mini App, and what connects the parts of the page.
 
 import { Chat } from './chat.js'
-import { Ways } from './ways.js'
+import { Timelines } from './timelines.js'
 
 const STEPS = ['Say hello', 'Send the proposal', 'Call back', 'Sign the contract']
 const ROWS_EVERY_MS = 200
@@ -17,7 +17,7 @@ async function get(path) {
   return response.json()
 }
 
-// The Mini App: what you would write in yours.
+// The Mini App: what yours would do.
 
 class MiniApp {
   constructor({ anon_key: anonKey, init_data: initData }) {
@@ -110,14 +110,14 @@ class MiniApp {
   }
 }
 
-/** What a completed step's payload says of the next one, due in three days. */
+/** The part of a completed step's payload about the next step, due in three days. */
 function next(step) {
   if (step > STEPS.length) return {}
   const due = new Date(Date.now() + 3 * 24 * 3600 * 1000).toISOString().slice(0, 10)
   return { next_step_id: step, next_step_desc: STEPS[step - 1], next_step_due: due }
 }
 
-/** The members of an object as one would write them, one a line. */
+/** The members of an object as JavaScript source, one per line. */
 function lines(row) {
   const spaced = (value) => JSON.stringify(value, null, 1).replaceAll(/\n */g, ' ')
   return Object.entries(row).map(([key, value]) => `  ${key}: ${spaced(value)},\n`).join('')
@@ -133,14 +133,14 @@ async function followMessages(chat, userId) {
   }
 }
 
-async function followRows(ways) {
+async function followRows(timelines) {
   for (;;) {
-    if (!document.hidden) ways.show(await get('/demo/rows'))
+    if (!document.hidden) timelines.show(await get('/demo/rows'))
     await pause(ROWS_EVERY_MS)
   }
 }
 
-function armTrouble(button) {
+function armFault(button) {
   button.addEventListener('click', async () => {
     await fetch('/_faults', { method: 'POST', body: button.dataset.fault })
     $('outcome').textContent = `Armed. ${button.title}`
@@ -148,10 +148,10 @@ function armTrouble(button) {
   })
 }
 
-/** The demo ended: say so, and start afresh when it is there again. */
+/** Say that the demo has stopped, and reload when it runs again. */
 async function over() {
   $('notice').hidden = false
-  $('notice').textContent = 'The demo has stopped. This page goes on when it runs again at this address.'
+  $('notice').textContent = 'The demo has stopped. This page continues when it runs again at this address.'
   for (;;) {
     await pause(RETRY_MS)
     const back = await get('/demo/session').catch(() => undefined)
@@ -162,11 +162,11 @@ async function over() {
 async function main() {
   const session = await get('/demo/session')
   const { user } = session
-  $('user').textContent = `${user.first_name}, signed by Telegram’s stand-in`
+  $('user').textContent = `${user.first_name}, signed by the local Bot API`
   const app = new MiniApp(session)
-  for (const button of document.querySelectorAll('[data-fault]')) armTrouble(button)
+  for (const button of document.querySelectorAll('[data-fault]')) armFault(button)
   const chat = new Chat($('messages'), (url) => app.open(url))
-  await Promise.all([followMessages(chat, user.id), followRows(new Ways($('ways')))])
+  await Promise.all([followMessages(chat, user.id), followRows(new Timelines($('timelines')))])
 }
 
 main().catch((error) => {

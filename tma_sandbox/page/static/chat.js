@@ -1,4 +1,4 @@
-// The chat as Telegram would draw it. Nothing here becomes HTML: text stays text.
+// The chat as Telegram would show it. Text is never parsed as HTML here.
 
 import { safeLink, tree } from './entities.js'
 
@@ -8,12 +8,12 @@ const TAGS = {
 }
 const KEPT = 100
 
-/** Shows one chat in `list`; `open(url)` is called when somebody presses a message's button. */
+/** Shows one chat in `list`; calls `open(url)` when a message's button is pressed. */
 export class Chat {
   constructor(list, open) {
     this.list = list
     this.open = open
-    this.empty = node('li', 'empty', 'No messages yet. The first comes in a moment.')
+    this.empty = node('li', 'empty', 'No messages yet. The first one arrives in a moment.')
     list.append(this.empty)
   }
 

@@ -1,4 +1,4 @@
-// A Telegram text and its entities, as a tree that can be drawn.
+// A Telegram text and its entities, as a tree to render.
 
 /**
  * Nest entities by where they begin and end.
@@ -23,7 +23,7 @@ export function tree(text, entities, start = 0, end = text.length) {
   return nodes
 }
 
-/** The link if it may be followed from a page, else undefined: no javascript: and the like. */
+/** The link if a page may open it, else undefined (javascript: and the like). */
 export function safeLink(url) {
   return /^(https?|tg|mailto|tel):/i.test(url) ? url : undefined
 }

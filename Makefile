@@ -8,7 +8,7 @@ PATIENTLY := $(PYTHON) scripts/with_progress.py
 # First, so that Node.js is the one that comes as a wheel: the same version everywhere.
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: chaos chaos-mutants install demo test test-fast lint bench lock reference types clean
+.PHONY: chaos chaos-mutants install demo test test-fast lint bench lock reference types screenshots clean
 
 install: $(VENV)/.installed node_modules/.installed examples/mini-app/node_modules/.installed
 
@@ -94,6 +94,10 @@ reference: install
 # Writes the Mini App's database types, as the Supabase CLI makes them of the migrations.
 types: install
 	@$(BIN)/python scripts/database_types.py
+
+# Writes the pictures of the dashboard in docs/img, of a real stack. Needs Debian's chromium.
+screenshots: install
+	@PYTHONPATH=. $(BIN)/python scripts/dashboard_screenshot.py
 
 clean:
 	rm -rf $(VENV) node_modules examples/mini-app/node_modules dist

@@ -43,7 +43,13 @@ ALLOWED_SKIPS = ("only root",)
 
 
 # Where every test that awaits anything runs in the loop that the stack runs in.
-IN_THE_STACKS_LOOP = ("tests/delivery", "tests/integration", "tests/ops", "tests/packaging")
+IN_THE_STACKS_LOOP = (
+    "tests/dashboard",
+    "tests/delivery",
+    "tests/integration",
+    "tests/ops",
+    "tests/packaging",
+)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

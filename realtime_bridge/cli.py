@@ -169,6 +169,27 @@ def retry(
 
 @cli.command()
 @_env_file
+@click.option("--port", type=click.IntRange(0, 65_535), default=8787, show_default=True)
+@click.option(
+    "--replica",
+    "replicas",
+    multiple=True,
+    metavar="URL",
+    help="Where a running bridge serves /readyz; may be repeated. Default: HTTP_HOST:HTTP_PORT.",
+)
+def dashboard(env_file: Path | None, port: int, replicas: tuple[str, ...]) -> None:
+    """Show and mend on a page what status, tail, retry and check do; for this machine only."""
+    settings = _settings(env_file)
+    from realtime_bridge.commands.dashboard import run_dashboard
+    from realtime_bridge.observe import configure_logging
+
+    configure_logging(settings.log_level, settings.log_format, redact=settings.redact)
+    work = run_dashboard(settings, env_file, port=port, replicas=replicas, echo=click.echo)
+    sys.exit(_until_interrupted(work))
+
+
+@cli.command()
+@_env_file
 @click.option(
     "--days",
     type=click.IntRange(1, 36_500),

@@ -55,6 +55,18 @@ class Filters:
         return {name: value for name, value in given.items() if value is not None}
 
 
+async def count_failed(rpc: Rpc, filters: Filters) -> dict[str, int]:
+    """How many rows match, by failure. Raises Unavailable and Refused."""
+    answer = await rpc.call("count_failed_tma_events", filters.arguments())
+    return shaped(_COUNTS, "count_failed_tma_events", answer)
+
+
+async def retry_failed(rpc: Rpc, filters: Filters, limit: int) -> list[int]:
+    """Make up to `limit` rows pending again; return their ids. Raises Unavailable and Refused."""
+    answer = await rpc.call("retry_tma_events", {**filters.arguments(), "p_limit": limit})
+    return shaped(_IDS, "retry_tma_events", answer)
+
+
 async def run_retry(
     settings: Settings,
     filters: Filters,
@@ -68,8 +80,7 @@ async def run_retry(
     echo, warn = settings.redact.before(echo), settings.redact.before(warn)
     async with Rpc.of(settings) as rpc:
         try:
-            answer = await rpc.call("count_failed_tma_events", filters.arguments())
-            counts = shaped(_COUNTS, "count_failed_tma_events", answer)
+            counts = await count_failed(rpc, filters)
             if not counts:
                 echo("No failed row matches.")
                 return 0
@@ -99,10 +110,7 @@ def _chosen(
 async def _retry(rpc: Rpc, chosen: Sequence[Filters], limit: int) -> list[int]:
     retried: list[int] = []
     for filters in chosen:
-        left = limit - len(retried)
-        answer = await rpc.call("retry_tma_events", {**filters.arguments(), "p_limit": left})
-        ids = shaped(_IDS, "retry_tma_events", answer)
-        retried += ids
+        retried += await retry_failed(rpc, filters, limit - len(retried))
     return retried
 
 

@@ -96,7 +96,7 @@ async def run_status(
 
     `warn` is told why there is nothing to show, except on the screen that is watched.
     """
-    urls = replicas or _own(settings)
+    urls = replicas or replicas_of(settings)
     echo, warn = settings.redact.before(echo), settings.redact.before(warn)
     screen = watch and not as_json
     keys = Keys(settings, trial_of(settings))
@@ -115,7 +115,7 @@ async def run_status(
             await asyncio.sleep(LOOK_AGAIN_SECONDS)
 
 
-def _own(settings: Settings) -> list[str]:
+def replicas_of(settings: Settings) -> list[str]:
     """Where a bridge with these settings answers, if it does."""
     port = settings.http_port
     return [f"http://{settings.http_host}:{port}"] if port else []

@@ -18,6 +18,7 @@ BRIDGE_FUNCTIONS = [
     "count_tma_requests(text)",
     "delete_tma_probe(bigint)",
     "delete_tma_user_probe(text)",
+    "failed_tma_events(double precision,integer)",
     "insert_tma_probe()",
     "purge_tma_events(interval,integer)",
     "recent_tma_events(double precision,integer)",
@@ -33,10 +34,14 @@ BRIDGE_FUNCTIONS = [
     "sweep_tma(interval,boolean,jsonb)",
     "tma_backlog()",
     "tma_bridge_check()",
+    "tma_event_details(bigint)",
+    "tma_event_minutes()",
     "tma_event_stats()",
+    "tma_event_ways(integer)",
 ]
 FUNCTIONS = {
     **dict.fromkeys(BRIDGE_FUNCTIONS, BRIDGES),
+    "tma_event_content(bigint)": {"service_role"},
     "tma_lead_context(bigint)": {"service_role"},
     "tma_lead_name(bigint)": {"service_role"},
     "tma_user_id()": USERS | BRIDGES,

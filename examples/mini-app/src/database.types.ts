@@ -167,6 +167,17 @@ export type Database = {
       count_tma_requests: { Args: { p_table: string }; Returns: Json }
       delete_tma_probe: { Args: { p_id: number }; Returns: undefined }
       delete_tma_user_probe: { Args: { p_dedupe_key: string }; Returns: undefined }
+      failed_tma_events: {
+        Args: { p_limit?: number; p_seconds: number }
+        Returns: {
+          error: string
+          events: number
+          failure: string
+          last_at: string
+          latest_ids: number[]
+          of_failure: number
+        }[]
+      }
       insert_tma_probe: { Args: Record<PropertyKey, never>; Returns: number }
       purge_tma_events: { Args: { p_keep: string; p_limit?: number }; Returns: number }
       recent_tma_events: {
@@ -213,7 +224,26 @@ export type Database = {
       }
       tma_backlog: { Args: Record<PropertyKey, never>; Returns: Json }
       tma_bridge_check: { Args: Record<PropertyKey, never>; Returns: Json }
+      tma_event_content: { Args: { p_id: number }; Returns: Json }
+      tma_event_details: { Args: { p_id: number }; Returns: Json }
+      tma_event_minutes: { Args: Record<PropertyKey, never>; Returns: Json }
       tma_event_stats: { Args: Record<PropertyKey, never>; Returns: Json }
+      tma_event_ways: {
+        Args: { p_limit?: number }
+        Returns: {
+          attempt: number
+          claimed_ms: number
+          due_at: string
+          ended_ms: number
+          error: string
+          event_type: string
+          failure: string
+          id: number
+          retry_at: string
+          started_ms: number
+          status: string
+        }[]
+      }
       tma_lead_context: { Args: { p_lead_id: number }; Returns: Json }
       tma_lead_name: { Args: { p_lead_id: number }; Returns: string }
       tma_may_see_lead: { Args: { p_lead_id: number; p_telegram_id: number }; Returns: boolean }

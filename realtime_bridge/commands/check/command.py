@@ -2,13 +2,14 @@
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from realtime_bridge.commands.check.examination import examine
 from realtime_bridge.commands.check.finding import Finding, Status
 from realtime_bridge.commands.check.fixes import Fixes
 from realtime_bridge.commands.check.settings import settings_findings, use
+from realtime_bridge.credentials import Redactor
 from realtime_bridge.observe import configure_logging
 from realtime_bridge.settings import (
     ConfigurationError,
@@ -56,6 +57,20 @@ async def run_check(
         told = {"ok": code == _GOOD, "findings": [asdict(finding) for finding in findings]}
         echo(json.dumps(told, indent=2, ensure_ascii=False))
     return code
+
+
+async def gather(env_file: Path | None) -> list[Finding]:
+    """All findings at once, with no secret in them."""
+    values, settings, problems = _read(source_of(env_file=env_file))
+    redact = settings.redact if settings else makeshift_redactor(values)
+    findings: list[Finding] = []
+    await _check(settings, problems, Fixes(values, env_file), findings.append)
+    return [_redacted(finding, redact) for finding in findings]
+
+
+def _redacted(finding: Finding, redact: Redactor) -> Finding:
+    fix = finding.fix and replace(finding.fix, text=redact(finding.fix.text))
+    return replace(finding, detail=redact(finding.detail), fix=fix)
 
 
 def _read(source: Source) -> tuple[Mapping[str, str | None], Settings | None, list[str]]:

@@ -134,7 +134,8 @@ describe('requestPlan', () => {
   test('looks once more when its time went by in a request', async () => {
     wire.fail('GET', 'hang')
 
-    const error = await rejection(requestPlan(client, lead, { ...QUICK, timeoutMs: 50 }))
+    // Long enough for the insert, which is not what hangs.
+    const error = await rejection(requestPlan(client, lead, { ...QUICK, timeoutMs: 1_000 }))
 
     assert.ok(error instanceof PlanTimeout)
     assert.equal(error.requestId, (await requests())[0].id)

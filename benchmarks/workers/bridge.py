@@ -40,10 +40,13 @@ class MarkingWatch(wiring.LaneTelemetry):
             self.rang = 0.0
         super().claimed(lane, rows, source, begun)
 
-    def settled(self, lane: str, row: Any, outcome: Any, laps: Any, *, held: bool) -> None:
+    def settled(self, lane: str, row: Any, outcome: Any, stopwatch: Any, *, held: bool) -> None:
         """Record how long each stage took."""
-        marks[row.telegram_id] |= {"laps": dict(laps.milliseconds), "settled": time.time()}
-        super().settled(lane, row, outcome, laps, held=held)
+        marks[row.telegram_id] |= {
+            "stopwatch": dict(stopwatch.milliseconds),
+            "settled": time.time(),
+        }
+        super().settled(lane, row, outcome, stopwatch, held=held)
 
 
 def main() -> None:

@@ -31,7 +31,7 @@ class OutgoingMessage:
     moved: bool = False
 
 
-def way_out(refusal: Exception, letter: OutgoingMessage) -> OutgoingMessage | None:
+def way_out(refusal: Exception, outgoing: OutgoingMessage) -> OutgoingMessage | None:
     """Say what to send instead of what Telegram refused; None if there is nothing.
 
     ============================ ==================================
@@ -42,19 +42,19 @@ def way_out(refusal: Exception, letter: OutgoingMessage) -> OutgoingMessage | No
     the group is a supergroup    the same, to the supergroup
     ============================ ==================================
 
-    A refusal sent nothing, so another send is safe. Each way is taken once: a letter that has
+    A refusal sent nothing, so another send is safe. Each way is taken once: a outgoing that has
     taken it cannot be refused for the same reason again.
     """
     text = description_of(refusal)
     match refusal:
         case TelegramMigrateToChat(migrate_to_chat_id=chat_id) if (
-            not letter.moved and _is_a_supergroup(chat_id)
+            not outgoing.moved and _is_a_supergroup(chat_id)
         ):
-            return replace(letter, chat_id=chat_id, moved=True)
-        case TelegramBadRequest() if not letter.plain and _is_about_html(text):
-            return replace(letter, plain=True)
-        case TelegramBadRequest() if letter.button and _is_about_a_button(text):
-            return replace(letter, button=False)
+            return replace(outgoing, chat_id=chat_id, moved=True)
+        case TelegramBadRequest() if not outgoing.plain and _is_about_html(text):
+            return replace(outgoing, plain=True)
+        case TelegramBadRequest() if outgoing.button and _is_about_a_button(text):
+            return replace(outgoing, button=False)
         case _:
             return None
 
@@ -73,10 +73,10 @@ def _is_about_a_button(refusal: str) -> bool:
     return "button" in refusal.lower()
 
 
-def keyboard_of(letter: OutgoingMessage) -> InlineKeyboardMarkup | None:
+def keyboard_of(outgoing: OutgoingMessage) -> InlineKeyboardMarkup | None:
     """Build what is shown below the message."""
-    button = letter.message.button if letter.button else None
-    return keyboard(button, private=letter.chat_id > 0)
+    button = outgoing.message.button if outgoing.button else None
+    return keyboard(button, private=outgoing.chat_id > 0)
 
 
 def keyboard(button: Button | None, *, private: bool) -> InlineKeyboardMarkup | None:

@@ -46,7 +46,7 @@ class Sender:
         redact: Redactor = _UNREDACTED,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
-        """Build a courier. `start` is the fence; the others are seconds.
+        """Build a sender. `start` is the fence; the others are seconds.
 
         `send_timeout`: for Telegram's answer. `start_limit`: from when the row was asked for until
         sending starts; a row that takes longer is handed back, because its lease would not
@@ -64,35 +64,35 @@ class Sender:
         self._paid = paid
         self._redact = redact
         self._now = now
-        self._line = CircuitBreaker(self._probe)
+        self._breaker = CircuitBreaker(self._probe)
         self._posting: set[Token] = set()
 
     @property
     def in_doubt(self) -> bool:
         """Whether Telegram must first answer a harmless call."""
-        return self._line.in_doubt
+        return self._breaker.in_doubt
 
     def unsent(self, event: TmaEvent) -> bool:
         """Whether it is certain of a row in hand that nothing was sent: no call has begun."""
         return _token(event) not in self._posting
 
-    async def __call__(self, event: TmaEvent, laps: Stopwatch) -> Outcome:
+    async def __call__(self, event: TmaEvent, stopwatch: Stopwatch) -> Outcome:
         """Handle one event; every outcome it can name is returned, none is raised."""
         try:
             message = self._messages.render(event, now=self._now())
         except Exception as error:  # the fence may be behind us: only we know that nothing is sent
             log.exception("render_raised", id=event.id)
             return Retry(f"not sent, a bug: {type(error).__name__}", cause=Cause.BUG)
-        laps.lap("render")
+        stopwatch.lap("render")
         # From the answer on, which took its time: late is right, early is not.
-        await asyncio.sleep(max(event.turn_in - laps.seconds, 0.0))
-        laps.lap("turn")
-        if halted := await self._line.test():
+        await asyncio.sleep(max(event.turn_in - stopwatch.seconds, 0.0))
+        stopwatch.lap("turn")
+        if halted := await self._breaker.test():
             return halted
-        laps.lap("line")
-        if refused := await self._pass_fence(event, laps):
+        stopwatch.lap("breaker")
+        if refused := await self._pass_fence(event, stopwatch):
             return refused
-        if laps.age > self._start_limit:
+        if stopwatch.age > self._start_limit:
             # A process that was frozen, or a slow database: the row may be somebody else's soon.
             return _not_sent("it is too late")
         self._posting.add(_token(event))
@@ -100,9 +100,9 @@ class Sender:
             return await self._deliver(event.destination, message)
         finally:
             self._posting.discard(_token(event))
-            laps.lap("send")
+            stopwatch.lap("send")
 
-    async def _pass_fence(self, event: TmaEvent, laps: Stopwatch) -> Outcome | None:
+    async def _pass_fence(self, event: TmaEvent, stopwatch: Stopwatch) -> Outcome | None:
         """Return why the row must not be sent; None: it may. It may have been started already."""
         if event.started:
             return None
@@ -114,21 +114,21 @@ class Sender:
             log.warning("fence_failed", id=event.id, error=str(error))
             return _not_sent("the fence did not answer")
         finally:
-            laps.lap("fence")
+            stopwatch.lap("fence")
         return None if ours else Lost()
 
     async def _deliver(self, chat_id: int, message: Message) -> Outcome:
         """Send, following the refusals that have a way out."""
-        letter = OutgoingMessage(chat_id, message)
+        outgoing = OutgoingMessage(chat_id, message)
         while True:
             try:
-                return _with_address(await self._send(letter), letter)
+                return _with_address(await self._send(outgoing), outgoing)
             except Exception as error:  # noqa: BLE001 - verdict() has a line for every kind
-                instead = way_out(error, letter)
+                instead = way_out(error, outgoing)
                 if instead is None:
-                    return _with_address(self._judge(error), letter)
+                    return _with_address(self._judge(error), outgoing)
                 log.warning("refused_and_sent_otherwise", error=self._redact.line(str(error)))
-                letter = instead
+                outgoing = instead
 
     def _judge(self, error: Exception) -> Outcome:
         outcome = redacted(verdict(error), self._redact)
@@ -136,7 +136,7 @@ class Sender:
             case Retry(cause=Cause.TELEGRAM_PAUSE):
                 pass
             case Retry() | Uncertain():
-                self._line.doubt()
+                self._breaker.doubt()
             case _:
                 pass
         return outcome
@@ -153,12 +153,12 @@ class Sender:
                     pass  # whatever it says, it answers
         return None
 
-    async def _send(self, letter: OutgoingMessage) -> Sent:
+    async def _send(self, outgoing: OutgoingMessage) -> Sent:
         request = Send(
-            chat_id=letter.chat_id,
-            text=letter.message.plain if letter.plain else letter.message.html,
-            parse_mode=None if letter.plain else ParseMode.HTML,
-            reply_markup=keyboard_of(letter),
+            chat_id=outgoing.chat_id,
+            text=outgoing.message.plain if outgoing.plain else outgoing.message.html,
+            parse_mode=None if outgoing.plain else ParseMode.HTML,
+            reply_markup=keyboard_of(outgoing),
             link_preview_options=NO_PREVIEW,
             allow_paid_broadcast=self._paid or None,
         )
@@ -176,8 +176,8 @@ def _not_sent(why: str) -> Retry:
     return Retry(f"not sent, {why}", after=0.0, counted=False, cause=Cause.FENCE)
 
 
-def _with_address(outcome: Outcome, letter: OutgoingMessage) -> Outcome:
+def _with_address(outcome: Outcome, outgoing: OutgoingMessage) -> Outcome:
     """What became of a message, with the group's new id where Telegram told it."""
-    if not letter.moved or isinstance(outcome, Lost | Halted):
+    if not outgoing.moved or isinstance(outcome, Lost | Halted):
         return outcome
-    return replace(outcome, moved_to=letter.chat_id)
+    return replace(outcome, moved_to=outgoing.chat_id)

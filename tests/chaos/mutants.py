@@ -96,7 +96,7 @@ MUTANTS = [
     Mutant(
         "a late fence is good enough",
         "realtime_bridge/telegram/sender.py",
-        "if laps.age > self._start_limit:",
+        "if stopwatch.age > self._start_limit:",
         "if False:",
         COURIER,
     ),
@@ -117,7 +117,7 @@ MUTANTS = [
     Mutant(
         "a row does not wait for its turn",
         "realtime_bridge/telegram/sender.py",
-        "await asyncio.sleep(max(event.turn_in - laps.seconds, 0.0))",
+        "await asyncio.sleep(max(event.turn_in - stopwatch.seconds, 0.0))",
         "await asyncio.sleep(0)",
         COURIER,
     ),

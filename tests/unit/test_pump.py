@@ -82,7 +82,7 @@ class Quiet:
         self.sources.append(source)
         self.begun.append(begun)
 
-    def settled(self, lane, row, outcome, laps, *, held): ...
+    def settled(self, lane, row, outcome, stopwatch, *, held): ...
 
     def recovered(self, lane, recovered): ...
 
@@ -95,7 +95,7 @@ class Quiet:
         self.halts.append(why)
 
 
-async def send(row, laps):
+async def send(row, stopwatch):
     """Handle a row at once."""
     return Sent(row.id)
 
@@ -244,7 +244,7 @@ def test_never_more_rows_in_hand_than_slots(lived):
     """A claim asks for free slots only."""
     queue, most, at_once = MemoryQueue(rows=[Row(n) for n in range(20)]), [], 0
 
-    async def slow(row, laps):
+    async def slow(row, stopwatch):
         nonlocal at_once
         at_once += 1
         most.append(at_once)
@@ -263,7 +263,7 @@ def test_a_settled_row_makes_room_for_the_next_of_its_chat(lived):
     """A row that becomes claimable because the one before it settled needs no ring."""
     queue = MemoryQueue(rows=[Row(1)])
 
-    async def one_after_the_other(row, laps):
+    async def one_after_the_other(row, stopwatch):
         if row.id < 5:
             queue.rows.append(Row(row.id + 1))
         return Sent(row.id)
@@ -378,7 +378,7 @@ def test_a_row_to_be_tried_later_is_claimed_when_its_time_has_come(lived):
     """Retry(after=5) wakes the lane in five seconds, without a sweep."""
     queue = MemoryQueue(rows=[Row(1)])
 
-    async def later(row, laps):
+    async def later(row, stopwatch):
         if len(queue.settled) == 0:
             asyncio.get_running_loop().call_later(5, queue.rows.append, row)
             return Retry("not yet", after=5.0, counted=False)
@@ -395,7 +395,7 @@ def test_a_row_that_may_be_tried_again_is_not_forgotten_until_the_next_sweep(liv
     """When it goes is for the queue to say, so it is asked soon."""
     queue = MemoryQueue(rows=[Row(1)])
 
-    async def later(row, laps):
+    async def later(row, stopwatch):
         queue.next_due = 5.0
         return outcome if len(queue.settled) == 0 else Sent(row.id)
 
@@ -415,7 +415,7 @@ def test_rows_that_wait_for_a_slot_were_not_missed_by_the_doorbell(lived):
     queue, observer = MemoryQueue(rows=[Row(n) for n in range(40)]), Quiet()
     queue.next_due = 0.0
 
-    async def slow(row, laps):
+    async def slow(row, stopwatch):
         await asyncio.sleep(1)
         return Sent(row.id)
 
@@ -451,7 +451,7 @@ def test_an_outcome_that_cannot_be_written_is_kept_and_tried_again(lived):
     """The message was sent: its outcome survives a database that is away for a while."""
     queue = MemoryQueue(rows=[Row(1)])
 
-    async def send_while_it_goes_away(row, laps):
+    async def send_while_it_goes_away(row, stopwatch):
         queue.fail = 5
         return Sent(row.id)
 
@@ -465,7 +465,7 @@ def test_outcomes_are_written_before_a_sweep_asks_about_their_rows(lived):
     """After a long outage a sweep would report what this or another replica knows as uncertain."""
     queue, order = MemoryQueue(rows=[Row(1)]), []
 
-    async def send_while_it_goes_away(row, laps):
+    async def send_while_it_goes_away(row, stopwatch):
         queue.fail = 1000
         return Sent(row.id)
 
@@ -511,7 +511,7 @@ def test_a_full_lane_that_asks_nobody_does_not_call_the_queue_up(lived):
     """Every slot holds an outcome that cannot be written: that is still an outage."""
     queue = MemoryQueue(rows=[Row(n) for n in range(4)])
 
-    async def send_while_it_goes_away(row, laps):
+    async def send_while_it_goes_away(row, stopwatch):
         queue.fail = 1000
         return Sent(row.id)
 
@@ -531,7 +531,7 @@ def test_a_wrong_token_stops_the_lane_and_one_row_a_minute_asks_again(lived):
     """Halted rows do not spin; when the token works again everything flows."""
     queue, observer, token_ok = MemoryQueue(rows=[Row(n) for n in range(4)]), Quiet(), False
 
-    async def refused(row, laps):
+    async def refused(row, stopwatch):
         if token_ok:
             return Sent(row.id)
         queue.rows.append(row)  # settling it makes it pending again
@@ -557,7 +557,7 @@ def test_a_handler_that_raises_settles_nothing_and_stops_nobody(lived):
     """The fence on the row decides what became of it; the other rows go on."""
     queue = MemoryQueue(rows=[Row(1), Row(2)])
 
-    async def fragile(row, laps):
+    async def fragile(row, stopwatch):
         if row.id == 1:
             raise ValueError("a bug")
         return Sent(row.id)
@@ -574,7 +574,7 @@ def test_a_stop_lets_rows_in_hand_finish(lived):
     """A soft stop: no new claims, what is on its way is settled."""
     queue = MemoryQueue(rows=[Row(1)])
 
-    async def slow(row, laps):
+    async def slow(row, stopwatch):
         await asyncio.sleep(0.5)
         return Sent(row.id)
 
@@ -590,7 +590,7 @@ def test_a_stop_cuts_off_after_the_grace_and_hands_back(lived):
     """A handler that hangs is cancelled; its claim is handed back if it was not started."""
     queue = MemoryQueue(rows=[Row(1)])
 
-    async def hangs(row, laps):
+    async def hangs(row, stopwatch):
         await asyncio.Event().wait()
 
     async def scenario(pump):
@@ -637,7 +637,7 @@ def test_a_row_whose_outcome_is_being_written_holds_no_slot(lived):
     queue, handled = MemoryQueue(rows=[Row(n) for n in range(20)]), []
     go = slow_to_settle(queue)
 
-    async def note(row, laps):
+    async def note(row, stopwatch):
         handled.append(row.id)
         return Sent(row.id)
 
@@ -758,7 +758,7 @@ def test_slots_that_come_free_wait_for_the_claim_that_is_to_come_soon(lived):
     """While the bot's turns are all granted, one claim does for many rows."""
     queue = MemoryQueue(rows=[Row(n) for n in range(4)], again_in=0.2)
 
-    async def one_by_one(row, laps):
+    async def one_by_one(row, stopwatch):
         await asyncio.sleep(0.03 * (row.id + 1))
         return Sent(row.id)
 
@@ -807,7 +807,7 @@ def test_a_row_that_may_have_been_sent_is_not_handed_back(lived):
     """Whoever does the work knows."""
     queue = MemoryQueue(rows=[Row(1), Row(2)])
 
-    async def hangs(row, laps):
+    async def hangs(row, stopwatch):
         await asyncio.Event().wait()
 
     async def scenario(pump):

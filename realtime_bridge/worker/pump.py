@@ -59,15 +59,14 @@ class Pump(Generic[Row, Result]):
         """Build a lane.
 
         `slots`: rows in hand at one time. `lease`: seconds for which an outcome that the queue
-        refuses is tried again. `undone(row)`: whether its handler, if it is cut off now, has done
-        nothing that cannot be undone. `waits()`: seconds between tries while the queue is down.
+        refuses is tried again. `undone(row)`: whether its handler, if it is cut off now, has
+        left nothing behind, so that the row may be handed back. `waits()`: seconds between tries while the queue is down.
         """
         self._queue = queue
         self._handler = handler
         self._sweeper = sweeper
         self._report = Reporter(lane, observer)
-        self._slots: Slots[Row] = Slots(slots)
-        self._undone = undone
+        self._slots: Slots[Row] = Slots(slots, undone)
         self._schedule = Schedule(clock)
         self._condition = Condition(self._report, waits, clock)
         self._writer = OutcomeWriter(
@@ -179,7 +178,7 @@ class Pump(Generic[Row, Result]):
         self.stop()
         until = self._schedule.now() + grace
         await self._recall()
-        rows = await self._slots.cut_off(max(until - self._schedule.now(), 0), self._undone)
+        rows = await self._slots.cut_off(max(until - self._schedule.now(), 0))
         await self._writer.last_words(max(until - self._schedule.now(), 0) + LAST_WORDS_SECONDS)
         if rows:
             log.warning("cut_off", lane=self.lane, rows=len(rows), grace_seconds=grace)

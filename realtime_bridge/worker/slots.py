@@ -10,10 +10,12 @@ Row = TypeVar("Row")
 class Slots(Generic[Row]):
     """So many rows may be handled at one time."""
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, undone: Callable[[Row], bool]) -> None:
+        """`undone(row)`: whether a handler that is cut off now has left nothing behind."""
         self.limit = limit
         self.more = False  # there may be rows that wait for a slot
         self.busy = False  # since the last sweep: rows that wait may do so for others to be sent
+        self._undone = undone
         self._tasks: dict[asyncio.Task[None], Row] = {}
 
     @property
@@ -46,7 +48,7 @@ class Slots(Generic[Row]):
         was_busy, self.busy = self.busy, bool(self._tasks)
         return was_busy
 
-    async def cut_off(self, grace: float, undone: Callable[[Row], bool]) -> list[Row]:
+    async def cut_off(self, grace: float) -> list[Row]:
         """Let rows in hand finish for `grace` seconds; cancel the others.
 
         Returns those of which nothing was done yet. Nothing runs between the question and the
@@ -56,7 +58,7 @@ class Slots(Generic[Row]):
             await asyncio.wait(list(self._tasks), timeout=grace)
         # One that has just ended has an outcome, even if it is not told from the others yet.
         late = {task: row for task, row in self._tasks.items() if not task.done()}
-        undone_rows = [row for row in late.values() if undone(row)]
+        undone = [row for row in late.values() if self._undone(row)]
         for task in late:
             task.cancel()
-        return undone_rows
+        return undone

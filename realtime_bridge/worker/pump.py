@@ -59,8 +59,9 @@ class Pump(Generic[Row, Result]):
         """Build a lane.
 
         `slots`: rows in hand at one time. `lease`: seconds for which an outcome that the queue
-        refuses is tried again. `undone(row)`: whether its handler, if it is cut off now, has
-        left nothing behind, so that the row may be handed back. `waits()`: seconds between tries while the queue is down.
+        refuses is tried again. `undone(row)`: whether its handler, if it is cut off now, has left
+        nothing behind, so that the row may be handed back. `waits()`: seconds between tries while
+        the queue is down.
         """
         self._queue = queue
         self._handler = handler

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from realtime_bridge.commands.check import Fixes
 from realtime_bridge.settings import ConfigurationError, Settings, load, parse, redactor
+from realtime_bridge.wiring import limits_of
 
 GOOD = {
     "SUPABASE_URL": "https://abcdefgh.supabase.co",
@@ -160,7 +161,7 @@ def test_no_value_is_a_crash(values, good):
     with suppress(ConfigurationError):
         made = parse(values)
         assert made.key
-        assert made.turn_limit > 0
+        assert limits_of(made).bot_per_second > 0
     assert redactor(values)("text") == "text" or "text" in str(values)
     assert Fixes(values).supabase().text
     assert Fixes(values).telegram().text

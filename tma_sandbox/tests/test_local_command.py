@@ -17,8 +17,8 @@ import pytest
 from dotenv import dotenv_values
 from processes import listens, marked, wait_until
 
+from realtime_bridge.database import migrations_directory
 from tests.signing_keys import jwk
-from tma_sandbox import migrations
 
 READY = "ready"
 
@@ -160,7 +160,7 @@ def test_the_file_is_env_local_unless_told_otherwise(tmp_path):
 def test_a_projects_migrations_are_applied_in_their_order(tmp_path):
     """Including those older than the bridge's, which are among them."""
     folder = tmp_path / "migrations"
-    shutil.copytree(migrations.shipped(), folder)
+    shutil.copytree(migrations_directory(), folder)
     (folder / "20200101000000_old.sql").write_text(
         'create extension if not exists "uuid-ossp" with schema extensions;'
         "create table public.profiles (id uuid primary key references auth.users (id),"

@@ -7,7 +7,7 @@ const DAY_MS = 24 * 3600 * 1000
 const MEANING = {
   blocked: 'The user blocked the bot or never started it. A retry helps only if that has changed.',
   chat_not_found: 'There is no such chat.',
-  rejected: 'Telegram refused the message itself: mend the template first.',
+  rejected: 'Telegram refused the message itself: fix the template first.',
   uncertain: 'It may have been sent, and nobody can know. A retry may send it twice.',
   exhausted: 'It failed for now, again and again. When the cause is gone, retry.',
   invalid: 'The bridge cannot read the row: mend it first.',

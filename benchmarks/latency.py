@@ -173,13 +173,13 @@ def _split(
         mark = marks.get(str(chat))
         if mark is None:
             continue
-        stopwatch = mark["stopwatch"]
+        laps = mark["laps"]
         rang = mark["rang"] or mark["claimed"]
-        rest = stopwatch["render"] + stopwatch["turn"] + stopwatch["fence"]
+        rest = laps["render"] + laps["turn"] + laps["fence"]
         split["bell"].append((rang - at) * 1000)
         split["claim"].append((mark["claimed"] - rang) * 1000)
-        split["turn"].append(stopwatch["render"] + stopwatch["turn"])
-        split["fence"].append(stopwatch["fence"])
+        split["turn"].append(laps["render"] + laps["turn"])
+        split["fence"].append(laps["fence"])
         split["send"].append((arrived[chat] - mark["claimed"]) * 1000 - rest)
     return split
 

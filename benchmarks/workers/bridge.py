@@ -42,10 +42,8 @@ class MarkingWatch(wiring.LaneTelemetry):
 
     def settled(self, lane: str, row: Any, outcome: Any, stopwatch: Any, *, held: bool) -> None:
         """Record how long each stage took."""
-        marks[row.telegram_id] |= {
-            "stopwatch": dict(stopwatch.milliseconds),
-            "settled": time.time(),
-        }
+        laps = dict(stopwatch.milliseconds)
+        marks[row.telegram_id] |= {"laps": laps, "settled": time.time()}
         super().settled(lane, row, outcome, stopwatch, held=held)
 
 

@@ -29,7 +29,7 @@ class Stopwatch:
 
     @property
     def seconds(self) -> float:
-        """The sum of all stopwatch."""
+        """The sum of all laps."""
         return sum(self.milliseconds.values()) / 1000
 
     @property

@@ -2,10 +2,7 @@
 
 from dataclasses import dataclass, replace
 
-from aiogram.exceptions import (
-    TelegramBadRequest,
-    TelegramMigrateToChat,
-)
+from aiogram.exceptions import TelegramBadRequest, TelegramMigrateToChat
 from aiogram.types import (
     InlineKeyboardButton,
     InlineKeyboardMarkup,
@@ -42,7 +39,7 @@ def way_out(refusal: Exception, outgoing: OutgoingMessage) -> OutgoingMessage | 
     the group is a supergroup    the same, to the supergroup
     ============================ ==================================
 
-    A refusal sent nothing, so another send is safe. Each way is taken once: a outgoing that has
+    A refusal sent nothing, so another send is safe. Each way is taken once: a message that has
     taken it cannot be refused for the same reason again.
     """
     text = description_of(refusal)

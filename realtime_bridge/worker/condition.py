@@ -1,8 +1,7 @@
-"""Why a lane does not work: its queue does not answer, or nothing can be sent."""
+"""Whether the queue answers, and for how long it has not."""
 
 from collections.abc import Callable, Iterator
 from math import inf
-from typing import Protocol
 
 from realtime_bridge.base import delays
 from realtime_bridge.database import Refused, Unavailable
@@ -20,32 +19,21 @@ def waits() -> Iterator[float]:
     return delays(cap=WAIT_CAP_SECONDS)
 
 
-class Reports(Protocol):
-    """Who is told."""
-
-    def queue_down(self, error: Unavailable | Refused) -> None:
-        """A call was not answered, or refused."""
-
-    def queue_up(self) -> None:
-        """The queue answers again."""
-
-    def halted(self, why: str | None) -> None:
-        """Nothing can be sent, or it can again."""
-
-
 class Condition:
-    """What is wrong with a lane, and since when."""
+    """What is wrong with the queue, and since when."""
 
     def __init__(
         self,
-        report: Reports,
+        down: Callable[[Unavailable | Refused], None],
+        up: Callable[[], None],
         waits: Callable[[], Iterator[float]],
         clock: Callable[[], float],
     ) -> None:
+        """`down(error)` is told of each call that failed, `up()` that the queue answers again."""
         self.problem: str | None = None  # why the queue does not answer
-        self.halted: str | None = None  # why nothing can be sent
         self.settle_until = -inf  # no sweep before: outcomes that waited are written first
-        self._report = report
+        self._down = down
+        self._up = up
         self._waits = waits
         self._tries = waits()
         self._clock = clock
@@ -66,7 +54,7 @@ class Condition:
     def tell_down(self, error: Unavailable | Refused) -> None:
         """Report a call that failed, without more ado."""
         self._told_down = True
-        self._report.queue_down(error)
+        self._down(error)
 
     def answered(self) -> None:
         """Take note that the queue answers."""
@@ -75,10 +63,4 @@ class Condition:
         self._tries = self._waits()
         if self._told_down:
             self._told_down = False
-            self._report.queue_up()
-
-    def halt(self, why: str | None) -> None:
-        """Take note that nothing can be sent, or (None) that it can."""
-        if why != self.halted:
-            self.halted = why
-            self._report.halted(why)
+            self._up()

@@ -69,7 +69,7 @@ class Pump(Generic[Row, Result]):
         self._report = Reporter(lane, observer)
         self._slots: Slots[Row] = Slots(slots, undone)
         self._schedule = Schedule(clock)
-        self._condition = Condition(self._report, waits, clock)
+        self._condition = Condition(self._report.queue_down, self._report.queue_up, waits, clock)
         self._writer = OutcomeWriter(
             lane, queue, lease=lease, failed=self._condition.tell_down, waits=waits, clock=clock
         )
@@ -87,7 +87,7 @@ class Pump(Generic[Row, Result]):
     @property
     def halted(self) -> str | None:
         """Why nothing can be sent."""
-        return self._condition.halted
+        return self._slots.halted
 
     @property
     def in_hand(self) -> int:
@@ -158,7 +158,7 @@ class Pump(Generic[Row, Result]):
         source, was_due = reason
         if was_due:
             self._sweeper.soon()  # for the one after it
-        wanted = self._slots.wanted(self.unwritten, halted=self.halted is not None)
+        wanted = self._slots.wanted(self.unwritten)
         if wanted <= 0:
             self._slots.more = True  # the next row that finishes asks again
             return False
@@ -248,7 +248,7 @@ class Pump(Generic[Row, Result]):
             case Halted(why, after):
                 wait = HALT_SECONDS if after is None else after
                 self._schedule.hold_until(self._schedule.now() + wait)
-                self._condition.halt(why)
+                self._halt(why)
             case Retry(after=None) | Uncertain():  # when it is tried again is the queue's to say
                 self._look_ahead()
             case Lost():
@@ -256,7 +256,12 @@ class Pump(Generic[Row, Result]):
             case Retry(after=float(after)):
                 self._schedule.due_in(after)
             case _:
-                self._condition.halt(None)
+                self._halt(None)
+
+    def _halt(self, why: str | None) -> None:
+        if why != self.halted:
+            self._slots.halted = why
+            self._report.halted(why)
 
     async def _recall(self) -> None:
         """Hand back what a claim took whose answer was lost."""

@@ -13,6 +13,7 @@ class Slots(Generic[Row]):
     def __init__(self, limit: int, undone: Callable[[Row], bool]) -> None:
         """`undone(row)`: whether a handler that is cut off now has left nothing behind."""
         self.limit = limit
+        self.halted: str | None = None  # why nothing can be sent
         self.more = False  # there may be rows that wait for a slot
         self.busy = False  # since the last sweep: rows that wait may do so for others to be sent
         self._undone = undone
@@ -23,12 +24,12 @@ class Slots(Generic[Row]):
         """Rows that are being handled now."""
         return len(self._tasks)
 
-    def wanted(self, unwritten: int, *, halted: bool) -> int:
+    def wanted(self, unwritten: int) -> int:
         """How many rows may be claimed: the free slots, unless outcomes cannot be written.
 
         While nothing can be sent, one row at a time finds out whether it can be again.
         """
-        limit = 1 if halted else self.limit
+        limit = 1 if self.halted else self.limit
         return min(limit, 2 * limit - unwritten) - self.in_hand
 
     def put(self, row: Row, work: Coroutine[Any, Any, None], freed: Callable[[], None]) -> None:

@@ -41,7 +41,7 @@ class Sweeper:
         self._lanes: list[Pump[Any, Any]] = []
         self._interval = interval
         self._clock = clock
-        self._condition = Condition(self, waits, clock)
+        self._condition = Condition(self._report_down, lambda: None, waits, clock)
         self._asked = False  # for a sweep soon, during a sweep
         self._deadline = -inf
         self._swept_at = -inf
@@ -97,15 +97,9 @@ class Sweeper:
             else:  # its table may be gone: let it ask, and hear why
                 lane.ask_by(self._swept_at)
 
-    def queue_down(self, error: Unavailable | Refused) -> None:
+    def _report_down(self, error: Unavailable | Refused) -> None:
         """Let the first lane report it, whose next answer shows that the database is there."""
         self._lanes[0].tell_down(error)
-
-    def queue_up(self) -> None:
-        """Say nothing: the lane does."""
-
-    def halted(self, why: str | None) -> None:
-        """Say nothing: a sweep sends nothing."""
 
     def _usable(self, found: Mapping[str, Recovered]) -> Mapping[str, Recovered]:
         """Only the first lane must be there: nobody else would take its rows back."""

@@ -10,11 +10,12 @@ import structlog
 
 from realtime_bridge.base import in_thread
 from realtime_bridge.database import Keys, Rpc, trial_of
+from realtime_bridge.messages import load_messages
 from realtime_bridge.observe import READY, STOPPING, Metrics, health_app, serve
 from realtime_bridge.request_tables import RequestTable, load_request_tables
 from realtime_bridge.settings import ConfigurationError, Settings
 from realtime_bridge.startup import Startup, StoppedEarly
-from realtime_bridge.wiring import Parts, Wiring, messages_of
+from realtime_bridge.wiring import Parts, Wiring
 
 if TYPE_CHECKING:
     from aiogram import Bot
@@ -85,7 +86,7 @@ class Bridge:
         """
         settings = self.settings
         tables = load_request_tables(settings, planner=self._planner, more=self._request_tables)
-        messages = self._messages or messages_of(settings)
+        messages = self._messages or load_messages(settings)
         app = health_app(self.readiness, self.metrics.registry, self._refresh_metrics)
         try:
             async with AsyncExitStack() as stack:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from realtime_bridge.commands import exit_codes
 from realtime_bridge.commands.sandbox import demo, local
 from realtime_bridge.outcomes import Failure
 
@@ -21,13 +22,17 @@ if TYPE_CHECKING:
     from realtime_bridge.credentials import Redactor
     from realtime_bridge.settings import Settings
 
-EXIT_FAILURE = 1
-EXIT_CONFIGURATION = 78  # EX_CONFIG of sysexits.h
-
 _env_file = click.option(
     "--env-file",
     type=click.Path(dir_okay=False, path_type=Path),
     help="Read settings from this file instead of ./.env.",
+)
+_replicas = click.option(
+    "--replica",
+    "replicas",
+    multiple=True,
+    metavar="URL",
+    help="Where a running bridge serves /readyz; may be repeated. Default: HTTP_HOST:HTTP_PORT.",
 )
 _json = click.option("--json", "as_json", is_flag=True, help="Machine-readable output.")
 
@@ -41,7 +46,7 @@ def main() -> None:
         cli(prog_name="realtime-bridge")
     except Exception:  # noqa: BLE001 - a bug, whose text may quote anything
         _tell_crash()
-        sys.exit(EXIT_FAILURE)
+        sys.exit(exit_codes.FAILURE)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -81,13 +86,7 @@ def check(env_file: Path | None, *, as_json: bool) -> None:
 @_env_file
 @_json
 @click.option("--watch", is_flag=True, help="Look again every two seconds, until Ctrl-C.")
-@click.option(
-    "--replica",
-    "replicas",
-    multiple=True,
-    metavar="URL",
-    help="Where a running bridge serves /readyz; may be repeated. Default: HTTP_HOST:HTTP_PORT.",
-)
+@_replicas
 def status(env_file: Path | None, replicas: tuple[str, ...], *, as_json: bool, watch: bool) -> None:
     """Show what waits, what is on its way, and how the last hour went."""
     from realtime_bridge.commands.status import run_status
@@ -170,13 +169,7 @@ def retry(
 @cli.command()
 @_env_file
 @click.option("--port", type=click.IntRange(0, 65_535), default=8787, show_default=True)
-@click.option(
-    "--replica",
-    "replicas",
-    multiple=True,
-    metavar="URL",
-    help="Where a running bridge serves /readyz; may be repeated. Default: HTTP_HOST:HTTP_PORT.",
-)
+@_replicas
 def dashboard(env_file: Path | None, port: int, replicas: tuple[str, ...]) -> None:
     """Show and mend on a page what status, tail, retry and check do; for this machine only."""
     settings = _settings(env_file)
@@ -254,7 +247,7 @@ def _explained(redact: "Redactor | None" = None) -> "Iterator[None]":
         click.echo("realtime-bridge cannot start with this configuration:", err=True)
         for problem in error.problems:
             click.echo(f"  - {redact(problem) if redact else problem}", err=True)
-        sys.exit(EXIT_CONFIGURATION)
+        sys.exit(exit_codes.CONFIGURATION)
 
 
 def _warn(text: str) -> None:

@@ -19,9 +19,10 @@ from realtime_bridge.request_tables import (
     RequestQueue,
     RequestTable,
 )
-from realtime_bridge.settings import ConfigurationError, Delivery, Settings
+from realtime_bridge.settings import Delivery, Settings
 from realtime_bridge.watching import DoorbellTelemetry, LaneTelemetry, sweep_every
 from realtime_bridge.worker import (
+    AGREE_ON_LIMITS,
     CommonSweep,
     EventQueue,
     Limits,
@@ -113,11 +114,7 @@ class Wiring:
         )
 
     def _say_limits_differ(self) -> None:
-        self._said.warning(
-            "limits_differ",
-            fix="give all replicas the same TELEGRAM_RATE, TELEGRAM_CHAT_RATE, "
-            "TELEGRAM_CHAT_BURST and TELEGRAM_GROUP_RATE: the limits are for all of them together",
-        )
+        self._said.warning("limits_differ", fix=AGREE_ON_LIMITS)
 
     def _failure_of(self, row: TmaEvent, outcome: Outcome) -> Failure | None:
         """The failure that an outcome ends its row with, if it does: one retry too many is one."""
@@ -218,17 +215,3 @@ def limits_of(settings: Settings) -> Limits:
         settings.telegram_chat_burst,
         settings.telegram_group_rate,
     )
-
-
-def messages_of(settings: Settings) -> "Messages":
-    """Load the templates. Raises ConfigurationError if they cannot be used."""
-    from realtime_bridge.messages import Messages
-
-    try:
-        return Messages(
-            templates_dir=settings.templates_dir,
-            default_locale=settings.default_locale,
-            mini_app_url=settings.mini_app_url,
-        )
-    except ValueError as error:
-        raise ConfigurationError([f"TEMPLATES_DIR cannot be used: {error}"]) from error

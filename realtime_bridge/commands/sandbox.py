@@ -7,7 +7,8 @@ from pathlib import Path
 
 import click
 
-EXIT_CONFIGURATION = 78  # EX_CONFIG of sysexits.h
+from realtime_bridge.commands import exit_codes
+
 _DEMO_MINI_APP = "https://t.me/demo_bot/app"
 
 
@@ -112,4 +113,4 @@ def _need_local() -> None:
             "  pip install 'realtime-bridge[local]'",
             err=True,
         )
-        sys.exit(EXIT_CONFIGURATION)
+        sys.exit(exit_codes.CONFIGURATION)

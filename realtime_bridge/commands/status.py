@@ -12,7 +12,7 @@ from typing_extensions import TypedDict
 
 from realtime_bridge.base import Unreadable, decode, read_body
 from realtime_bridge.commands.advice import advice
-from realtime_bridge.database import Keys, Refused, Rpc, Unavailable, shaped, trial_of
+from realtime_bridge.database import Refused, Rpc, Unavailable, renewing_rpc, shaped
 from realtime_bridge.settings import Settings
 
 LOOK_AGAIN_SECONDS = 2.0
@@ -99,8 +99,7 @@ async def run_status(
     urls = replicas or replicas_of(settings)
     echo, warn = settings.redact.before(echo), settings.redact.before(warn)
     screen = watch and not as_json
-    keys = Keys(settings, trial_of(settings))
-    async with Rpc(settings.supabase_url, keys.current, keys.replace, settings.redact) as rpc:
+    async with renewing_rpc(settings) as rpc:
         while True:
             try:
                 shown = _shown(await look(rpc, urls), as_json=as_json, watch=watch)

@@ -11,7 +11,7 @@ from pydantic import AfterValidator, FiniteFloat, TypeAdapter
 from typing_extensions import TypedDict
 
 from realtime_bridge.commands.advice import advice
-from realtime_bridge.database import Keys, Refused, Rpc, Unavailable, shaped, trial_of
+from realtime_bridge.database import Refused, Unavailable, renewing_rpc, shaped
 from realtime_bridge.messages import one_line
 from realtime_bridge.settings import Settings
 
@@ -96,8 +96,7 @@ async def run_tail(
     echo, warn = settings.redact.before(echo), settings.redact.before(warn)
     window, absence = Window(), Absence(warn)
     looked_at = time.monotonic()
-    keys = Keys(settings, trial_of(settings))
-    async with Rpc(settings.supabase_url, keys.current, keys.replace, settings.redact) as rpc:
+    async with renewing_rpc(settings) as rpc:
         while True:
             asked_at = time.monotonic()
             try:

@@ -45,6 +45,12 @@ def trial_of(settings: Settings) -> Trial:
     return trial
 
 
+def renewing_rpc(settings: Settings) -> Rpc:
+    """Make an Rpc that looks for a new key when Supabase refuses the one in use."""
+    keys = Keys(settings, trial_of(settings))
+    return Rpc(settings.supabase_url, keys.current, keys.replace, settings.redact)
+
+
 class Keys:
     """Holds the key in use, and looks for a new one where the settings came from.
 

@@ -6,7 +6,8 @@ their filters; `humanize` and `dates` write values; `markup` reduces HTML to Tel
 
 from realtime_bridge.messages.dates import timezone
 from realtime_bridge.messages.humanize import one_line
+from realtime_bridge.messages.loading import load_messages
 from realtime_bridge.messages.message import Button, Message
 from realtime_bridge.messages.renderer import Messages
 
-__all__ = ["Button", "Message", "Messages", "one_line", "timezone"]
+__all__ = ["Button", "Message", "Messages", "load_messages", "one_line", "timezone"]

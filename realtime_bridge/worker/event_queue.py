@@ -56,6 +56,12 @@ class Policy:
     max_attempts: int = 5
 
 
+AGREE_ON_LIMITS = (
+    "give all replicas the same TELEGRAM_RATE, TELEGRAM_CHAT_RATE, TELEGRAM_CHAT_BURST and "
+    "TELEGRAM_GROUP_RATE: the limits are for all of them together"
+)
+
+
 @dataclass(frozen=True, slots=True)
 class Limits:
     """Messages per second for the bot and for a private chat, per minute for a group.

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 
+from realtime_bridge.commands import exit_codes
 from realtime_bridge.commands.check.examination import examine
 from realtime_bridge.commands.check.finding import Finding, Status
 from realtime_bridge.commands.check.fixes import Fixes
@@ -21,8 +22,6 @@ from realtime_bridge.settings import (
 )
 
 _GOOD = 0
-_BAD = 1
-_CONFIGURATION = 78  # EX_CONFIG of sysexits.h
 _WORDS = {
     Status.OK: "ok",
     Status.WARNING: "warn",
@@ -97,12 +96,12 @@ async def _check(
     if settings is None:
         for finding in settings_findings(problems, fixes):
             tell(finding)
-        return _CONFIGURATION
+        return exit_codes.CONFIGURATION
     worst = _GOOD
     async for finding in examine(settings, fixes):
         tell(finding)
         if finding.status is Status.FAILED:
-            worst = _BAD
+            worst = exit_codes.FAILURE
     return worst
 
 

@@ -20,6 +20,7 @@ from realtime_bridge.commands.check.finding import (
 from realtime_bridge.commands.check.fixes import Fixes, sql
 from realtime_bridge.credentials import ROLE, SECRET, Key, claims_of, end_of, key_id_of
 from realtime_bridge.database import Refused, Unavailable
+from realtime_bridge.worker import AGREE_ON_LIMITS
 
 Report = Mapping[str, Any]
 
@@ -270,11 +271,7 @@ def _limits(report: Report) -> Finding:
         return warning(
             "limits",
             "replicas have different limits, and each paces all of them whenever it asks",
-            Fix(
-                Where.ENV,
-                "the same TELEGRAM_RATE, TELEGRAM_CHAT_RATE, TELEGRAM_CHAT_BURST and "
-                "TELEGRAM_GROUP_RATE for every replica: they are for all of them together",
-            ),
+            Fix(Where.ENV, AGREE_ON_LIMITS),
         )
     if pace["paused_seconds"] > 0:
         return warning(

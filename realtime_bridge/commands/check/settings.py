@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from realtime_bridge.commands.check.finding import Finding, failed
 from realtime_bridge.commands.check.fixes import Fixes
-from realtime_bridge.settings import ConfigurationError, Settings
+from realtime_bridge.settings import Settings
 
 NAME = "settings"
 
@@ -20,12 +20,9 @@ def use(settings: Settings) -> None:
     Raises ConfigurationError.
     """
     if settings.templates_dir:
-        from realtime_bridge.messages import Messages  # noqa: PLC0415 - Babel takes its time
+        from realtime_bridge.messages import load_messages  # noqa: PLC0415 - Babel takes its time
 
-        try:
-            Messages(templates_dir=settings.templates_dir, default_locale=settings.default_locale)
-        except ValueError as error:
-            raise ConfigurationError([f"TEMPLATES_DIR cannot be used: {error}"]) from error
+        load_messages(settings)
     if settings.planner or settings.playbook or settings.request_tables:
         from realtime_bridge.request_tables import load_request_tables  # noqa: PLC0415 - and so may what users name
 

@@ -13,7 +13,7 @@ from realtime_bridge.commands.check.command import gather
 from realtime_bridge.commands.dashboard.access import Access
 from realtime_bridge.commands.dashboard.server import Dashboard
 from realtime_bridge.commands.status import replicas_of
-from realtime_bridge.database import Keys, Rpc, trial_of
+from realtime_bridge.database import renewing_rpc
 from realtime_bridge.settings import Settings
 
 _LOOPBACK = "127.0.0.1"
@@ -32,8 +32,7 @@ async def run_dashboard(
 
     `echo` is told the addresses to open. They are secrets, and are logged nowhere.
     """
-    keys = Keys(settings, trial_of(settings))
-    async with Rpc(settings.supabase_url, keys.current, keys.replace, settings.redact) as rpc:
+    async with renewing_rpc(settings) as rpc:
         urls = replicas or replicas_of(settings)
         dashboard = Dashboard(rpc, settings, urls, lambda: gather(env_file))
         try:

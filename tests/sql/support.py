@@ -3,8 +3,8 @@
 import json
 import re
 import subprocess
-from collections.abc import Iterable, Mapping
-from typing import Any, Self
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Self, TypeVar
 from uuid import UUID, uuid4
 
 import psycopg
@@ -13,6 +13,8 @@ from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
 
 from tma_sandbox.postgres import Postgres
+
+Answer = TypeVar("Answer")
 
 Row = dict[str, Any]
 Connection = psycopg.Connection[Row]
@@ -207,3 +209,28 @@ def limits(**changes: float) -> Row:
 def retry(row: Mapping[str, Any], after: float = 0, **more: Any) -> Row:
     """The outcome of an attempt that sent nothing."""
     return token(row) | {"status": "pending", "retry_in": after} | more
+
+
+# Index entries and rows of a table that this session has read and not reported yet.
+_READ = """
+    select sum(pg_stat_get_xact_tuples_returned(relation))::bigint as tuples
+    from (
+        select %(table)s::regclass::oid
+        union all
+        select indexrelid from pg_index where indrelid = %(table)s::regclass
+    ) relations (relation)
+"""
+
+
+def read_by(worker: Worker, call: Callable[[], Answer], table: str) -> tuple[int, Answer]:
+    """How many index entries and rows of a table a call reads; and its answer."""
+
+    def read() -> int:
+        row = worker.connection.execute(_READ, {"table": table}).fetchone()
+        assert row
+        return int(row["tuples"])
+
+    with worker.connection.transaction():  # it reports between transactions only
+        before = read()
+        answer = call()
+        return read() - before, answer

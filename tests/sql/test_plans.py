@@ -12,6 +12,7 @@ from typing import Any
 import psycopg
 import pytest
 
+from tests.sql import support
 from tests.sql.support import Connection, Worker, connect, delivered, limits
 from tma_sandbox.postgres import Postgres
 
@@ -19,16 +20,6 @@ ROWS = 10_000
 BATCH = 20
 # A row is found through an index, read, locked and read again for the update.
 ENOUGH = 10 * BATCH
-
-# Index entries and rows of the table that this session has read and not reported yet.
-_READ = """
-    select sum(pg_stat_get_xact_tuples_returned(relation))::bigint as tuples
-    from (
-        select 'public.tma_events'::regclass::oid
-        union all
-        select indexrelid from pg_index where indrelid = 'public.tma_events'::regclass
-    ) relations (relation)
-"""
 
 
 @pytest.fixture
@@ -55,17 +46,8 @@ def old_plans(db: str, own: Connection) -> Iterator[Worker]:
 
 
 def read_by(worker: Worker, call: Callable[[], object]) -> int:
-    """How many index entries and rows of the table the call reads."""
-
-    def read() -> int:
-        row = worker.connection.execute(_READ).fetchone()
-        assert row
-        return int(row["tuples"])
-
-    with worker.connection.transaction():  # it reports between transactions only
-        before = read()
-        call()
-        return read() - before
+    """How many index entries and rows of the events the call reads."""
+    return support.read_by(worker, call, "public.tma_events")[0]
 
 
 def test_a_claim_reads_what_it_takes(old_plans: Worker) -> None:

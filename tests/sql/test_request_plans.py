@@ -4,23 +4,14 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.sql.support import Connection, Worker, token
+from tests.sql import support
+from tests.sql.support import Connection, Row, Worker, token
 
 SETTLED = 20_000
 OPEN = 500
 BATCH = 20
 # As for events: a row is found through an index, read, locked and read again for the update.
 ENOUGH = 10 * BATCH
-
-# What this session has read of the table and its indexes, and not reported yet.
-_READ = """
-    select sum(pg_stat_get_xact_tuples_returned(relation))::bigint as tuples
-    from (
-        select 'public.drafts'::regclass::oid
-        union all
-        select indexrelid from pg_index where indrelid = 'public.drafts'::regclass
-    ) relations (relation)
-"""
 
 
 @pytest.fixture(params=["never analyzed", "analyzed when empty", "analyzed"])
@@ -46,18 +37,9 @@ def drafter(request: pytest.FixtureRequest, own: Connection, db: str) -> Iterato
         yield worker
 
 
-def read_by(worker: Worker, verb: str, *arguments: object) -> tuple[int, list[dict[str, object]]]:
+def read_by(worker: Worker, verb: str, *arguments: object) -> tuple[int, list[Row]]:
     """How many index entries and rows of the table a call reads; and its answer."""
-
-    def read() -> int:
-        row = worker.connection.execute(_READ).fetchone()
-        assert row
-        return int(row["tuples"])
-
-    with worker.connection.transaction():  # it reports between transactions only
-        before = read()
-        answer = worker.call_lane(verb, *arguments)
-        return read() - before, answer
+    return support.read_by(worker, lambda: worker.call_lane(verb, *arguments), "public.drafts")
 
 
 def test_history_costs_nothing(drafter: Worker) -> None:

@@ -1,8 +1,8 @@
-"""A Postgres for one module, for tests that stop it under Realtime."""
+"""Realtime over a database: the run's own, or one that a module may stop."""
 
 import psycopg
 import pytest
-from realtime_kit import TMA_EVENTS
+from realtime_kit import TMA_EVENTS, serving
 
 from tma_sandbox.postgres import Postgres
 
@@ -22,3 +22,10 @@ def dsn(own_postgres):
         conn.execute(TMA_EVENTS)
     yield dsn
     own_postgres.drop_database("realtime_alone")
+
+
+@pytest.fixture
+async def running(postgres, dsn):
+    """A server over the database of this module."""
+    async with serving(postgres, dsn) as server:
+        yield server

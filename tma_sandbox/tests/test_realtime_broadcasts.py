@@ -5,7 +5,7 @@ import json
 import aiohttp
 import psycopg
 import pytest
-from realtime_kit import connected, execute, serving, token
+from realtime_kit import connected, execute, token
 
 WRITER = """
     create policy writer on realtime.messages for insert to authenticated
@@ -23,13 +23,6 @@ def dsn(postgres):
         conn.execute(WRITER)
     yield dsn
     postgres.drop_database("realtime_broadcasts")
-
-
-@pytest.fixture
-async def running(postgres, dsn):
-    """A server over this database."""
-    async with serving(postgres, dsn) as server:
-        yield server
 
 
 def says(event, payload=None, ref="9", topic="room"):

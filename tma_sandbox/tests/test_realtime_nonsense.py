@@ -12,7 +12,7 @@ import base64
 import aiohttp
 import psycopg
 import pytest
-from realtime_kit import TMA_EVENTS, connected, serving, token
+from realtime_kit import TMA_EVENTS, connected, token
 
 from tma_sandbox.realtime.tokens import decoding_error
 
@@ -25,13 +25,6 @@ def dsn(postgres):
         conn.execute(TMA_EVENTS)
     yield dsn
     postgres.drop_database("realtime_nonsense")
-
-
-@pytest.fixture
-async def running(postgres, dsn):
-    """A server over this database."""
-    async with serving(postgres, dsn) as server:
-        yield server
 
 
 # Tokens

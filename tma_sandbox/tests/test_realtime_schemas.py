@@ -7,7 +7,7 @@ published), and how grants and policies work in `public` (e_*).
 
 import psycopg
 import pytest
-from realtime_kit import connected, execute, looked_at, serving, token
+from realtime_kit import connected, execute, looked_at, token
 
 BELLS = """
     do $$ begin
@@ -40,13 +40,6 @@ def dsn(postgres):
         conn.execute(BELLS)
     yield dsn
     postgres.drop_database("realtime_schemas")
-
-
-@pytest.fixture
-async def running(postgres, dsn):
-    """A server over it."""
-    async with serving(postgres, dsn) as server:
-        yield server
 
 
 async def subscribed(client, role, **config):

@@ -4,7 +4,6 @@ import pytest
 from realtime_kit import (
     TMA_EVENTS,
     execute,
-    serving,
 )
 
 NO_TABLES = """
@@ -34,10 +33,3 @@ async def dsn(database):
     await execute(database, NO_TABLES)
     await execute(database, TMA_EVENTS)
     return database
-
-
-@pytest.fixture
-async def running(postgres, dsn):
-    """A server over this database."""
-    async with serving(postgres, dsn) as server:
-        yield server

@@ -4,7 +4,6 @@ import psycopg
 import pytest
 from realtime_kit import (
     TMA_EVENTS,
-    serving,
 )
 
 READER = """
@@ -22,10 +21,3 @@ def dsn(postgres):
         conn.execute(READER)
     yield dsn
     postgres.drop_database("realtime_channels")
-
-
-@pytest.fixture
-async def running(postgres, dsn):
-    """A server over this database."""
-    async with serving(postgres, dsn) as server:
-        yield server

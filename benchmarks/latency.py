@@ -175,11 +175,12 @@ def _split(
             continue
         laps = mark["laps"]
         rang = mark["rang"] or mark["claimed"]
-        rest = laps["render"] + laps["turn"] + laps["fence"]
+        fence = laps.get("fence", 0.0)  # passed within the claim, where the turn was now
+        rest = laps["render"] + laps["turn"] + fence
         split["bell"].append((rang - at) * 1000)
         split["claim"].append((mark["claimed"] - rang) * 1000)
         split["turn"].append(laps["render"] + laps["turn"])
-        split["fence"].append(laps["fence"])
+        split["fence"].append(fence)
         split["send"].append((arrived[chat] - mark["claimed"]) * 1000 - rest)
     return split
 

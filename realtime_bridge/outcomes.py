@@ -28,6 +28,7 @@ class Cause(StrEnum):
     NO_CONNECTION = "no_connection"  # Telegram could not be reached
     UNCERTAIN = "uncertain"  # it may have been sent; at-least-once sends it again
     ASKED = "asked"  # the function of a request table raised Later
+    EDIT_LOST = "edit_lost"  # Telegram has no such message to edit: it is sent as a new one
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,9 @@ from realtime_bridge.credentials.redaction import Redactor
 from realtime_bridge.database.rpc import Refused, Unavailable
 from realtime_bridge.outcomes import Cause, Failed, Failure, Halted, Lost, Retry, Sent, Uncertain
 from realtime_bridge.settings import Delivery
-from realtime_bridge.worker.event_queue import EventQueue, Policy, Settlement, read, settlement
+from realtime_bridge.worker.event_queue import EventQueue
+from realtime_bridge.worker.event_reader import read
+from realtime_bridge.worker.settling import Policy, Settlement, settlement
 from tests.unit.rows import event
 
 ONCE = Policy(Delivery.AT_MOST_ONCE, max_attempts=3)
@@ -170,13 +172,13 @@ async def test_a_row_that_cannot_be_read_costs_the_others_nothing():
     innocent = [claimed(id=id_) for id_ in range(2, 32)]
     rpc = Scripted([claimed(id=1) | {"payload": DEEP}, *innocent])
     ended = []
-    queue = EventQueue(rpc, policy=ONCE, ended=ended.append)
+    queue = EventQueue(rpc, policy=ONCE, ended=lambda *end: ended.append(end))
 
     events = (await queue.claim(64)).rows
 
     assert [one.id for one in events] == list(range(2, 32))
     assert [(one["id"], one["failure"]) for one in rpc.settled] == [(1, "invalid")]
-    assert ended == [Failure.INVALID]
+    assert ended == [(Failure.INVALID, 1)]
 
 
 def refuse(_outcomes):

@@ -117,7 +117,8 @@ revoke execute on function bridge.lead_name(bigint, jsonb) from public, anon, au
 -- planned as usual.
 
 create or replace function public.claim_tma_events(
-    p_limit integer, p_key uuid, p_limits jsonb default null, p_start_now integer default 8
+    p_limit integer, p_key uuid, p_limits jsonb default null, p_start_now integer default 8,
+    p_digests jsonb default null
 )
 returns json
 language plpgsql security definer set search_path = '' as $$
@@ -140,10 +141,13 @@ begin
             hint = 'A new uuid for each claim; the same one only to ask again for an answer that was lost.';
     end if;
     select * into v_told from bridge.claim_once(
-        p_key, p_limit, p_limits, p_start_now
+        p_key, p_limit, p_limits, p_start_now, bridge.checked_digests(p_digests)
     );
 
     v_now := clock_timestamp();
+    with held as materialized (
+        select * from bridge.claimed_under(p_key)
+    )
     select json_agg(r order by r.turn_at, r.priority desc, r.deliver_after, r.id) into v_rows
     from (
         select c.id, c.telegram_id, c.chat_id, left(c.event_type, 200) as event_type, c.lead_id,
@@ -155,20 +159,36 @@ begin
             c.turn_at,
             greatest(extract(epoch from c.turn_at - v_now), 0)::double precision
                 as turn_in,
-            c.started
-        from bridge.claimed_under(p_key) c
+            c.started, c.options, c.edits, told.gathered
+        from held c
+        left join (
+            select m.gathered_into, json_agg(json_build_object(
+                'id', m.id,
+                'lead_id', m.lead_id,
+                'lead_name',
+                bridge.lead_name(case when m.lead_visible then m.lead_id end, m.payload),
+                'payload', bridge.text_of(m.payload),
+                'created_at', coalesce(m.created_at, m.deliver_after),
+                'deliver_after', m.deliver_after
+            ) order by m.deliver_after, m.id) as gathered
+            from held m
+            where m.gathered_into is not null
+            group by m.gathered_into
+        ) told on told.gathered_into = c.id
+        where c.gathered_into is null
     ) r;
     return json_build_object(
         'rows', coalesce(v_rows, '[]'),
         'next_seconds', v_told.next_seconds,
-        'limits_differ', v_told.limits_differ
+        'limits_differ', v_told.limits_differ,
+        'ended', coalesce(v_told.ended, '{}')
     );
 end $$;
-comment on function public.claim_tma_events(integer, uuid, jsonb, integer) is
-    'Takes up to p_limit due rows, at most one of each chat and none of a chat that has a row in flight, that may go within a short time by p_limits {"bot_per_second", "chat_per_second", "chat_burst", "group_per_minute"} (null: no pace) and by the pauses that Telegram asked for. {"rows": in the order of their turns, "next_seconds": when asking again makes sense (null: nothing is open), "limits_differ": another claim of the last minute had other limits}. A row has, beside its columns, chat_id (to send to), turn_in (seconds until it may go) and started: whether it has passed the fence already, as up to p_start_now do whose turn is now. payload is JSON as text, so that one that cannot be read spoils no other; waited_seconds is the time since the row was due; attempt is the token for start, settle and release. The same p_key again returns the rows of that claim that it still holds, and takes nothing.';
-revoke execute on function public.claim_tma_events(integer, uuid, jsonb, integer)
+comment on function public.claim_tma_events(integer, uuid, jsonb, integer, jsonb) is
+    'Takes up to p_limit due rows, at most one of each chat and none of a chat that has a row in flight, that may go within a short time by p_limits {"bot_per_second", "chat_per_second", "chat_burst", "group_per_minute"} (null: no pace) and by the pauses that Telegram asked for. {"rows": in the order of their turns, "next_seconds": when asking again makes sense (null: nothing is open), "limits_differ": another claim of the last minute had other limits, "ended": how many rows it has ended as "muted" or "blocked" without a call to Telegram}. p_digests {event type: seconds}: the first row of such a type waits that long in its chat, and then those like it that are due go with it, as its "gathered": an array in order, without the row itself. "edits" is the message to be edited; null: send. A row has, beside its columns, chat_id (to send to), turn_in (seconds until it may go) and started: whether it has passed the fence already, as up to p_start_now do whose turn is now. payload is JSON as text, so that one that cannot be read spoils no other; waited_seconds is the time since the row was due; attempt is the token for start, settle and release. The same p_key again returns the rows of that claim that it still holds, and takes nothing.';
+revoke execute on function public.claim_tma_events(integer, uuid, jsonb, integer, jsonb)
     from public, anon, authenticated;
-grant execute on function public.claim_tma_events(integer, uuid, jsonb, integer)
+grant execute on function public.claim_tma_events(integer, uuid, jsonb, integer, jsonb)
     to service_role, tma_bridge;
 -- From before there were turns.
 drop function if exists public.claim_tma_events(integer);

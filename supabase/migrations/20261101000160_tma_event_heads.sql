@@ -22,7 +22,8 @@ where e.settled_at is null
     -- `not exists` would be planned as a join, with more than one way to go.
     and (
         select busy.id from public.tma_events busy
-        where busy.telegram_id = e.telegram_id and busy.status = 'processing'
+        where busy.telegram_id = e.telegram_id
+            and busy.status = 'processing' and busy.gathered_into is null
     ) is null;
 comment on view bridge.event_heads is
     'Of each chat that has no row in flight, and of each of its classes, the first open row: the next to go, once it is due.';

@@ -25,25 +25,36 @@ begin
             using errcode = 'invalid_parameter_value';
     end if;
 
-    with stale as materialized (
-        select e.id, e.telegram_id, e.send_started_at is not null as started,
-            e.send_started_at is not null and coalesce(e.edits, 0) = 0 as in_doubt
-        from public.tma_events e
-        where e.status = 'processing'
-            -- Claimed in the future: by nobody, and it would be so for ever.
-            and (e.claimed_at < now() - p_lease or e.claimed_at > now() + interval '1 minute')
-            -- One gathered into another goes with that, unless that was deleted.
-            and (e.gathered_into is null or not exists (
-                select from public.tma_events l
-                where l.id = e.gathered_into and l.status = 'processing'
-            ))
-        for update skip locked
+    with held as (
+        select e.id from public.tma_events e
+        where e.status = 'processing' and e.gathered_into is null
+        union all
+        -- One that was gathered into another goes with that, unless that was deleted.
+        select m.id from public.tma_events m
+        where m.status = 'processing' and m.gathered_into is not null
+            and (
+                select l.id from public.tma_events l
+                where l.id = m.gathered_into and l.status = 'processing'
+            ) is null
+    ),
+    stale as materialized (
+        select e.id, e.telegram_id, e.started, e.started and e.edits = 0 as in_doubt, e.alone
+        from held
+        cross join lateral (
+            select e.id, e.telegram_id, e.send_started_at is not null as started,
+                coalesce(e.edits, 0) as edits, e.gathered_into is null as alone
+            from public.tma_events e
+            where e.id = held.id and e.status = 'processing'
+                -- Claimed in the future: by nobody, and it would be so for ever.
+                and (e.claimed_at < now() - p_lease or e.claimed_at > now() + interval '1 minute')
+            for update skip locked
+        ) e
     )
     select
         bridge.with_gathered(array_agg(stale.id) filter (where not stale.in_doubt)),
         bridge.with_gathered(array_agg(stale.id) filter (where stale.in_doubt)),
-        array_agg(distinct (stale.telegram_id, now(), null, null, null)::bridge.chat_news)
-            filter (where stale.started)
+        array_agg((stale.telegram_id, now(), null, null, null)::bridge.chat_news)
+            filter (where stale.started and stale.alone)
     into v_again, v_started, v_news
     from stale;
 
@@ -88,7 +99,7 @@ begin
             (
                 select min(e.claimed_at) + p_lease
                 from public.tma_events e
-                where e.status = 'processing'
+                where e.status = 'processing' and e.gathered_into is null
             )
         ) as at
     ) next

@@ -3,8 +3,7 @@
 -- the pauses allow it. A row that must wait for its chat is moved out of the way of claims.
 
 create or replace view bridge.event_heads as
-select e.id, e.telegram_id, e.priority, coalesce(e.retry_at, e.deliver_after) as goes_at,
-    e.event_type, e.payload, e.deliver_after, e.replaces
+select e.id, e.telegram_id, e.priority, coalesce(e.retry_at, e.deliver_after) as goes_at
 from public.tma_events e
 where e.settled_at is null
     and not e.behind
@@ -51,14 +50,14 @@ comment on type bridge.chat_rest is 'A chat to which nothing goes before some ti
 -- A search goes along the index of due rows, from where it has come to. How it is planned its caller
 -- says, once for all classes: see pick_heads().
 create or replace function bridge.lock_heads(
-    p_priority smallint, p_limit integer, p_now timestamptz, p_pace bridge.pace,
-    inout p_goes_at timestamptz, inout p_id bigint, out heads bridge.ready_head[]
+    p_priority smallint, p_limit integer, p_now timestamptz,
+    inout p_goes_at timestamptz, inout p_id bigint, out ids bigint[]
 )
 language plpgsql set search_path = '' as $$
 begin
     -- Materialized, or the planner may lock more rows than the limit.
     with head as materialized (
-        select h.*
+        select h.id, h.goes_at
         from bridge.event_heads h
         where h.priority = p_priority
             and h.goes_at <= p_now
@@ -82,10 +81,26 @@ begin
         limit p_limit
         for update of h skip locked
     )
-    select array_agg((
+    select array_agg(head.id), (array_agg(head.goes_at))[count(*)], (array_agg(head.id))[count(*)]
+    into ids, p_goes_at, p_id
+    from head;
+end $$;
+comment on function bridge.lock_heads(smallint, integer, timestamptz, timestamptz, bigint) is
+    'Locks the next heads of a class that are due, in their order, from behind the given place on; with the place that was reached (null: the end).';
+revoke execute on function bridge.lock_heads(smallint, integer, timestamptz, timestamptz, bigint)
+    from public, anon, authenticated;
+
+create or replace function bridge.judge_heads(
+    p_ids bigint[], p_now timestamptz, p_pace bridge.pace
+)
+returns bridge.ready_head[]
+language plpgsql stable set search_path = '' as $$
+begin
+    return array(
+        select (
             head.id,
             head.telegram_id,
-            p_priority,
+            head.priority,
             greatest(p_now, c.paused_until, case
                 -- What is further ahead than that is from a clock that was put back.
                 when head.telegram_id < 0
@@ -100,46 +115,48 @@ begin
             end,
             case
                 when head.event_type = any (own.muted) then 'muted'
-                when p_priority < 1 and c.blocked_at > p_now - bridge.blocked_rest()
+                when head.priority < 1 and c.blocked_at > p_now - bridge.blocked_rest()
                 then 'blocked'
             end
-        )::bridge.ready_head),
-        (array_agg(head.goes_at))[count(*)],
-        (array_agg(head.id))[count(*)]
-    into heads, p_goes_at, p_id
-    from head
-    left join lateral (
-        select known.even_at, known.paused_until, known.blocked_at
-        from bridge.chats known where known.telegram_id = head.telegram_id
-        offset 0
-    ) c on true
-    left join lateral (
-        select set.timezone, set.quiet_from, set.quiet_to, set.muted
-        from public.tma_chat_settings set where set.telegram_id = head.telegram_id
-        offset 0
-    ) own on true
-    left join lateral (
-        select bridge.quiet_until(
-            coalesce(own.quiet_from, p_pace.quiet_from),
-            coalesce(own.quiet_to, p_pace.quiet_to),
-            coalesce(
-                own.timezone, head.payload ->> 'timezone', head.payload ->> 'tz', p_pace.zone
-            ),
-            p_now
-        ) as until
-        where p_priority < 1 and coalesce(own.quiet_from, p_pace.quiet_from) is not null
-    ) quiet on true
-    left join lateral (
-        select head.deliver_after + make_interval(
-            secs => (p_pace.digests ->> head.event_type)::double precision
-        ) as until
-        where p_pace.digests ? head.event_type and head.replaces is null
-    ) gathering on gathering.until > p_now;
+        )::bridge.ready_head
+        from unnest(p_ids) with ordinality asked (id, place)
+        cross join lateral (
+            select e.id, e.telegram_id, e.priority, e.event_type, e.payload, e.deliver_after,
+                e.replaces
+            from public.tma_events e where e.id = asked.id
+            offset 0
+        ) head
+        left join lateral (
+            select known.even_at, known.paused_until, known.blocked_at
+            from bridge.chats known where known.telegram_id = head.telegram_id
+            offset 0
+        ) c on true
+        left join lateral (
+            select set.timezone, set.quiet_from, set.quiet_to, set.muted
+            from public.tma_chat_settings set where set.telegram_id = head.telegram_id
+            offset 0
+        ) own on true
+        left join lateral (
+            select bridge.quiet_until(
+                coalesce(own.quiet_from, p_pace.quiet_from),
+                coalesce(own.quiet_to, p_pace.quiet_to),
+                coalesce(
+                    own.timezone, head.payload ->> 'timezone', head.payload ->> 'tz', p_pace.zone
+                ),
+                p_now
+            ) as until
+            where head.priority < 1 and coalesce(own.quiet_from, p_pace.quiet_from) is not null
+        ) quiet on true
+        left join lateral (
+            select head.deliver_after + make_interval(
+                secs => (p_pace.digests ->> head.event_type)::double precision
+            ) as until
+            where p_pace.digests ? head.event_type and head.replaces is null
+        ) gathering on gathering.until > p_now
+        order by asked.place
+    );
 end $$;
-comment on function bridge.lock_heads(
-    smallint, integer, timestamptz, bridge.pace, timestamptz, bigint
-) is
-    'Locks the next heads of a class that are due, in their order, from behind the given place on; with when their chats are ready, and the place that was reached (null: the end).';
-revoke execute on function bridge.lock_heads(
-    smallint, integer, timestamptz, bridge.pace, timestamptz, bigint
-) from public, anon, authenticated;
+comment on function bridge.judge_heads(bigint[], timestamptz, bridge.pace) is
+    'Says of heads when they may go, and which are not to be sent at all; in the order given.';
+revoke execute on function bridge.judge_heads(bigint[], timestamptz, bridge.pace)
+    from public, anon, authenticated;

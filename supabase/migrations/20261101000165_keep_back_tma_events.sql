@@ -174,6 +174,7 @@ declare
     v_horizon constant timestamptz := p_now + bridge.look_ahead();
     v_goes_at timestamptz := timestamptz '-infinity';
     v_id bigint := 0;
+    v_ids bigint[];
     v_found bridge.ready_head[];
     v_others bridge.ready_head[];
     v_ended text[];
@@ -185,9 +186,11 @@ begin
     ended := '{}';
     unfinished := false;
     while cardinality(heads) < p_want loop
-        select * into v_goes_at, v_id, v_found
-        from bridge.lock_heads(p_priority, v_batch, p_now, p_pace, v_goes_at, v_id);
-        v_last := coalesce(cardinality(v_found), 0) < v_batch;
+        select * into v_goes_at, v_id, v_ids
+        from bridge.lock_heads(p_priority, v_batch, p_now, v_goes_at, v_id);
+        exit when v_ids is null;
+        v_last := cardinality(v_ids) < v_batch;
+        v_found := bridge.judge_heads(v_ids, p_now, p_pace);
         v_ended := '{}';
 
         v_others := array(

@@ -37,21 +37,18 @@ returns table (
     started boolean,
     turn_at timestamptz,
     options jsonb,
-    edits bigint,
-    gathered_into bigint
+    edits bigint
 )
 language plpgsql stable set search_path = ''
 -- As in the claim: only the primary key leads to a row.
 set enable_seqscan = off set enable_bitmapscan = off set jit = off
 as $$
-declare
-    v_ids bigint[];
 begin
     return query
     select held.id, held.telegram_id, coalesce(chat.moved_to, held.telegram_id), held.event_type,
         held.lead_id, held.lead_visible, held.payload, held.locale, held.priority, held.attempt,
         held.retries, held.created_at, held.deliver_after, held.send_started_at is not null,
-        taken.turn_at, held.options, nullif(held.edits, 0), null::bigint
+        taken.turn_at, held.options, nullif(held.edits, 0)
     from bridge.claim_keys k
     cross join unnest(k.ids, k.attempts, k.turns) as taken (id, attempt, turn_at)
     cross join lateral (
@@ -64,18 +61,40 @@ begin
         offset 0
     ) chat on true
     where k.key = p_key and held.status = 'processing';
-
-    v_ids := (select k.ids from bridge.claim_keys k where k.key = p_key);
-    return query
-    select m.id, m.telegram_id, null::bigint, m.event_type, m.lead_id, m.lead_visible, m.payload,
-        null, m.priority, m.attempt, m.retries, m.created_at, m.deliver_after, null::boolean,
-        null::timestamptz, null::jsonb, null::bigint, m.gathered_into
-    from public.tma_events m
-    where m.gathered_into = any (v_ids) and m.status = 'processing';
 end $$;
 comment on function bridge.claimed_under(uuid) is
-    'The rows that the claim of this key took and that are still its own, in no order, with the chat to send to; and those gathered into them.';
+    'The rows that the claim of this key took and that are still its own, in no order, with the chat to send to.';
 revoke execute on function bridge.claimed_under(uuid) from public, anon, authenticated;
+
+create or replace function bridge.gathered_under(p_key uuid)
+returns table (
+    gathered_into bigint,
+    id bigint,
+    lead_id bigint,
+    lead_visible boolean,
+    payload jsonb,
+    created_at timestamptz,
+    deliver_after timestamptz
+)
+language plpgsql stable set search_path = ''
+set enable_seqscan = off set enable_bitmapscan = off set jit = off
+as $$
+begin
+    return query
+    select m.gathered_into, m.id, m.lead_id, m.lead_visible, m.payload, m.created_at,
+        m.deliver_after
+    from bridge.claim_keys k
+    cross join unnest(k.ids) as leader (id)
+    cross join lateral (
+        select g.* from public.tma_events g
+        where g.gathered_into = leader.id and g.status = 'processing'
+        offset 0
+    ) m
+    where k.key = p_key;
+end $$;
+comment on function bridge.gathered_under(uuid) is
+    'What was gathered into the rows that the claim of this key took, in no order.';
+revoke execute on function bridge.gathered_under(uuid) from public, anon, authenticated;
 
 create or replace function bridge.forget_claim_keys() returns void
 language sql set search_path = '' as $$

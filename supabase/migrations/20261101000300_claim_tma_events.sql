@@ -113,6 +113,27 @@ comment on function bridge.lead_name(bigint, jsonb) is
     'tma_lead_name() of a lead that may be named, else the payload''s lead_name (text or number), else "your lead"; blank counts as missing. Never fails.';
 revoke execute on function bridge.lead_name(bigint, jsonb) from public, anon, authenticated;
 
+create or replace function bridge.gathered(p_key uuid) returns jsonb
+language sql stable set search_path = '' as $$
+    select jsonb_object_agg(leader.id, leader.rows)
+    from (
+        select g.gathered_into as id, jsonb_agg(jsonb_build_object(
+            'id', g.id,
+            'lead_id', g.lead_id,
+            'lead_name',
+            bridge.lead_name(case when g.lead_visible then g.lead_id end, g.payload),
+            'payload', bridge.text_of(g.payload),
+            'created_at', coalesce(g.created_at, g.deliver_after),
+            'deliver_after', g.deliver_after
+        ) order by g.deliver_after, g.id) as rows
+        from bridge.gathered_under(p_key) g
+        group by g.gathered_into
+    ) leader
+$$;
+comment on function bridge.gathered(uuid) is
+    'What was gathered into the rows of a claim, in order, by the id of the row: what the claim tells of it.';
+revoke execute on function bridge.gathered(uuid) from public, anon, authenticated;
+
 -- The claim. What a row's lead is called is asked apart from it, so that the users' functions are
 -- planned as usual.
 
@@ -124,6 +145,7 @@ returns json
 language plpgsql security definer set search_path = '' as $$
 declare
     v_told record;
+    v_gathered jsonb;
     v_rows json;
     v_now timestamptz;
 begin
@@ -144,10 +166,10 @@ begin
         p_key, p_limit, p_limits, p_start_now, bridge.checked_digests(p_digests)
     );
 
+    if bridge.checked_digests(p_digests) is not null then
+        v_gathered := bridge.gathered(p_key);
+    end if;
     v_now := clock_timestamp();
-    with held as materialized (
-        select * from bridge.claimed_under(p_key)
-    )
     select json_agg(r order by r.turn_at, r.priority desc, r.deliver_after, r.id) into v_rows
     from (
         select c.id, c.telegram_id, c.chat_id, left(c.event_type, 200) as event_type, c.lead_id,
@@ -159,23 +181,8 @@ begin
             c.turn_at,
             greatest(extract(epoch from c.turn_at - v_now), 0)::double precision
                 as turn_in,
-            c.started, c.options, c.edits, told.gathered
-        from held c
-        left join (
-            select m.gathered_into, json_agg(json_build_object(
-                'id', m.id,
-                'lead_id', m.lead_id,
-                'lead_name',
-                bridge.lead_name(case when m.lead_visible then m.lead_id end, m.payload),
-                'payload', bridge.text_of(m.payload),
-                'created_at', coalesce(m.created_at, m.deliver_after),
-                'deliver_after', m.deliver_after
-            ) order by m.deliver_after, m.id) as gathered
-            from held m
-            where m.gathered_into is not null
-            group by m.gathered_into
-        ) told on told.gathered_into = c.id
-        where c.gathered_into is null
+            c.started, c.options, c.edits, v_gathered -> c.id::text as gathered
+        from bridge.claimed_under(p_key) c
     ) r;
     return json_build_object(
         'rows', coalesce(v_rows, '[]'),

@@ -94,7 +94,8 @@ create or replace function bridge.judge_heads(
     p_ids bigint[], p_now timestamptz, p_pace bridge.pace
 )
 returns bridge.ready_head[]
-language plpgsql stable set search_path = '' as $$
+language plpgsql stable set search_path = ''
+as $$
 begin
     return array(
         select (
@@ -115,8 +116,8 @@ begin
             end,
             case
                 when head.event_type = any (own.muted) then 'muted'
-                when head.priority < 1 and c.blocked_at > p_now - bridge.blocked_rest()
-                then 'blocked'
+                when head.priority < 1 and c.blocked_at is not null
+                then case when c.blocked_at > p_now - bridge.blocked_rest() then 'blocked' end
             end
         )::bridge.ready_head
         from unnest(p_ids) with ordinality asked (id, place)

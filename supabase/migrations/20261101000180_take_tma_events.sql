@@ -207,7 +207,9 @@ begin
         v_open := bridge.next_open_at(v_now);
         v_next := case when v_open is not null then greatest(v_next, v_open) end;
     end if;
-    ended := bridge.count_ended(v_picked.ended);
+    if v_picked.ended <> '{}' then
+        ended := bridge.count_ended(v_picked.ended);
+    end if;
     next_seconds := case
         when v_next is not null then greatest(extract(epoch from v_next - clock_timestamp()), 0)
     end;
@@ -253,7 +255,11 @@ create or replace function bridge.claim_once(
     p_key uuid, p_limit integer, p_limits jsonb, p_start_now integer, p_digests jsonb,
     out next_seconds double precision, out limits_differ boolean, out ended jsonb
 )
-language plpgsql set search_path = '' as $$
+language plpgsql set search_path = ''
+-- There is one way only through each statement, whatever is asked for: planning it anew takes as long
+-- as going it.
+set plan_cache_mode = force_generic_plan
+as $$
 begin
     -- Waits for a call with the same key that is still running.
     insert into bridge.claim_keys (key) values (p_key) on conflict (key) do nothing;

@@ -154,7 +154,7 @@ revoke execute on function bridge.news_in(jsonb, bigint[]) from public, anon, au
 
 create or replace function public.settle_tma_events(p_outcomes jsonb) returns setof bigint
 language plpgsql security definer set search_path = ''
-set enable_seqscan = off set jit = off
+set enable_seqscan = off set jit = off set plan_cache_mode = force_generic_plan
 as $$
 declare
     v_outcomes constant jsonb := bridge.checked_outcomes(p_outcomes);

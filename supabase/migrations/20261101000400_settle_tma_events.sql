@@ -40,13 +40,13 @@ begin
             order by c.id -- one order of locking for everybody, so no deadlocks
         ) c
         cross join lateral (
-            select e.id, e.status, e.send_started_at
+            select e.id, e.status, e.send_started_at, e.gathered_into
             from public.tma_events e
             where e.id = c.id and e.attempt = c.attempt
             offset 0 -- or the status could lead to the row: through all that are in flight
             for update
         ) held
-        where held.status = 'processing'
+        where held.status = 'processing' and held.gathered_into is null
             and (p_started or held.send_started_at is null or (p_unsent and c.unsent))
     );
 end $$;

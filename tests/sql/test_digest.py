@@ -205,9 +205,7 @@ def test_all_its_rows_are_recovered_together(
     counts = worker.recover(120, resend=resend)
 
     uncertain = started and not resend
-    assert {read(database, one)["status"] for one in taps} == {
-        "failed" if uncertain else "pending"
-    }
+    assert {read(database, one)["status"] for one in taps} == {"failed" if uncertain else "pending"}
     assert counts["uncertain"] == (3 if uncertain else 0)
     assert counts["returned"] + counts["resent"] == (0 if uncertain else 3)
 

@@ -58,9 +58,7 @@ def ids(rows: list[Row]) -> list[int]:
 
 
 @pytest.mark.parametrize("priority", [1, 0, -1])
-def test_a_muted_type_ends_as_muted(
-    database: Connection, worker: Worker, priority: int
-) -> None:
+def test_a_muted_type_ends_as_muted(database: Connection, worker: Worker, priority: int) -> None:
     """Whatever its class: without a call to Telegram, and told to who asked."""
     wish(database, muted=["step_completed"])
     event = insert(database, priority=priority)

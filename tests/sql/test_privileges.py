@@ -50,6 +50,8 @@ FUNCTIONS = {
     "bridge.statement_user_locale()": USERS | BRIDGES,
     "tma_may_see_lead(bigint,bigint)": USERS | {"service_role"},
     "bridge.must_be_own(bigint,bigint)": USERS,
+    "reschedule_tma_event(text,timestamp with time zone)": USERS,
+    "withdraw_tma_event(text)": USERS,
 }
 """Who may execute a function; what is not here, nobody may."""
 

@@ -7,7 +7,7 @@ create or replace trigger begin_insert before insert on public.tma_events
     for each statement execute function bridge.begin_insert();
 
 create or replace function bridge.refuse_unproven() returns void
-language plpgsql immutable set search_path = '' as $$
+language plpgsql set search_path = '' as $$
 begin
     raise exception 'this request proves no Telegram user'
         using errcode = 'insufficient_privilege',

@@ -32,7 +32,12 @@ alter table public.tma_events
     add column if not exists error text,
     add column if not exists lead_visible boolean,
     add column if not exists behind boolean not null default false,
-    add column if not exists priority smallint not null default 0;
+    add column if not exists priority smallint not null default 0,
+    add column if not exists options jsonb,
+    add column if not exists replaces text,
+    add column if not exists edits bigint,
+    add column if not exists gathered_into bigint,
+    add column if not exists held_by text;
 
 select bridge.use_identity('public.tma_events');
 
@@ -77,6 +82,7 @@ alter table public.tma_events
 
 -- A row cannot say what its life does not allow.
 alter table public.tma_events
+    drop constraint if exists tma_events_status_check,
     drop constraint if exists tma_events_pending_is_unclaimed,
     drop constraint if exists tma_events_processing_is_claimed,
     drop constraint if exists tma_events_started_is_claimed,
@@ -94,6 +100,14 @@ alter table public.tma_events
     drop constraint if exists tma_events_locale_is_short,
     drop constraint if exists tma_events_dedupe_key,
     drop constraint if exists tma_events_priority_is_known,
+    drop constraint if exists tma_events_options_are_known,
+    drop constraint if exists tma_events_replaces_is_short,
+    drop constraint if exists tma_events_edits_replace,
+    drop constraint if exists tma_events_gathered_is_claimed,
+    drop constraint if exists tma_events_held_is_pending,
+    add constraint tma_events_status_check check (status in (
+        'pending', 'processing', 'delivered', 'failed', 'withdrawn', 'muted'
+    )),
     add constraint tma_events_pending_is_unclaimed
         check (status <> 'pending' or (claimed_at is null and send_started_at is null)),
     add constraint tma_events_processing_is_claimed
@@ -102,7 +116,7 @@ alter table public.tma_events
     add constraint tma_events_started_is_claimed
         check (send_started_at is null or claimed_at is not null),
     add constraint tma_events_terminal_is_settled
-        check ((status in ('delivered', 'failed')) = (settled_at is not null)),
+        check ((status in ('pending', 'processing')) = (settled_at is null)),
     add constraint tma_events_delivered_has_time
         check ((status = 'delivered') = (delivered_at is not null)),
     add constraint tma_events_failed_has_failure
@@ -129,6 +143,25 @@ alter table public.tma_events
     add constraint tma_events_locale_is_short
         check (char_length(locale) between 1 and 35),
     add constraint tma_events_priority_is_known check (priority between -1 and 1),
+    -- Not by a function, which everybody who inserts would have to be allowed to call.
+    add constraint tma_events_options_are_known check (case
+        when jsonb_typeof(options) <> 'object' then false
+        when options - array['silent', 'protect', 'preview', 'thread'] <> '{}' then false
+        else coalesce(jsonb_typeof(options -> 'silent'), 'boolean') = 'boolean'
+            and coalesce(jsonb_typeof(options -> 'protect'), 'boolean') = 'boolean'
+            and coalesce(jsonb_typeof(options -> 'preview'), 'boolean') = 'boolean'
+            and coalesce(jsonb_typeof(options -> 'thread'), 'number') = 'number'
+            and coalesce(options ->> 'thread', '1') ~ '^[1-9][0-9]{0,9}$'
+            and coalesce((options ->> 'thread')::numeric, 1) < 2147483648
+    end),
+    add constraint tma_events_replaces_is_short
+        check (char_length(replaces) between 1 and 200),
+    add constraint tma_events_edits_replace
+        check (edits is null or (edits >= 0 and replaces is not null)),
+    add constraint tma_events_gathered_is_claimed
+        check (gathered_into is null or (status <> 'pending' and gathered_into <> id)),
+    add constraint tma_events_held_is_pending
+        check (held_by is null or (status = 'pending' and held_by in ('quiet', 'digest'))),
     -- Not partial, so that `on conflict (telegram_id, dedupe_key)` finds it.
     add constraint tma_events_dedupe_key unique (telegram_id, dedupe_key);
 
@@ -139,9 +172,11 @@ create index if not exists tma_events_due_by_class
     where settled_at is null and not behind;
 create index if not exists tma_events_chat_order
     on public.tma_events (telegram_id, priority, deliver_after, id) where settled_at is null;
--- Also a promise, kept by the table itself: of one chat, one row at a time is in a bridge's hands.
+-- Also a promise, kept by the table itself: of one chat, one message at a time is in a bridge's hands.
 create unique index if not exists tma_events_one_in_flight_per_chat
-    on public.tma_events (telegram_id) where status = 'processing';
+    on public.tma_events (telegram_id) where status = 'processing' and gathered_into is null;
+create index if not exists tma_events_gathered
+    on public.tma_events (gathered_into) where status = 'processing' and gathered_into is not null;
 create index if not exists tma_events_settled
     on public.tma_events (settled_at) where settled_at is not null;
 -- Those that were replaced: the older table's, and two from when there was one class.
@@ -154,7 +189,7 @@ comment on column public.tma_events.event_type is 'Names the template of the mes
 comment on column public.tma_events.lead_id is 'The lead it is about; see tma_lead_name().';
 comment on column public.tma_events.payload is 'What the template fills in.';
 comment on column public.tma_events.status is
-    'pending -> processing -> delivered | failed; processing -> pending (retry, release, recover); failed -> pending (retry_tma_events).';
+    'pending -> processing -> delivered | failed; processing -> pending (retry, release, recover); pending -> withdrawn | muted | failed (a claim finds the chat blocked); failed -> pending (retry_tma_events).';
 comment on column public.tma_events.created_at is 'When the row was inserted.';
 comment on column public.tma_events.deliver_after is
     'When it is due, and its place among the rows of its chat. In the future: a scheduled message.';
@@ -170,7 +205,8 @@ comment on column public.tma_events.retry_at is
 comment on column public.tma_events.claimed_at is 'When the last claim took it; starts the lease.';
 comment on column public.tma_events.send_started_at is
     'The fence: from here on the message may have been sent.';
-comment on column public.tma_events.settled_at is 'When it was delivered or failed for good.';
+comment on column public.tma_events.settled_at is
+    'When it ended: delivered, failed for good, withdrawn or muted.';
 comment on column public.tma_events.delivered_at is 'When Telegram had accepted the message.';
 comment on column public.tma_events.message_id is 'Telegram''s id of the message in the chat.';
 comment on column public.tma_events.failure is
@@ -182,6 +218,16 @@ comment on column public.tma_events.behind is
     'Stands behind the first open rows of its chat and class: no claim looks at it until it has moved up.';
 comment on column public.tma_events.priority is
     'Its class: 1 urgent, 0 normal, -1 bulk. Urgent rows go before normal ones and those before bulk, which always gets its share. Users cannot set it.';
+comment on column public.tma_events.options is
+    'How it is sent: {"silent", "protect", "preview": true or false, "thread": a topic''s message_thread_id}. Users cannot set it.';
+comment on column public.tma_events.replaces is
+    'A key of the sender''s, such as plan:42: the last message of this key in the chat, if it is not older than 48 hours, is edited instead of another being sent. Users cannot set it.';
+comment on column public.tma_events.edits is
+    'The message that its last claim was to edit. 0: Telegram has no such message any more, so it is sent anew.';
+comment on column public.tma_events.gathered_into is
+    'The row in whose message this one is told, too: a digest. All its rows are claimed and settled together.';
+comment on column public.tma_events.held_by is
+    'What a pending row waits for until retry_at: quiet (hours of its chat) or digest (others to go with it).';
 
 -- Nobody gets in before there are policies: those, and all grants, are with the access rules.
 alter table public.tma_events enable row level security;

@@ -118,12 +118,17 @@ begin
         bot interval, -- from one message of the bot to the next
         chat interval, -- the same within a private chat
         burst interval, -- how much earlier than at even intervals its messages may go
-        in_group interval -- the same within a group, which has no burst
+        in_group interval, -- the same within a group, which has no burst
+        digests jsonb, -- seconds for which rows of an event type wait for others of theirs
+        quiet_from time, -- of chats that do not say it
+        quiet_to time,
+        zone text
     );
 exception
     when duplicate_object then null;
 end $$;
-comment on type bridge.pace is 'What limits mean: the time from one message to the next.';
+comment on type bridge.pace is
+    'What claims go by: the time from one message to the next, and what rows wait for beside.';
 
 create or replace function bridge.pace_of(p_limits jsonb) returns bridge.pace
 language plpgsql immutable set search_path = '' as $$
@@ -137,7 +142,8 @@ begin
         make_interval(secs => 1 / (c_margin * (p_limits ->> 'bot_per_second')::float8)),
         make_interval(secs => v_chat),
         make_interval(secs => v_chat * ((p_limits ->> 'chat_burst')::float8 - 1)),
-        make_interval(secs => 60 / (c_margin * (p_limits ->> 'group_per_minute')::float8))
+        make_interval(secs => 60 / (c_margin * (p_limits ->> 'group_per_minute')::float8)),
+        null, null, null, null
     )::bridge.pace;
 end $$;
 comment on function bridge.pace_of(jsonb) is
@@ -212,7 +218,7 @@ begin
     v_pause := (select max(n.pause) from unnest(p_news) n);
     if v_pause > 0 then
         perform bridge.set_aside(array(
-            select (null, n.telegram_id, now() + make_interval(secs => n.pause))::bridge.ready_head
+            select (n.telegram_id, now() + make_interval(secs => n.pause))::bridge.chat_rest
             from unnest(p_news) n where n.pause > 0
         ));
         perform bridge.pause_bot_if_meant(v_pause);

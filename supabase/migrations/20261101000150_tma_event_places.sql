@@ -71,6 +71,19 @@ begin
                 limit 1
             ) is not null
         union all
+        -- ... or behind one that waits for long ...
+        select i.id
+        from inserted i
+        where i.settled_at is null and i.status = 'pending' and not i.behind
+            and (
+                select f.held_by
+                from public.tma_events f
+                where f.telegram_id = i.telegram_id and f.priority = i.priority
+                    and f.settled_at is null
+                order by f.deliver_after, f.id
+                limit 1
+            ) is not null
+        union all
         -- ... and others behind new ones. One that somebody else holds stays where it is: a row too
         -- many in front does no harm.
         select pushed.id
@@ -147,7 +160,8 @@ begin
         select front.id
         from (select distinct telegram_id, priority from unnest(p_lines)) lines
         cross join lateral (
-            select f.id, f.behind
+            select f.id, f.behind,
+                first_value(f.held_by) over (order by f.deliver_after, f.id) as line_held_by
             from public.tma_events f
             where f.telegram_id = lines.telegram_id and f.priority = lines.priority
                 and f.settled_at is null
@@ -158,7 +172,7 @@ begin
             -- Nobody waits here, so nobody can wait in a circle: the next sweep looks again.
             select l.id from public.tma_events l where l.id = front.id for update skip locked
         ) locked
-        where front.behind
+        where front.behind and front.line_held_by is null
     ));
 end $$;
 comment on function bridge.promote_events(bridge.line[]) is

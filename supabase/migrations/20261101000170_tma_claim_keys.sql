@@ -35,7 +35,9 @@ returns table (
     created_at timestamptz,
     deliver_after timestamptz,
     started boolean,
-    turn_at timestamptz
+    turn_at timestamptz,
+    options jsonb,
+    edits bigint
 )
 language plpgsql stable set search_path = ''
 -- As in the claim: only the primary key leads to a row.
@@ -46,7 +48,7 @@ begin
     select held.id, held.telegram_id, coalesce(chat.moved_to, held.telegram_id), held.event_type,
         held.lead_id, held.lead_visible, held.payload, held.locale, held.priority, held.attempt,
         held.retries, held.created_at, held.deliver_after, held.send_started_at is not null,
-        taken.turn_at
+        taken.turn_at, held.options, nullif(held.edits, 0)
     from bridge.claim_keys k
     cross join unnest(k.ids, k.attempts, k.turns) as taken (id, attempt, turn_at)
     cross join lateral (
@@ -63,6 +65,36 @@ end $$;
 comment on function bridge.claimed_under(uuid) is
     'The rows that the claim of this key took and that are still its own, in no order, with the chat to send to.';
 revoke execute on function bridge.claimed_under(uuid) from public, anon, authenticated;
+
+create or replace function bridge.gathered_under(p_key uuid)
+returns table (
+    gathered_into bigint,
+    id bigint,
+    lead_id bigint,
+    lead_visible boolean,
+    payload jsonb,
+    created_at timestamptz,
+    deliver_after timestamptz
+)
+language plpgsql stable set search_path = ''
+set enable_seqscan = off set enable_bitmapscan = off set jit = off
+as $$
+begin
+    return query
+    select m.gathered_into, m.id, m.lead_id, m.lead_visible, m.payload, m.created_at,
+        m.deliver_after
+    from bridge.claim_keys k
+    cross join unnest(k.ids) as leader (id)
+    cross join lateral (
+        select g.* from public.tma_events g
+        where g.gathered_into = leader.id and g.status = 'processing'
+        offset 0
+    ) m
+    where k.key = p_key;
+end $$;
+comment on function bridge.gathered_under(uuid) is
+    'What was gathered into the rows that the claim of this key took, in no order.';
+revoke execute on function bridge.gathered_under(uuid) from public, anon, authenticated;
 
 create or replace function bridge.forget_claim_keys() returns void
 language sql set search_path = '' as $$

@@ -2,7 +2,7 @@
 
 create or replace function bridge.pick_heads(
     p_want integer, p_bulk integer, p_now timestamptz, p_pace bridge.pace,
-    out heads bridge.ready_head[], out unfinished boolean
+    out heads bridge.ready_head[], out unfinished boolean, out ended text[]
 )
 language plpgsql set search_path = ''
 -- A connection keeps the plan that it made when the table was small, or known to be empty, and every
@@ -27,9 +27,10 @@ begin
     heads := (v_urgent.heads || v_normal.heads)[1 : p_want - cardinality(v_bulk.heads)]
         || v_bulk.heads;
     unfinished := v_urgent.unfinished or v_normal.unfinished or v_bulk.unfinished;
+    ended := v_urgent.ended || v_normal.ended || v_bulk.ended;
 end $$;
 comment on function bridge.pick_heads(integer, integer, timestamptz, bridge.pace) is
-    'Up to p_want rows that may go within the look-ahead: urgent ones before normal ones before bulk, but p_bulk of bulk if so many wait.';
+    'Up to p_want rows that may go within the look-ahead: urgent ones before normal ones before bulk, but p_bulk of bulk if so many wait. Beside it, what find_heads() says.';
 revoke execute on function bridge.pick_heads(integer, integer, timestamptz, bridge.pace)
     from public, anon, authenticated;
 
@@ -65,7 +66,13 @@ begin
     with taken as (
         update public.tma_events e
         set status = 'processing', claimed_at = p_now, attempt = e.attempt + 1, retry_at = null,
-            send_started_at = case when e.id = any (p_starting) then p_now end
+            held_by = null,
+            send_started_at = case when e.id = any (p_starting) then p_now end,
+            edits = case
+                when e.replaces is not null and e.edits is distinct from 0
+                then bridge.message_to_edit(e.telegram_id, e.replaces, p_now)
+                else e.edits
+            end
         where e.id = any (p_ids)
         returning e.id, e.attempt
     )
@@ -78,7 +85,7 @@ revoke execute on function bridge.take_heads(bigint[], bigint[], timestamptz)
 
 create or replace function bridge.give_turns(
     p_key uuid, p_heads bridge.ready_head[], p_first timestamptz, p_step interval,
-    p_start_now integer, p_now timestamptz
+    p_start_now integer, p_digests jsonb, p_now timestamptz
 )
 returns void
 language plpgsql set search_path = '' as $$
@@ -98,11 +105,19 @@ begin
         select h.id, h.place, greatest(h.ready_at, p_first + p_step * (row_number() over (
             order by h.ready_at, h.place
         ) - 1)) as turn_at
-        from unnest(p_heads) with ordinality h (id, telegram_id, ready_at, place)
+        from (
+            select taken.id, greatest(taken.ready_at, taken.held_until) as ready_at, taken.place
+            from unnest(p_heads) with ordinality taken (
+                id, telegram_id, priority, ready_at, held_until, held_by, ends_as, place
+            )
+        ) h
     ) t;
     v_starting := (select count(*) from unnest(v_turns) at where at <= p_now + c_now);
     select * into v_taken
     from bridge.take_heads(v_ids, v_ids[1 : least(v_starting, p_start_now)], p_now);
+    if p_digests is not null then
+        perform bridge.gather_events(v_ids, p_digests, p_now);
+    end if;
     update bridge.claim_keys k
     set ids = v_taken.ids, attempts = v_taken.attempts, turns = array(
         select v_turns[array_position(v_ids, t.id)]
@@ -111,11 +126,11 @@ begin
     where k.key = p_key;
 end $$;
 comment on function bridge.give_turns(
-    uuid, bridge.ready_head[], timestamptz, interval, integer, timestamptz
+    uuid, bridge.ready_head[], timestamptz, interval, integer, jsonb, timestamptz
 ) is
-    'Claims these rows under a key, with turns from p_first on in steps.';
+    'Claims these rows under a key, with turns from p_first on in steps, and what is gathered into them.';
 revoke execute on function bridge.give_turns(
-    uuid, bridge.ready_head[], timestamptz, interval, integer, timestamptz
+    uuid, bridge.ready_head[], timestamptz, interval, integer, jsonb, timestamptz
 ) from public, anon, authenticated;
 
 create or replace function bridge.free_turns(
@@ -139,8 +154,8 @@ revoke execute on function bridge.free_turns(integer, timestamptz, interval, tim
     from public, anon, authenticated;
 
 create or replace function bridge.grant_turns(
-    p_key uuid, p_limit integer, p_limits jsonb, p_start_now integer,
-    out next_seconds double precision, out limits_differ boolean
+    p_key uuid, p_limit integer, p_limits jsonb, p_start_now integer, p_digests jsonb,
+    out next_seconds double precision, out limits_differ boolean, out ended jsonb
 )
 language plpgsql set search_path = '' as $$
 declare
@@ -162,7 +177,7 @@ begin
     v_bot := bridge.note_limits(v_bot, p_limits, v_now);
     limits_differ := v_bot.limits_differed_at > v_now - interval '1 minute';
 
-    v_pace := bridge.pace_of(p_limits);
+    v_pace := bridge.waits_of(bridge.pace_of(p_limits), p_digests);
     v_step := coalesce(v_pace.bot, interval '0');
     v_first := greatest(v_now, v_bot.paused_until, case
         -- What is further ahead than that is from a clock that was put back.
@@ -178,7 +193,9 @@ begin
 
     v_taken := cardinality(v_picked.heads);
     if v_taken > 0 then
-        perform bridge.give_turns(p_key, v_picked.heads, v_first, v_step, p_start_now, v_now);
+        perform bridge.give_turns(
+            p_key, v_picked.heads, v_first, v_step, p_start_now, p_digests, v_now
+        );
         v_first := v_first + v_step * v_taken;
         v_bot.turns := v_bot.turns + v_taken;
         v_bot.next_turn_at := case when v_step > '0' then v_first else v_bot.next_turn_at end;
@@ -189,6 +206,9 @@ begin
     if v_taken < v_free and not v_picked.unfinished then
         v_open := bridge.next_open_at(v_now);
         v_next := case when v_open is not null then greatest(v_next, v_open) end;
+    end if;
+    if v_picked.ended <> '{}' then
+        ended := bridge.count_ended(v_picked.ended);
     end if;
     next_seconds := case
         when v_next is not null then greatest(extract(epoch from v_next - clock_timestamp()), 0)
@@ -203,9 +223,9 @@ begin
         where b.only_row;
     end if;
 end $$;
-comment on function bridge.grant_turns(uuid, integer, jsonb, integer) is
+comment on function bridge.grant_turns(uuid, integer, jsonb, integer, jsonb) is
     'Carries out a claim: what claim_tma_events() says of it beside its rows, which are then under its key.';
-revoke execute on function bridge.grant_turns(uuid, integer, jsonb, integer)
+revoke execute on function bridge.grant_turns(uuid, integer, jsonb, integer, jsonb)
     from public, anon, authenticated;
 
 create or replace function bridge.note_limits(
@@ -232,16 +252,20 @@ revoke execute on function bridge.note_limits(bridge.bot_pace, jsonb, timestampt
     from public, anon, authenticated;
 
 create or replace function bridge.claim_once(
-    p_key uuid, p_limit integer, p_limits jsonb, p_start_now integer,
-    out next_seconds double precision, out limits_differ boolean
+    p_key uuid, p_limit integer, p_limits jsonb, p_start_now integer, p_digests jsonb,
+    out next_seconds double precision, out limits_differ boolean, out ended jsonb
 )
-language plpgsql set search_path = '' as $$
+language plpgsql set search_path = ''
+-- There is one way only through each statement, whatever is asked for: planning it anew takes as long
+-- as going it.
+set plan_cache_mode = force_generic_plan
+as $$
 begin
     -- Waits for a call with the same key that is still running.
     insert into bridge.claim_keys (key) values (p_key) on conflict (key) do nothing;
     if found then
-        select * into next_seconds, limits_differ
-        from bridge.grant_turns(p_key, p_limit, p_limits, p_start_now);
+        select * into next_seconds, limits_differ, ended
+        from bridge.grant_turns(p_key, p_limit, p_limits, p_start_now, p_digests);
     else
         select 0, b.limits_differed_at > now() - interval '1 minute'
         into next_seconds, limits_differ
@@ -249,9 +273,9 @@ begin
         where b.only_row;
     end if;
 end $$;
-comment on function bridge.claim_once(uuid, integer, jsonb, integer) is
+comment on function bridge.claim_once(uuid, integer, jsonb, integer, jsonb) is
     'Carries out a claim, unless that has been done under this key already: then there is nothing new to say, and next_seconds is 0.';
-revoke execute on function bridge.claim_once(uuid, integer, jsonb, integer)
+revoke execute on function bridge.claim_once(uuid, integer, jsonb, integer, jsonb)
     from public, anon, authenticated;
 
 -- From before there were turns.

@@ -113,16 +113,39 @@ comment on function bridge.lead_name(bigint, jsonb) is
     'tma_lead_name() of a lead that may be named, else the payload''s lead_name (text or number), else "your lead"; blank counts as missing. Never fails.';
 revoke execute on function bridge.lead_name(bigint, jsonb) from public, anon, authenticated;
 
+create or replace function bridge.gathered(p_key uuid) returns jsonb
+language sql stable set search_path = '' as $$
+    select jsonb_object_agg(leader.id, leader.rows)
+    from (
+        select g.gathered_into as id, jsonb_agg(jsonb_build_object(
+            'id', g.id,
+            'lead_id', g.lead_id,
+            'lead_name',
+            bridge.lead_name(case when g.lead_visible then g.lead_id end, g.payload),
+            'payload', bridge.text_of(g.payload),
+            'created_at', coalesce(g.created_at, g.deliver_after),
+            'deliver_after', g.deliver_after
+        ) order by g.deliver_after, g.id) as rows
+        from bridge.gathered_under(p_key) g
+        group by g.gathered_into
+    ) leader
+$$;
+comment on function bridge.gathered(uuid) is
+    'What was gathered into the rows of a claim, in order, by the id of the row: what the claim tells of it.';
+revoke execute on function bridge.gathered(uuid) from public, anon, authenticated;
+
 -- The claim. What a row's lead is called is asked apart from it, so that the users' functions are
 -- planned as usual.
 
 create or replace function public.claim_tma_events(
-    p_limit integer, p_key uuid, p_limits jsonb default null, p_start_now integer default 8
+    p_limit integer, p_key uuid, p_limits jsonb default null, p_start_now integer default 8,
+    p_digests jsonb default null
 )
 returns json
 language plpgsql security definer set search_path = '' as $$
 declare
     v_told record;
+    v_gathered jsonb;
     v_rows json;
     v_now timestamptz;
 begin
@@ -140,9 +163,12 @@ begin
             hint = 'A new uuid for each claim; the same one only to ask again for an answer that was lost.';
     end if;
     select * into v_told from bridge.claim_once(
-        p_key, p_limit, p_limits, p_start_now
+        p_key, p_limit, p_limits, p_start_now, bridge.checked_digests(p_digests)
     );
 
+    if bridge.checked_digests(p_digests) is not null then
+        v_gathered := bridge.gathered(p_key);
+    end if;
     v_now := clock_timestamp();
     select json_agg(r order by r.turn_at, r.priority desc, r.deliver_after, r.id) into v_rows
     from (
@@ -155,20 +181,21 @@ begin
             c.turn_at,
             greatest(extract(epoch from c.turn_at - v_now), 0)::double precision
                 as turn_in,
-            c.started
+            c.started, c.options, c.edits, v_gathered -> c.id::text as gathered
         from bridge.claimed_under(p_key) c
     ) r;
     return json_build_object(
         'rows', coalesce(v_rows, '[]'),
         'next_seconds', v_told.next_seconds,
-        'limits_differ', v_told.limits_differ
+        'limits_differ', v_told.limits_differ,
+        'ended', coalesce(v_told.ended, '{}')
     );
 end $$;
-comment on function public.claim_tma_events(integer, uuid, jsonb, integer) is
-    'Takes up to p_limit due rows, at most one of each chat and none of a chat that has a row in flight, that may go within a short time by p_limits {"bot_per_second", "chat_per_second", "chat_burst", "group_per_minute"} (null: no pace) and by the pauses that Telegram asked for. {"rows": in the order of their turns, "next_seconds": when asking again makes sense (null: nothing is open), "limits_differ": another claim of the last minute had other limits}. A row has, beside its columns, chat_id (to send to), turn_in (seconds until it may go) and started: whether it has passed the fence already, as up to p_start_now do whose turn is now. payload is JSON as text, so that one that cannot be read spoils no other; waited_seconds is the time since the row was due; attempt is the token for start, settle and release. The same p_key again returns the rows of that claim that it still holds, and takes nothing.';
-revoke execute on function public.claim_tma_events(integer, uuid, jsonb, integer)
+comment on function public.claim_tma_events(integer, uuid, jsonb, integer, jsonb) is
+    'Takes up to p_limit due rows, at most one of each chat and none of a chat that has a row in flight, that may go within a short time by p_limits {"bot_per_second", "chat_per_second", "chat_burst", "group_per_minute"} (null: no pace) and by the pauses that Telegram asked for. {"rows": in the order of their turns, "next_seconds": when asking again makes sense (null: nothing is open), "limits_differ": another claim of the last minute had other limits, "ended": how many rows it has ended as "muted" or "blocked" without a call to Telegram}. p_digests {event type: seconds}: the first row of such a type waits that long in its chat, and then those like it that are due go with it, as its "gathered": an array in order, without the row itself. "edits" is the message to be edited; null: send. A row has, beside its columns, chat_id (to send to), turn_in (seconds until it may go) and started: whether it has passed the fence already, as up to p_start_now do whose turn is now. payload is JSON as text, so that one that cannot be read spoils no other; waited_seconds is the time since the row was due; attempt is the token for start, settle and release. The same p_key again returns the rows of that claim that it still holds, and takes nothing.';
+revoke execute on function public.claim_tma_events(integer, uuid, jsonb, integer, jsonb)
     from public, anon, authenticated;
-grant execute on function public.claim_tma_events(integer, uuid, jsonb, integer)
+grant execute on function public.claim_tma_events(integer, uuid, jsonb, integer, jsonb)
     to service_role, tma_bridge;
 -- From before there were turns.
 drop function if exists public.claim_tma_events(integer);

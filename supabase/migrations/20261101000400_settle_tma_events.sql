@@ -40,13 +40,13 @@ begin
             order by c.id -- one order of locking for everybody, so no deadlocks
         ) c
         cross join lateral (
-            select e.id, e.status, e.send_started_at
+            select e.id, e.status, e.send_started_at, e.gathered_into
             from public.tma_events e
             where e.id = c.id and e.attempt = c.attempt
             offset 0 -- or the status could lead to the row: through all that are in flight
             for update
         ) held
-        where held.status = 'processing'
+        where held.status = 'processing' and held.gathered_into is null
             and (p_started or held.send_started_at is null or (p_unsent and c.unsent))
     );
 end $$;
@@ -63,8 +63,9 @@ declare
         bridge.checked_claims(p_claims), p_started => false
     );
 begin
-    return query
-    update public.tma_events e set send_started_at = now() where e.id = any (v_ids) returning e.id;
+    update public.tma_events e set send_started_at = now()
+    where e.id = any (bridge.with_gathered(v_ids));
+    return query select unnest(v_ids);
 end $$;
 comment on function public.start_tma_events(jsonb) is
     'The fence: of [{"id", "attempt"}] returns the ids that may be sent now. A token passes once; one that is not returned must not be sent.';
@@ -81,7 +82,7 @@ begin
     from jsonb_array_elements(p_outcomes) item (value)
     cross join jsonb_to_record(item.value) as o (
         status text, message_id bigint, failure text, retry_in double precision,
-        pause double precision, moved_to bigint
+        pause double precision, moved_to bigint, edit_lost boolean
     )
     where not coalesce(
         case o.status
@@ -100,7 +101,7 @@ begin
     if v_bad is not null then
         raise exception 'cannot settle %', v_bad
             using errcode = 'invalid_parameter_value',
-            hint = 'Needed: "status": "delivered" with "message_id"; "failed" with a known "failure"; or "pending", optionally with "retry_in" (seconds, up to 30 days) and "counted". Any may have "pause" (seconds, up to 30 days) and "moved_to" (a negative id).';
+            hint = 'Needed: "status": "delivered" with "message_id"; "failed" with a known "failure"; or "pending", optionally with "retry_in" (seconds, up to 30 days), "counted" and "edit_lost". Any may have "pause" (seconds, up to 30 days) and "moved_to" (a negative id).';
     end if;
 
     if (select count(*) <> count(distinct (item -> 'id', item -> 'attempt'))
@@ -153,12 +154,13 @@ revoke execute on function bridge.news_in(jsonb, bigint[]) from public, anon, au
 
 create or replace function public.settle_tma_events(p_outcomes jsonb) returns setof bigint
 language plpgsql security definer set search_path = ''
-set enable_seqscan = off set jit = off
+set enable_seqscan = off set jit = off set plan_cache_mode = force_generic_plan
 as $$
 declare
     v_outcomes constant jsonb := bridge.checked_outcomes(p_outcomes);
     v_ids constant bigint[] := bridge.hold_claims(v_outcomes, p_started => true);
     v_news constant bridge.chat_news[] := bridge.news_in(v_outcomes, v_ids);
+    v_all constant bigint[] := bridge.with_gathered(v_ids);
 begin
     update public.tma_events e
     set status = o.status,
@@ -173,17 +175,31 @@ begin
             when o.status = 'pending' and o.retry_in > 0
             then now() + make_interval(secs => o.retry_in)
         end,
-        retries = e.retries + (o.status = 'pending' and coalesce(o.counted, false))::integer
-    from jsonb_to_recordset(v_outcomes) as o (
-        id bigint, attempt integer, status text, message_id bigint, failure text, error text,
-        retry_in double precision, counted boolean
-    )
-    where e.id = any (v_ids) and e.id = o.id and e.attempt = o.attempt;
+        retries = e.retries + (o.status = 'pending' and coalesce(o.counted, false))::integer,
+        edits = case
+            when o.status = 'pending' and o.edit_lost and e.replaces is not null then 0
+            else e.edits
+        end,
+        gathered_into = case when o.status <> 'pending' then e.gathered_into end
+    from (
+        select o.*
+        from jsonb_to_recordset(v_outcomes) as o (
+            id bigint, attempt integer, status text, message_id bigint, failure text, error text,
+            retry_in double precision, counted boolean, edit_lost boolean
+        )
+        cross join lateral (
+            select from public.tma_events held
+            where held.id = o.id and held.attempt = o.attempt
+            offset 0
+        ) held
+        where o.id = any (v_ids)
+    ) o
+    where e.id = any (v_all) and coalesce(e.gathered_into, e.id) = o.id;
 
     perform bridge.promote_events(array(
         select (e.telegram_id, e.priority)::bridge.line
         from public.tma_events e
-        where e.id = any (v_ids) and e.settled_at is not null
+        where e.id = any (v_all) and e.settled_at is not null
     ));
     perform bridge.learn(v_news);
 
@@ -204,7 +220,7 @@ begin
         and e.failure is not distinct from o.failure;
 end $$;
 comment on function public.settle_tma_events(jsonb) is
-    'Ends claims: [{"id", "attempt", "status", ...}] with status "delivered" (message_id), "failed" (failure, error) or "pending" (retry_in seconds, counted: whether an attempt was used up, error). Any may tell of its chat: "pause", the seconds that Telegram asked for, and "moved_to", the new id of a group; failure "blocked" is remembered until a message is delivered. Returns the ids accepted: the token held, or the row already says just this.';
+    'Ends claims: [{"id", "attempt", "status", ...}] with status "delivered" (message_id), "failed" (failure, error) or "pending" (retry_in seconds, counted: whether an attempt was used up, error, edit_lost: Telegram has no such message to edit, so the next claim sends it anew). What was gathered into a row ends with it. Any may tell of its chat: "pause", the seconds that Telegram asked for, and "moved_to", the new id of a group; failure "blocked" is remembered until a message is delivered. Returns the ids accepted: the token held, or the row already says just this.';
 revoke execute on function public.settle_tma_events(jsonb) from public, anon, authenticated;
 grant execute on function public.settle_tma_events(jsonb) to service_role, tma_bridge;
 
@@ -217,14 +233,13 @@ declare
         bridge.checked_claims(p_claims), p_started => false, p_unsent => true
     );
 begin
-    return query
     update public.tma_events e
-    set status = 'pending', claimed_at = null, send_started_at = null
-    where e.id = any (v_ids)
-    returning e.id;
+    set status = 'pending', claimed_at = null, send_started_at = null, gathered_into = null
+    where e.id = any (bridge.with_gathered(v_ids));
     if found then
         perform bridge.ring('tma_events'); -- for the other replicas
     end if;
+    return query select unnest(v_ids);
 end $$;
 comment on function public.release_tma_events(jsonb) is
     'Hands claims back, [{"id", "attempt"}], of which nothing was started, or that say "unsent": true: their holder knows that it sent nothing. No attempt is used up. Returns the ids released.';

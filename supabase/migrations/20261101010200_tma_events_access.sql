@@ -6,6 +6,17 @@ alter table public.tma_events
 create or replace trigger begin_insert before insert on public.tma_events
     for each statement execute function bridge.begin_insert();
 
+create or replace function bridge.refuse_unproven() returns void
+language plpgsql set search_path = '' as $$
+begin
+    raise exception 'this request proves no Telegram user'
+        using errcode = 'insufficient_privilege',
+        hint = 'Create the client in the Mini App with {global: {headers: {"x-telegram-init-data": Telegram.WebApp.initData}}}. If you do, its initData may be too old (reopen the Mini App), or belong to a bot whose bridge has not been started with this project.';
+end $$;
+comment on function bridge.refuse_unproven() is
+    'The error of a request without a verified user, which tells a Mini App developer what to do.';
+revoke execute on function bridge.refuse_unproven() from public, anon, authenticated;
+
 create or replace function bridge.must_be_own(p_telegram_id bigint, p_user_id bigint)
 returns boolean
 language plpgsql stable security definer set search_path = '' as $$
@@ -17,9 +28,7 @@ begin
         return false; -- another policy decides
     end if;
     if p_user_id is null then
-        raise exception 'this request proves no Telegram user'
-            using errcode = 'insufficient_privilege',
-            hint = 'Create the client in the Mini App with {global: {headers: {"x-telegram-init-data": Telegram.WebApp.initData}}}. If you do, its initData may be too old (reopen the Mini App), or belong to a bot whose bridge has not been started with this project.';
+        perform bridge.refuse_unproven();
     end if;
     raise exception 'telegram_id % is not the user of this request', p_telegram_id
         using errcode = 'insufficient_privilege',
@@ -179,6 +188,18 @@ comment on function bridge.count_user_row(bigint, bridge.settings, boolean) is
 revoke execute on function bridge.count_user_row(bigint, bridge.settings, boolean)
     from public, anon, authenticated;
 
+create or replace function bridge.check_ahead(p_at timestamptz, p_most interval) returns void
+language plpgsql stable set search_path = '' as $$
+begin
+    if p_at > now() + p_most then
+        raise exception 'deliver_after is too far ahead'
+            using errcode = 'check_violation', hint = format('Up to %s from now.', p_most);
+    end if;
+end $$;
+comment on function bridge.check_ahead(timestamptz, interval) is
+    'Refuses a time that is further ahead than users may schedule a row.';
+revoke execute on function bridge.check_ahead(timestamptz, interval) from public, anon, authenticated;
+
 -- What one row of a user may be. Roles that bypass row level security are trusted.
 create or replace function bridge.check_user_event() returns trigger
 language plpgsql security definer set search_path = '' as $$
@@ -192,11 +213,7 @@ begin
             hint = 'A letter, then up to 63 letters, digits or _ . : -';
     end if;
     perform bridge.check_json('payload', new.payload, v_limits.max_payload_bytes);
-    if new.deliver_after > now() + v_limits.max_schedule_ahead then
-        raise exception 'deliver_after is too far ahead'
-            using errcode = 'check_violation',
-            hint = format('Up to %s from now.', v_limits.max_schedule_ahead);
-    end if;
+    perform bridge.check_ahead(new.deliver_after, v_limits.max_schedule_ahead);
     -- A time in the past would overtake everybody else's rows.
     new.deliver_after := greatest(new.deliver_after, now());
     if new.telegram_id = bridge.statement_user_id() and not exists (

@@ -47,12 +47,15 @@ begin
     ) order by p.tablename, p.policyname), '[]')
     into v_open_policies
     from pg_policies p
-    where p.schemaname = 'public' and v_tables ? p.tablename
+    where p.schemaname = 'public'
+        and (v_tables ? p.tablename or p.tablename = 'tma_chat_settings')
         and p.permissive = 'PERMISSIVE'
         and p.roles && array['public', 'anon', 'authenticated']::name[]
         and p.policyname not in (
             'users insert their own events', 'users read their own events',
-            'users insert their own requests', 'users read their own requests'
+            'users insert their own requests', 'users read their own requests',
+            'users insert their own settings', 'users read their own settings',
+            'users change their own settings', 'users delete their own settings'
         );
 
     select coalesce(jsonb_agg(f.signature order by f.signature), '[]')

@@ -24,7 +24,7 @@ begin
         select minute, count(*) as events,
             percentile_cont(0.5) within group (order by took) as p50,
             percentile_cont(0.95) within group (order by took) as p95
-        from ended where failure is null group by minute
+        from ended where delivered_at is not null group by minute
     ),
     failed as (
         select minute, jsonb_object_agg(failure, events) as reasons

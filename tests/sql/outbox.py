@@ -7,6 +7,9 @@ from uuid import UUID
 
 Token = tuple[int, int]
 
+DIGEST = "tapped"  # the type that is gathered
+MANY = 100  # heads that a claim looks at, once it has met some that do not go
+
 
 @dataclass
 class Event:
@@ -15,6 +18,7 @@ class Event:
     id: int
     chat: int
     priority: int = 0
+    type: str = "x"
     status: str = "pending"
     attempt: int = 0
     retries: int = 0
@@ -22,10 +26,12 @@ class Event:
     stale: bool = False
     failure: str | None = None
     message_id: int | None = None
+    gathered_into: int | None = None
 
     def back_to_pending(self, *, counted: bool = False) -> None:
         """Nobody holds it any more."""
         self.status, self.started, self.stale = "pending", False, False
+        self.gathered_into = None
         self.retries += counted
 
     def end(
@@ -43,6 +49,8 @@ class Times:
     place: tuple[datetime, int]
     goes_at: tuple[datetime, int]
     due: bool
+    had_its_time: bool  # whatever it waits for since
+    gathering: bool  # the window of a digest that begins with it is open
 
 
 @dataclass
@@ -52,59 +60,147 @@ class Outbox:
     events: dict[int, Event] = field(default_factory=dict)
     claims: dict[UUID, list[Token]] = field(default_factory=dict)
     turns: int = 0
+    muted: set[tuple[int, str]] = field(default_factory=set)  # chat and type
+    blocked: set[int] = field(default_factory=set)
 
-    def insert(self, event_id: int, chat: int, priority: int = 0) -> None:
+    def insert(self, event_id: int, chat: int, priority: int = 0, event_type: str = "x") -> None:
         """A new row."""
-        self.events[event_id] = Event(event_id, chat, priority)
+        self.events[event_id] = Event(event_id, chat, priority, event_type)
 
     def claim(
         self, key: UUID, limit: int, start_now: int, times: Mapping[int, Times]
-    ) -> list[tuple[Token, bool]]:
-        """The tokens handed out under a key, and whether each has been started."""
+    ) -> list[tuple[Token, bool, list[int]]]:
+        """What is handed out under a key: token, whether it was started, what goes with it."""
         if key not in self.claims:
             taken = self._pick(limit, times)
             self.turns += len(taken)
             for place, event in enumerate(taken):
-                event.status, event.started = "processing", place < start_now
-                event.attempt += 1
+                for row in (event, *self._alike(event, times)):
+                    row.status, row.started = "processing", place < start_now
+                    row.attempt += 1
+                    row.gathered_into = None if row is event else event.id
             self.claims[key] = [(event.id, event.attempt) for event in taken]
         held = [event for token in self.claims[key] if (event := self._holds(token))]
         held.sort(key=lambda e: (-e.priority, times[e.id].place))
-        return [((e.id, e.attempt), e.started) for e in held]
+        return [
+            (
+                (e.id, e.attempt),
+                e.started,
+                sorted((m.id for m in self._message(e)[1:]), key=lambda one: times[one].place),
+            )
+            for e in held
+        ]
 
     def _pick(self, limit: int, times: Mapping[int, Times]) -> list[Event]:
         """Ready heads, urgent before normal before bulk, which gets every tenth turn."""
-        ready = sorted(self._ready(times), key=lambda e: (-e.priority, times[e.id].goes_at))
-        others = [e for e in ready if e.priority >= 0][:limit]
+        held: set[int] = set()
+        urgent = self._find(1, limit, times, held)
+        normal = self._find(0, limit - len(urgent), times, held)
+        others = urgent + normal
         share = (self.turns + limit) // 10 - self.turns // 10
-        bulk = [e for e in ready if e.priority < 0][: max(limit - len(others), share)]
+        bulk = self._find(-1, max(limit - len(others), share), times, held)
         return others[: limit - len(bulk)] + bulk
 
-    def _ready(self, times: Mapping[int, Times]) -> list[Event]:
-        """Of each chat of which nothing is in flight: the head of its highest class that is due."""
+    def _find(
+        self, priority: int, want: int, times: Mapping[int, Times], held: set[int]
+    ) -> list[Event]:
+        """Up to `want` heads of a class that go; ends those that are not to be sent at all."""
+        found: list[Event] = []
+        look_at = want
+        last: Event | None = None
+        while len(found) < want:
+            heads = [
+                head
+                for head in self._heads(priority, times, held)
+                if last is None or times[head.id].goes_at > times[last.id].goes_at
+            ][:look_at]
+            if not heads:
+                break
+            last = heads[-1]
+            ended = [head for head in heads if self._end_unsent(head, times)]
+            waiting = {e.id for e in heads if e.type == DIGEST and times[e.id].gathering}
+            held |= waiting - {e.id for e in ended}
+            found += [e for e in heads if e not in ended and e.id not in waiting]
+            if len(heads) < look_at and not ended:
+                break
+            if ended or waiting or look_at == MANY:
+                look_at = MANY
+        return found[:want]
+
+    def _heads(self, priority: int, times: Mapping[int, Times], held: set[int]) -> list[Event]:
+        """The first open rows of a class that are due, of chats of which nothing else is to go."""
         busy = {e.chat for e in self.events.values() if e.status == "processing"}
-        heads: dict[tuple[int, int], Event] = {}
+        first: dict[tuple[int, int], Event] = {}
         for event in sorted(self._open(), key=lambda e: times[e.id].place):
-            heads.setdefault((event.chat, event.priority), event)
-        ready: dict[int, Event] = {}
-        for event in sorted(heads.values(), key=lambda e: -e.priority):
-            if event.chat not in busy and times[event.id].due:
-                ready.setdefault(event.chat, event)
-        return list(ready.values())
+            first.setdefault((event.chat, event.priority), event)
+        due = {line for line, e in first.items() if times[e.id].due and e.id not in held}
+        return sorted(
+            (
+                event
+                for (chat, its), event in first.items()
+                if its == priority
+                and (chat, its) in due
+                and chat not in busy
+                and not any((chat, higher) in due for higher in range(priority + 1, 2))
+            ),
+            key=lambda e: times[e.id].goes_at,
+        )
+
+    def _end_unsent(self, head: Event, times: Mapping[int, Times]) -> bool:
+        """End what its chat has muted, or cannot get: this row, and those that are alike."""
+        muted = (head.chat, head.type) in self.muted
+        if not muted and not (head.chat in self.blocked and head.priority < 1):
+            return False
+        for event in self._open():
+            if (
+                (event.chat, event.priority) == (head.chat, head.priority)
+                and times[event.id].had_its_time
+                and (not muted or event.type == head.type)
+            ):
+                event.end("muted" if muted else "failed", failure=None if muted else "blocked")
+        return True
+
+    def _alike(self, head: Event, times: Mapping[int, Times]) -> list[Event]:
+        """What goes with a row into one message."""
+        if head.type != DIGEST:
+            return []
+        return [
+            event
+            for event in self._open()
+            if event.status == "pending"
+            and (event.chat, event.priority, event.type) == (head.chat, head.priority, head.type)
+            and times[event.id].had_its_time
+            and times[event.id].place > times[head.id].place
+        ]
+
+    def _message(self, event: Event) -> list[Event]:
+        """A row in flight and those that go with it."""
+        gathered = [
+            e
+            for e in self.events.values()
+            if e.gathered_into == event.id and e.status == "processing"
+        ]
+        return [event, *gathered]
 
     def start(self, token: tuple[int, int]) -> bool:
         """Whether this may be sent."""
         event = self._holds(token)
         if not event or event.started:
             return False
-        event.started = True
+        for row in self._message(event):
+            row.started = True
         return True
 
     def settle(self, token: tuple[int, int], outcome: "Outcome") -> bool:
         """Whether the outcome is accepted: by the holder, or because it stands already."""
         event = self._holds(token)
         if event:
-            outcome.apply(event)
+            for row in self._message(event):
+                outcome.apply(row)
+            if event.status == "delivered":
+                self.blocked.discard(event.chat)
+            elif event.failure == "blocked":
+                self.blocked.add(event.chat)
             return True
         gone = self.events.get(token[0])
         return gone is not None and gone.attempt == token[1] and outcome.stands(gone)
@@ -114,7 +210,8 @@ class Outbox:
         event = self._holds(token)
         if not event or (event.started and not unsent):
             return False
-        event.back_to_pending()
+        for row in self._message(event):
+            row.back_to_pending()
         return True
 
     def expire(self, event_id: int) -> None:
@@ -123,7 +220,12 @@ class Outbox:
 
     def recover(self, *, resend: bool) -> tuple[int, int, int]:
         """How many went back unstarted, back although started, and failed as uncertain."""
-        stale = [e for e in self.events.values() if e.status == "processing" and e.stale]
+        stale = [
+            row
+            for event in list(self.events.values())
+            if event.status == "processing" and event.stale and event.gathered_into is None
+            for row in self._message(event)
+        ]
         started = [e for e in stale if e.started]
         back = [e for e in stale if not e.started]
         for event in started:
@@ -142,7 +244,22 @@ class Outbox:
             event = self.events[event_id]
             event.back_to_pending()
             event.retries, event.failure = 0, None
+            self.blocked.discard(event.chat)
         return failed
+
+    def withdraw(self, ids: Iterable[int]) -> set[int]:
+        """The waiting rows that are not sent any more."""
+        waiting = {i for i in ids if i in self.events and self.events[i].status == "pending"}
+        for event_id in waiting:
+            self.events[event_id].end("withdrawn")
+        return waiting
+
+    def mute(self, chat: int, event_type: str, *, muted: bool) -> None:
+        """What a user does not want to be told, or wants to be told again."""
+        if muted:
+            self.muted.add((chat, event_type))
+        else:
+            self.muted.discard((chat, event_type))
 
     def delete(self, ids: Iterable[int]) -> None:
         """Rows that somebody deletes."""
@@ -161,7 +278,7 @@ class Outbox:
 
     def purge(self) -> int:
         """How many settled rows are deleted."""
-        settled = [e.id for e in self.events.values() if e.status in ("delivered", "failed")]
+        settled = [e.id for e in self.events.values() if e not in self._open()]
         for event_id in settled:
             del self.events[event_id]
         return len(settled)
@@ -171,7 +288,12 @@ class Outbox:
 
     def _holds(self, token: tuple[int, int]) -> Event | None:
         event = self.events.get(token[0])
-        held = event and event.status == "processing" and event.attempt == token[1]
+        held = (
+            event
+            and event.status == "processing"
+            and event.attempt == token[1]
+            and event.gathered_into is None
+        )
         return event if held else None
 
 

@@ -153,10 +153,16 @@ class Worker:
         return [json.loads(row["request"]) for row in self.call_lane("claim", limit)]
 
     def ask(
-        self, limit: int = 100, *, key: UUID | None = None, limits: Any = None, start_now: int = 0
+        self,
+        limit: int = 100,
+        *,
+        key: UUID | None = None,
+        limits: Any = None,
+        start_now: int = 0,
+        digests: Any = None,
     ) -> Row:
         """The whole answer to a claim of events."""
-        (row,) = self.call("claim_tma_events", limit, key or uuid4(), limits, start_now)
+        (row,) = self.call("claim_tma_events", limit, key or uuid4(), limits, start_now, digests)
         answer: Row = row["answer"]
         rows = [claimed | {"payload": json.loads(claimed["payload"])} for claimed in answer["rows"]]
         return answer | {"rows": rows}

@@ -124,6 +124,14 @@ def test_finds_policies_that_open_a_table(own: Connection, policy: str, found: s
     assert check(own)["open_policies"] == expected
 
 
+def test_finds_policies_that_open_the_settings_of_chats(own: Connection) -> None:
+    """Whoever may change them can mute any user's messages."""
+    own.execute('create policy "mine" on public.tma_chat_settings for update using (true)')
+
+    expected = {"table": "tma_chat_settings", "policy": "mine", "command": "update"}
+    assert check(own)["open_policies"] == [expected]
+
+
 def test_finds_functions_that_anybody_can_call(own: Connection) -> None:
     """Recreating a function under Supabase's default privileges opens it to anon."""
     own.execute("grant execute on function public.claim_tma_events to anon")
@@ -131,7 +139,7 @@ def test_finds_functions_that_anybody_can_call(own: Connection) -> None:
 
     assert check(own)["open_functions"] == [
         "bridge.ring(text)",
-        "public.claim_tma_events(integer,uuid,jsonb,integer)",
+        "public.claim_tma_events(integer,uuid,jsonb,integer,jsonb)",
     ]
 
 

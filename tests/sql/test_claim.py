@@ -37,6 +37,9 @@ def test_returns_what_a_message_needs(database: Connection, worker: Worker) -> N
         "priority": 0,
         "turn_in": 0,
         "started": False,
+        "options": None,
+        "edits": None,
+        "gathered": None,
     }
 
 
@@ -123,7 +126,7 @@ def test_a_failed_row_does_not_hold_back_its_chat(database: Connection, worker: 
     insert(database)
     second = insert(database)
     (row,) = worker.claim()
-    worker.settle(failed(row))
+    worker.settle(failed(row, "rejected"))
 
     assert [row["id"] for row in worker.claim()] == [second]
 

@@ -123,7 +123,9 @@ def test_failures_by_reason_and_text(database: Connection, worker: Worker) -> No
     """The latest first, with how many and which; not those of before."""
     blocked = [end(database, worker, failed, telegram_id=chat) for chat in (1, 2)]
     put_back(database, 100, *blocked)
-    rejected = end(database, worker, lambda row: failed(row, "rejected", "can't parse"))
+    rejected = end(
+        database, worker, lambda row: failed(row, "rejected", "can't parse"), telegram_id=3
+    )
     put_back(database, 9000, end(database, worker, failed, telegram_id=4))
 
     rows = worker.call("failed_tma_events", 3600)

@@ -20,13 +20,13 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from tests.sql.outbox import Outbox, Outcome, Times, Token, outcome
+from tests.sql.outbox import DIGEST, Outbox, Outcome, Times, Token, outcome
 from tests.sql.support import Connection, Worker, insert, put_back
 
 OUTCOMES = st.sampled_from(
     [
         outcome("delivered", message_id=7),
-        outcome("failed", failure="blocked"),
+        outcome("failed", failure="rejected"),
         outcome("failed", failure="uncertain"),
         outcome("pending"),
         outcome("pending", retry_in=600),
@@ -44,6 +44,8 @@ PROFILE = settings(
 
 
 PRIORITIES = st.sampled_from([0, 0, 1, -1])
+TYPES = st.sampled_from(["x", DIGEST])
+WINDOW = 1800  # seconds; longer than what is inserted lies back, or as long ago
 # Which token or row: mostly a recent one, where things happen, but old ones too.
 RECENT = st.one_of(st.integers(0, 2), st.integers(0, 9))
 
@@ -57,18 +59,31 @@ class Workers(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         # Every tenth turn is bulk's, so some of the first are.
-        self.database.execute("delete from tma_events; update bridge.bot_pace set turns = 8")
+        self.database.execute(
+            "delete from tma_events; delete from bridge.chats; delete from tma_chat_settings;"
+            " update bridge.bot_pace set turns = 8"
+        )
         self.model = Outbox(turns=8)
         self.keys: list[UUID] = []
         self.rows: list[int] = []
         self.tokens: list[Token] = []
         self.starts: Counter[Token] = Counter()
 
-    @rule(chat=st.integers(1, 3), due_in=st.sampled_from([-60, -30, 0, 600]), priority=PRIORITIES)
+    @rule(chat=st.integers(1, 3), due_in=st.sampled_from([-3600, -30, 0, 600]), priority=PRIORITIES)
     def insert(self, chat: int, due_in: float, priority: int) -> None:
         """A Mini App or a service inserts: now, with an earlier place, or for later."""
-        event = insert(self.database, telegram_id=chat, due_in=due_in, priority=priority)
-        self.model.insert(event, chat, priority)
+        self.add("x", chat, due_in, priority)
+
+    def add(self, event_type: str, chat: int, due_in: float, priority: int) -> None:
+        """Insert a row."""
+        event = insert(
+            self.database,
+            telegram_id=chat,
+            due_in=due_in,
+            priority=priority,
+            event_type=event_type,
+        )
+        self.model.insert(event, chat, priority, event_type)
         self.rows.append(event)
 
     @precondition(lambda self: self.rows)
@@ -76,7 +91,7 @@ class Workers(RuleBasedStateMachine):
     def claim(self, limit: int, start_now: int) -> None:
         """A worker claims."""
         self.keys.append(uuid4())
-        for token, started in self.claim_under(self.keys[-1], limit, start_now):
+        for token, started, _ in self.claim_under(self.keys[-1], limit, start_now):
             self.tokens.append(token)
             self.starts[token] += started
 
@@ -86,11 +101,20 @@ class Workers(RuleBasedStateMachine):
         """A worker has not got the answer, or a call arrives twice."""
         self.claim_under(recent(self.keys, which), limit, start_now)
 
-    def claim_under(self, key: UUID, limit: int, start_now: int) -> list[tuple[Token, bool]]:
-        """The tokens of this claim, which are those that are expected."""
+    def claim_under(
+        self, key: UUID, limit: int, start_now: int
+    ) -> list[tuple[Token, bool, list[int]]]:
+        """What this claim brings, which is what is expected."""
         expected = self.model.claim(key, limit, start_now, self.times())
-        rows = self.worker.claim(limit, key=key, start_now=start_now)
-        claimed = [((row["id"], row["attempt"]), row["started"]) for row in rows]
+        rows = self.worker.claim(limit, key=key, start_now=start_now, digests={DIGEST: WINDOW})
+        claimed = [
+            (
+                (row["id"], row["attempt"]),
+                row["started"],
+                [part["id"] for part in row["gathered"] or []],
+            )
+            for row in rows
+        ]
         assert claimed == expected
         return claimed
 
@@ -149,7 +173,7 @@ class Workers(RuleBasedStateMachine):
         row = recent(self.rows, which)
         event = self.model.events.get(row)
         if event and event.status == "pending" and not self.times()[row].due:
-            put_back(self.database, 601, row)
+            put_back(self.database, WINDOW + 601, row)
 
     @precondition(lambda self: self.rows)
     @rule(which=st.lists(RECENT, max_size=3))
@@ -170,7 +194,8 @@ class Workers(RuleBasedStateMachine):
         """Every row is as the reference says: nothing else has changed, nothing is gone."""
         rows = self.database.execute(
             "select id, status, attempt, retries, send_started_at is not null"
-            " and status = 'processing' as started, failure, message_id from tma_events"
+            " and status = 'processing' as started, failure, message_id, gathered_into"
+            " from tma_events"
         ).fetchall()
         expected = [
             {
@@ -181,6 +206,7 @@ class Workers(RuleBasedStateMachine):
                 "started": e.started and e.status == "processing",
                 "failure": e.failure,
                 "message_id": e.message_id,
+                "gathered_into": e.gathered_into,
             }
             for e in self.model.events.values()
         ]
@@ -196,7 +222,8 @@ class Workers(RuleBasedStateMachine):
         self.database.execute(
             "update tma_events set deliver_after = least(deliver_after, now()), retry_at = null"
         )
-        while claimed := self.worker.claim():
+        while (answer := self.worker.ask())["rows"] or answer["ended"]:
+            claimed = answer["rows"]
             assert self.worker.start(*claimed) == {row["id"] for row in claimed}
             self.worker.settle(
                 *(
@@ -211,10 +238,18 @@ class Workers(RuleBasedStateMachine):
         """What only the database knows: its clock's view of the open rows."""
         rows = self.database.execute(
             "select id, deliver_after, coalesce(retry_at, deliver_after) as goes_at,"
-            " coalesce(retry_at, deliver_after) <= now() as due from tma_events"
+            " coalesce(retry_at, deliver_after) <= now() as due, deliver_after <= now() as was_due,"
+            " deliver_after > now() - make_interval(secs => %s) as gathering from tma_events",
+            [WINDOW],
         )
         return {
-            r["id"]: Times((r["deliver_after"], r["id"]), (r["goes_at"], r["id"]), r["due"])
+            r["id"]: Times(
+                (r["deliver_after"], r["id"]),
+                (r["goes_at"], r["id"]),
+                r["due"],
+                r["was_due"],
+                r["gathering"],
+            )
             for r in rows
         }
 
@@ -281,6 +316,43 @@ class Crowds(Workers):
         return sorted((e.id for e in events), key=lambda event: times[event].place)
 
 
+class Wishes(Workers):
+    """The same with rows that are gathered, muted or withdrawn, and users who block the bot."""
+
+    @rule(chat=st.integers(1, 3), due_in=st.sampled_from([-3600, 0, 600]), priority=PRIORITIES)
+    def insert_gathered(self, chat: int, due_in: float, priority: int) -> None:
+        """Rows of a type that others wait for."""
+        for _ in range(2):
+            self.add(DIGEST, chat, due_in, priority)
+
+    @rule(chat=st.integers(1, 3), event_type=TYPES, muted=st.booleans())
+    def mute(self, chat: int, event_type: str, *, muted: bool) -> None:
+        """A user mutes a type, or wants to hear of it again."""
+        self.model.mute(chat, event_type, muted=muted)
+        self.database.execute(
+            "insert into tma_chat_settings (telegram_id, muted) values (%s, %s)"
+            " on conflict (telegram_id) do update set muted = excluded.muted",
+            [chat, [one for of, one in self.model.muted if of == chat]],
+        )
+
+    @precondition(lambda self: self.rows)
+    @rule(which=st.lists(RECENT, max_size=3))
+    def withdraw(self, which: list[int]) -> None:
+        """An operator wants rows not to be sent any more."""
+        ids = [recent(self.rows, at) for at in which]
+        withdrawn = self.database.execute("select withdraw_tma_events(%s) as id", [ids]).fetchall()
+        assert {row["id"] for row in withdrawn} == self.model.withdraw(ids)
+
+    @precondition(lambda self: self.tokens)
+    @rule(which=RECENT)
+    def hear_that_it_is_blocked(self, which: int) -> None:
+        """A user has blocked the bot."""
+        blocked = outcome("failed", failure="blocked")
+        token = recent(self.tokens, which)
+        accepted = self.worker.settle(as_claim(token) | blocked.written) == {token[0]}
+        assert accepted == self.model.settle(token, blocked)
+
+
 def recent(items: list[Any], which: int) -> Any:
     """The last item for 0, the one before for 1, and so on round again."""
     return items[-1 - which % len(items)]
@@ -307,7 +379,7 @@ def run(
     run_state_machine_as_test(machine, settings=profile)
 
 
-@pytest.mark.parametrize("kind", [Workers, Crowds])
+@pytest.mark.parametrize("kind", [Workers, Crowds, Wishes])
 def test_the_sql_does_what_the_reference_says(
     database: Connection, worker: Worker, kind: type[Workers]
 ) -> None:
@@ -319,7 +391,8 @@ DISORDERED = (
     "from (select e.id, e.telegram_id, e.priority, coalesce(e.retry_at, e.deliver_after) as goes_at"
     " from public.tma_events e where e.settled_at is null and not e.behind"
     " and e.status = 'pending' and (select busy.id from public.tma_events busy"
-    " where busy.telegram_id = e.telegram_id and busy.status = 'processing') is null) h"
+    " where busy.telegram_id = e.telegram_id and busy.status = 'processing'"
+    " and busy.gathered_into is null) is null) h"
 )
 
 MUTANTS = {
@@ -328,7 +401,9 @@ MUTANTS = {
     "settle without holding": (
         "settle_tma_events",
         [
-            ("e.id = any (v_ids) and e.id = o.id and e.attempt = o.attempt;", "e.id = o.id;"),
+            ("where o.id = any (v_ids)\n", "\n"),
+            ("e.id = any (v_all) and coalesce(e.gathered_into, e.id) = o.id;", "e.id = o.id;"),
+            ("held.id = o.id and held.attempt = o.attempt\n", "held.id = o.id\n"),
             ("e.id = o.id and e.attempt = o.attempt\n", "e.id = o.id\n"),
         ],
     ),
@@ -356,8 +431,7 @@ MUTANTS = {
     "recover what was started": (
         "recover_tma_events",
         [
-            ("(p_resend_uncertain or not stale.started)", "true"),
-            ("and stale.started and not", "and false and not"),
+            ("e.started and e.edits = 0 as in_doubt", "false as in_doubt"),
         ],
     ),
     "recover without counting": (
@@ -397,13 +471,45 @@ CROWDED_MUTANTS = {
 }
 
 
-@pytest.mark.parametrize("mutant", [*MUTANTS, *CROWDED_MUTANTS])
+WISHED_MUTANTS = {
+    "settle the first row of a digest only": (
+        "settle_tma_events",
+        [("bridge.with_gathered(v_ids)", "v_ids")],
+    ),
+    "start the first row of a digest only": (
+        "start_tma_events",
+        [("bridge.with_gathered(v_ids)", "v_ids")],
+    ),
+    "release the first row of a digest only": (
+        "release_tma_events",
+        [("bridge.with_gathered(v_ids)", "v_ids")],
+    ),
+    "gather rows of any type": ("gather_events", [("m.event_type = l.event_type and ", "")]),
+    "gather what is due later": ("gather_events", [("and o.deliver_after <= p_now", "")]),
+    "let a digest go at once": ("judge_heads", [("gathering.until > p_now", "false")]),
+    "send what is muted": ("judge_heads", [("head.event_type = any (own.muted)", "false")]),
+    "ask again of a chat that blocked the bot": (
+        "judge_heads",
+        [("head.priority < 1 and c.blocked_at is not null", "false")],
+    ),
+    "withdraw what is being sent": ("withdraw_tma_events", [("and e.status = 'pending'", "")]),
+}
+
+ALL_MUTANTS = {
+    Workers: MUTANTS,
+    Crowds: CROWDED_MUTANTS,
+    Wishes: WISHED_MUTANTS,
+}
+
+
+@pytest.mark.parametrize(
+    ("kind", "mutant"), [(kind, one) for kind, mutants in ALL_MUTANTS.items() for one in mutants]
+)
 def test_a_bug_put_in_on_purpose_is_found(
-    database: Connection, worker: Worker, mutant: str
+    database: Connection, worker: Worker, kind: type[Workers], mutant: str
 ) -> None:
     """The machine would notice if a promise were broken."""
-    function, changes = (MUTANTS | CROWDED_MUTANTS)[mutant]
-    kind = Crowds if mutant in CROWDED_MUTANTS else Workers
+    function, changes = ALL_MUTANTS[kind][mutant]
     row = database.execute(
         "select pg_get_functiondef(oid) as source from pg_proc where proname = %s", [function]
     ).fetchone()

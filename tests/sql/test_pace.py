@@ -382,10 +382,11 @@ def test_who_has_blocked_the_bot_is_known_until_a_message_arrives(
     database: Connection, worker: Worker
 ) -> None:
     """Written with the outcome."""
-    for _ in range(2):
-        insert(database)
-    (row,) = worker.claim()
+    insert(database)
+    insert(database, priority=1)
+    (row, *_) = worker.claim()
     worker.settle(failed(row, "blocked"))
+    insert(database, priority=1)
     blocked = chat(database)
     (row,) = worker.claim()
     worker.settle(delivered(row))

@@ -152,9 +152,9 @@ def test_rows_tried_again_by_an_operator_stand_behind_too(
     for _ in range(5):
         insert(database)
         (row,) = worker.claim()
-        worker.settle(failed(row))
+        worker.settle(failed(row, "rejected"))
 
-    worker.call("retry_tma_events", None, "blocked")
+    worker.call("retry_tma_events", None, "rejected")
 
     assert behind(database) == [False, False, False, True, True]
 

@@ -12,7 +12,7 @@ USERS = {"anon", "authenticated"}
 BRIDGES = {"service_role", "tma_bridge"}
 
 BRIDGE_FUNCTIONS = [
-    "claim_tma_events(integer,uuid,jsonb,integer)",
+    "claim_tma_events(integer,uuid,jsonb,integer,jsonb)",
     "claim_tma_requests(text,integer)",
     "count_failed_tma_events(bigint[],text,timestamp with time zone,timestamp with time zone)",
     "count_tma_requests(text)",
@@ -38,6 +38,7 @@ BRIDGE_FUNCTIONS = [
     "tma_event_minutes()",
     "tma_event_stats()",
     "tma_event_ways(integer)",
+    "withdraw_tma_events(bigint[])",
 ]
 FUNCTIONS = {
     **dict.fromkeys(BRIDGE_FUNCTIONS, BRIDGES),
@@ -50,6 +51,8 @@ FUNCTIONS = {
     "bridge.statement_user_locale()": USERS | BRIDGES,
     "tma_may_see_lead(bigint,bigint)": USERS | {"service_role"},
     "bridge.must_be_own(bigint,bigint)": USERS,
+    "reschedule_tma_event(text,timestamp with time zone)": USERS,
+    "withdraw_tma_event(text)": USERS,
 }
 """Who may execute a function; what is not here, nobody may."""
 
@@ -63,8 +66,15 @@ INSERTABLE = {
         "deliver_after",
     },
     "plan_requests": {"telegram_id", "lead_id", "payload", "dedupe_key"},
+    "tma_chat_settings": {"telegram_id", "timezone", "quiet_from", "quiet_to", "muted"},
 }
 """What a user may write."""
+
+UPDATABLE = {"tma_chat_settings": INSERTABLE["tma_chat_settings"]}
+"""What a user may change afterwards."""
+
+SEEN_BY_THE_BRIDGE = {"tma_events": {"id"}, "plan_requests": {"id"}}
+"""What the narrow role may read: Realtime asks for it."""
 
 
 def test_functions(database: Connection) -> None:
@@ -110,11 +120,15 @@ def test_columns(database: Connection, table: str) -> None:
     assert every
     columns = set(every["columns"])
 
-    assert {(row["role"], row["verb"]): set(row["columns"]) for row in rows} == {
+    expected = {
         **{(role, "select"): columns for role in USERS},
         **{(role, "insert"): INSERTABLE[table] for role in USERS},
+        **{(role, "update"): UPDATABLE.get(table) for role in USERS},
         **{("service_role", verb): columns for verb in ("select", "insert", "update")},
-        ("tma_bridge", "select"): {"id"},
+        ("tma_bridge", "select"): SEEN_BY_THE_BRIDGE.get(table),
+    }
+    assert {(row["role"], row["verb"]): set(row["columns"]) for row in rows} == {
+        who: columns for who, columns in expected.items() if columns
     }
 
 
@@ -123,6 +137,7 @@ def test_columns(database: Connection, table: str) -> None:
     [
         "tma_events",
         "plan_requests",
+        "tma_chat_settings",
         "bridge.settings",
         "bridge.bot_keys",
         "bridge.bells",
@@ -146,7 +161,8 @@ def test_tables(database: Connection, table: str) -> None:
     if table == "bridge.bells":
         expected = {role: ["select"] for role in sorted(BRIDGES)}
     elif not table.startswith("bridge."):
-        expected = {role: ["select"] for role in USERS}
+        own = ["delete", "select"] if table == "tma_chat_settings" else ["select"]
+        expected = dict.fromkeys(sorted(USERS), own)
         expected["service_role"] = ["delete", "insert", "select", "update"]
     assert {row["role"]: row["verbs"] for row in rows} == expected
 

@@ -29,6 +29,8 @@ def test_of_an_empty_table(worker: Worker) -> None:
         "started": 0,
         "oldest_pending_seconds": 0,
         "delivered_last_hour": 0,
+        "withdrawn_last_hour": 0,
+        "muted_last_hour": 0,
         "failed_last_hour": {},
         "delivered_per_minute": [0] * 60,
     }

@@ -38,12 +38,12 @@ async def test_a_message_is_changed_in_place(world, writing):
 
 
 @pytest.mark.parametrize("mode", [ONCE, LEAST])
-@pytest.mark.parametrize("fault", [{"drop": "after_accept"}, {"drop": "before_accept"}])
-async def test_an_edit_without_an_answer_is_made_again(world, writing, mode, fault):
+@pytest.mark.parametrize("when", ["before_accept", "after_accept"])
+async def test_an_edit_without_an_answer_is_made_again(world, writing, mode, when):
     """Nothing is uncertain about it, whether it was made or not."""
     async with world.running_bridge(**writing, DELIVERY=mode):
         await say(world, "reading")
-        await world.fault(fault)
+        await world.fault({"drop": when, "method": "editMessageText"})
         row = await say(world, "done")
 
     (message,) = await world.sent()

@@ -128,9 +128,13 @@ def test_a_digest_that_cannot_be_written_is_a_message_nevertheless(tmp_path):
 @pytest.mark.parametrize("event_type", ["tapped.digest", "step_completed.digest"])
 def test_a_digest_is_no_event_type(tmp_path, event_type):
     """Whoever names it in a row gets the generic text."""
-    message = gathering(tmp_path).render(event(event_type), now=NOW)
+    messages = gathering(tmp_path, en="a digest")
+
+    with capture_logs() as logs:
+        message = messages.render(event(event_type), now=NOW)
 
     assert message.plain == "Action completed for Ann Lee."
+    assert logs == []
 
 
 @pytest.mark.parametrize(

@@ -155,6 +155,10 @@ class Stage:
         await self._child("benchmarks.sink", str(port), "limited").says("ready")
         return f"http://127.0.0.1:{port}"
 
+    async def wires(self, *specs: str, **env: str) -> None:
+        """Lay long lines (see benchmarks/wire.py)."""
+        await self._child("benchmarks.wire", *specs, **env).says("ready")
+
     async def arrivals(self, sink: str = "") -> list[tuple[float, int, int]]:
         """Arrivals at the exact sink, or another, since the last call: (when, chat, number)."""
         async with (

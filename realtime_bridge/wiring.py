@@ -85,7 +85,7 @@ class Wiring:
         """Build everything around a bot that answers."""
         from realtime_bridge.telegram import Sender, Warmth
 
-        self._expect_message = Warmth(bot, self._settings.send_timeout).expect
+        self._expect_message = Warmth(bot).expect
         sender: Sender
         queue = self._event_queue(in_doubt=lambda: sender.in_doubt)
         sender = self._sender(bot, messages, queue)

@@ -89,5 +89,9 @@ SECTIONS = {
             ("median ms by stage", "bell", "claim", "turn", "fence", "send"),
         ),
     ),
+    "share": Section(
+        "Our own share of a message",
+        (("one message", "whole", "without aiogram's call and the socket", "share"),),
+    ),
 }
 PARTS = tuple(SECTIONS)

@@ -132,10 +132,9 @@ class Stage:
         self._cleanup.push_async_callback(child.stop)
         return child
 
-    @asynccontextmanager
-    async def worker(self, module: str, **env: str) -> AsyncIterator[Child]:
-        """Run a contender, with `env` added to the settings of all contenders."""
-        told = {
+    def settings(self) -> dict[str, str]:
+        """The settings of all contenders."""
+        return {
             "SUPABASE_URL": self.nginx.gateway,
             "SUPABASE_KEY": self.keys.api_key("service_role"),
             "BOT_TOKEN": self.keys.bot_token,
@@ -143,7 +142,12 @@ class Stage:
             "HTTP_PORT": "0",
             "PLANNER": "off",
         }
-        child = Child(f"benchmarks.workers.{module}", env={**told, **env}, home=self._home)
+
+    @asynccontextmanager
+    async def worker(self, module: str, **env: str) -> AsyncIterator[Child]:
+        """Run a contender, with `env` added to the settings of all contenders."""
+        told = {**self.settings(), **env}
+        child = Child(f"benchmarks.workers.{module}", env=told, home=self._home)
         try:
             yield child
         finally:

@@ -65,7 +65,7 @@ chaos: install
 chaos-mutants: install
 	@$(BIN)/python -m tests.chaos.mutants
 
-# All benchmarks (three quarters of an hour), or one: make bench PART=drain. They write
+# All benchmarks (an hour and a quarter), or one: make bench PART=drain. They write
 # docs/performance.md. Only to see that they work: make bench ARGS=--quick
 bench: $(VENV)/.bench
 	@$(BIN)/python -m benchmarks $(PART) $(ARGS)

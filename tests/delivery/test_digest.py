@@ -72,6 +72,7 @@ async def test_ten_taps_are_one_message(world, templates):
     }
 
 
+@pytest.mark.timeout(120 + 5 * ROUNDS)
 async def test_replicas_that_die_in_the_middle(world, templates, fork_server):
     """Nobody is told twice, nothing is lost in silence, and what is in doubt is so together."""
     chance = random.Random(7)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from realtime_bridge.bridge import Bridge
     from realtime_bridge.messages import Button, Message, Messages
-    from realtime_bridge.model import TmaEvent
+    from realtime_bridge.model import SendOptions, TmaEvent
     from realtime_bridge.outcomes import Failed, Failure, Outcome, Retry, Sent, Uncertain
     from realtime_bridge.request_tables import (
         Completed,
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 _MODULES = {
     "bridge": ["Bridge"],
     "messages": ["Button", "Message", "Messages"],
-    "model": ["TmaEvent"],
+    "model": ["SendOptions", "TmaEvent"],
     "outcomes": ["Failed", "Failure", "Outcome", "Retry", "Sent", "Uncertain"],
     "request_tables": [
         "Completed",
@@ -64,6 +64,7 @@ __all__ = [
     "Request",
     "RequestTable",
     "Retry",
+    "SendOptions",
     "Sent",
     "Settings",
     "Step",

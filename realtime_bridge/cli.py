@@ -109,8 +109,8 @@ def status(env_file: Path | None, replicas: tuple[str, ...], *, as_json: bool, w
 @click.option("--no-follow", is_flag=True, help="Do not wait for more.")
 def tail(env_file: Path | None, since: str, *, as_json: bool, no_follow: bool) -> None:
     """Show rows as they end, until Ctrl-C."""
+    from realtime_bridge.base import seconds_of
     from realtime_bridge.commands.tail import run_tail
-    from realtime_bridge.commands.timespan import seconds_of
 
     try:
         seconds = seconds_of(since)

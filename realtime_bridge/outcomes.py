@@ -26,8 +26,9 @@ class Cause(StrEnum):
     FENCE = "fence"  # the fence was not passed, or too late
     BUG = "bug"  # of the bridge, before anything was sent
     NO_CONNECTION = "no_connection"  # Telegram could not be reached
-    UNCERTAIN = "uncertain"  # it may have been sent; at-least-once sends it again
+    UNCERTAIN = "uncertain"  # it may have been sent, or edited, which does no harm twice
     ASKED = "asked"  # the function of a request table raised Later
+    EDIT_LOST = "edit_lost"  # Telegram has no such message to edit: it is sent as a new one
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,6 @@
 """Builds the bridge's parts and connects them; nothing runs yet."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -87,7 +87,7 @@ class Wiring:
 
         self._expect_message = Warmth(bot).expect
         sender: Sender
-        queue = self._event_queue(in_doubt=lambda: sender.in_doubt)
+        queue = self._event_queue(messages.digests, in_doubt=lambda: sender.in_doubt)
         sender = self._sender(bot, messages, queue)
         self._lanes.append(self._events_lane(queue, sender))
         self._lanes += map(self._requests_lane, self._tables)
@@ -102,13 +102,16 @@ class Wiring:
             self._outage,
         )
 
-    def _event_queue(self, in_doubt: Callable[[], bool]) -> EventQueue:
+    def _event_queue(
+        self, digests: Mapping[str, float], in_doubt: Callable[[], bool]
+    ) -> EventQueue:
         return EventQueue(
             self._rpc,
             policy=self._policy,
             limits=limits_of(self._settings),
             redact=self._settings.redact,
-            ended=lambda failure: self._metrics.events.labels(EVENTS, failure).inc(),
+            digests=digests,
+            ended=lambda word, rows: self._metrics.events.labels(EVENTS, word).inc(rows),
             limits_differ=self._say_limits_differ,
             in_doubt=in_doubt,
         )
@@ -176,7 +179,7 @@ class Wiring:
             EVENTS,
             slots=settings.concurrency,
             in_hand=lambda: pump.in_hand,
-            outcomes=("delivered", "retry", "deferred", *Failure),
+            outcomes=("delivered", "retry", "deferred", "muted", *Failure),
         )
         return pump
 

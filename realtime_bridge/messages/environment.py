@@ -14,11 +14,11 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 from markupsafe import Markup
 
 from realtime_bridge.messages import dates, humanize
-from realtime_bridge.model import TmaEvent
+from realtime_bridge.model import GatheredEvent, TmaEvent
 
 UNNAMED = "your lead"  # what the database says for a lead without a name
 
-_FORMATTER = "_formatter"  # the variable in which filters find it
+FORMATTER = "_formatter"  # the variable in which filters find it
 _WHOLE_NUMBER = re.compile(r"[0-9]{1,15}")
 
 
@@ -56,15 +56,22 @@ def template_variables(
 
     `unnamed`: how to call a lead without a name. `limit`: the length of a value in UTF-16 units.
     """
-    payload = humanize.truncated(event.payload, limit)
-    name = humanize.readable(event.lead_name, limit)
+    return {
+        **row_variables(event, unnamed, limit),
+        "event_type": event.event_type,
+        FORMATTER: formatter,
+    }
+
+
+def row_variables(row: TmaEvent | GatheredEvent, unnamed: str, limit: int) -> dict[str, Any]:
+    """Build what is known of a row by itself, be it told alone or with others."""
+    payload = humanize.truncated(row.payload, limit)
+    name = humanize.readable(row.lead_name, limit)
     return {
         **{key: humanize.readable(value, limit) for key, value in payload.items()},
         "payload": payload,
-        "event_type": event.event_type,
-        "lead_id": event.lead_id,
+        "lead_id": row.lead_id,
         "lead_name": unnamed if name in ("", UNNAMED) else name,
-        _FORMATTER: formatter,
     }
 
 
@@ -93,14 +100,14 @@ def _finalize(value: Any) -> str:
 @pass_context
 def _day(context: Context, value: Any) -> str:
     """`{{ due|day }}`."""
-    formatter: Formatter = context[_FORMATTER]
+    formatter: Formatter = context[FORMATTER]
     return formatter.day(value)
 
 
 @pass_context
 def _counted(context: Context, value: Any, **forms: str) -> str:
     """`{{ steps|counted(one="step", other="steps") }}`, by CLDR's plural forms."""
-    formatter: Formatter = context[_FORMATTER]
+    formatter: Formatter = context[FORMATTER]
     return formatter.counted(value, forms)
 
 

@@ -5,6 +5,7 @@ from typing import Literal, Self
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 from realtime_bridge.messages.markup import sanitize
+from realtime_bridge.model import NO_OPTIONS, SendOptions
 
 _TELEGRAM_HOSTS = frozenset(("t.me", "telegram.me", "telegram.dog"))
 
@@ -23,17 +24,23 @@ class Button:
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """A text in Telegram's HTML, and without markup (for when Telegram refuses the HTML)."""
+    """A text in Telegram's HTML, and without markup (for when Telegram refuses the HTML).
+
+    `options`: how to send it.
+    """
 
     html: str
     plain: str
     button: Button | None = None
+    options: SendOptions = NO_OPTIONS
 
     @classmethod
-    def from_html(cls, html: str, button: Button | None = None) -> Self:
+    def from_html(
+        cls, html: str, button: Button | None = None, options: SendOptions = NO_OPTIONS
+    ) -> Self:
         """Make a message of any HTML: reduced to Telegram's tags, shortened to its limit."""
         sanitized, plain = sanitize(html)
-        return cls(sanitized, plain, button)
+        return cls(sanitized, plain, button, options)
 
 
 def lead_button(mini_app_url: str, lead_id: int, text: str) -> Button:

@@ -2,11 +2,12 @@
 
 import re
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
 from babel import Locale, UnknownLocaleError
 from jinja2 import ChoiceLoader, Environment, FileSystemLoader, Template, TemplateError
@@ -15,6 +16,7 @@ PACKAGED = Path(__file__).parent / "locales"
 LAST_RESORT = "en"  # the packaged locale that lacks nothing
 
 _SUFFIX = ".html"
+_DIGEST_SUFFIX = ".digest.html"
 _WORDS = "words.toml"
 _LOCALE = re.compile(r"[A-Za-z]{2,3}([_-][A-Za-z0-9]{1,8}){0,3}")
 
@@ -36,6 +38,7 @@ class _Folder:
     """What one templates folder holds; languages are keys."""
 
     templates: dict[tuple[str, str], Template] = field(default_factory=dict)  # language, event type
+    digests: dict[tuple[str, str], Template] = field(default_factory=dict)  # likewise
     words: dict[str, dict[str, str]] = field(default_factory=dict)
 
 
@@ -52,18 +55,35 @@ class Templates:
         folders = [PACKAGED] if templates_dir is None else [templates_dir, PACKAGED]
         environment.loader = ChoiceLoader([FileSystemLoader(folder) for folder in folders])
         self._folders = [_read(environment, folder) for folder in folders]
+        self._own = templates_dir
         self._default = default_locale
         self._own_words: dict[str, Mapping[str, str]] = {}  # by language of a template
 
     def find(self, event_type: str, locale: str | None) -> LocalizedTemplate | None:
         """Find the template for an event: the user's folder first, and in it the locale first."""
-        for languages in (self._languages(locale), (LAST_RESORT,)):
-            for folder in self._folders:
-                for language in languages:
-                    template = folder.templates.get((language, event_type))
-                    if template:
-                        return LocalizedTemplate(template, language)
-        return None
+        return self._closest([folder.templates for folder in self._folders], event_type, locale)
+
+    def find_digest(self, event_type: str, locale: str | None) -> LocalizedTemplate | None:
+        """Find the template for several events of a type in one message, in the same order."""
+        return self._closest([folder.digests for folder in self._folders], event_type, locale)
+
+    def check_digests(self, gathered: Collection[str]) -> None:
+        """Raise BadTemplates unless the digest templates are those of the types that are gathered.
+
+        The packaged ones are there in case they are.
+        """
+        folder = self._own or PACKAGED
+        for event_type in gathered:
+            if self.find_digest(event_type, None) is None:
+                path = folder / LAST_RESORT / f"{event_type}{_DIGEST_SUFFIX}"
+                raise BadTemplates(f"events.toml: [{event_type}] digest needs a template: {path}")
+        for language, event_type in self._folders[0].digests if self._own else ():
+            if event_type not in gathered:
+                path = folder / language / f"{event_type}{_DIGEST_SUFFIX}"
+                raise BadTemplates(
+                    f'{path} is never used: write digest = "10s" below [{event_type}] in '
+                    f"events.toml, or remove the file"
+                )
 
     def word(self, name: str, language: str | None, default: str) -> str:
         """Find a short text in a language, or in one that it falls back to."""
@@ -87,6 +107,20 @@ class Templates:
             for folder in reversed(self._folders):
                 merged |= folder.words.get(key, {})
         return MappingProxyType(merged)
+
+    def _closest(
+        self,
+        folders: Iterable[Mapping[tuple[str, str], Template]],
+        event_type: str,
+        locale: str | None,
+    ) -> LocalizedTemplate | None:
+        for languages in (self._languages(locale), (LAST_RESORT,)):
+            for templates in folders:
+                for language in languages:
+                    template = templates.get((language, event_type))
+                    if template:
+                        return LocalizedTemplate(template, language)
+        return None
 
     def _languages(self, locale: str | None) -> tuple[str, ...]:
         return (*fallbacks(locale), *fallbacks(self._default))
@@ -136,8 +170,11 @@ def _read(environment: Environment, folder: Path) -> _Folder:
         if path.name == _WORDS:
             found.words[keys[0]] = _words(path)
         else:
-            name = path.relative_to(folder).as_posix()
-            found.templates[keys[0], path.name.removesuffix(_SUFFIX)] = _compiled(environment, name)
+            template = _compiled(environment, path.relative_to(folder).as_posix())
+            if path.name.endswith(_DIGEST_SUFFIX):
+                found.digests[keys[0], path.name.removesuffix(_DIGEST_SUFFIX)] = template
+            else:
+                found.templates[keys[0], path.name.removesuffix(_SUFFIX)] = template
     return found
 
 
@@ -173,13 +210,18 @@ def _compiled(environment: Environment, name: str) -> Template:
         raise BadTemplates(f"{name} cannot be compiled: {type(error).__name__}") from error
 
 
-def _words(path: Path) -> dict[str, str]:
+def read_toml(path: Path) -> dict[str, Any]:
+    """Read a file of a templates folder. Raises BadTemplates."""
     try:
-        words = tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:  # ValueError: neither UTF-8 nor TOML
         raise BadTemplates(f"{path} cannot be read: {error}") from error
     except RecursionError:
         raise BadTemplates(f"{path} cannot be read: it is nested too deeply") from None
+
+
+def _words(path: Path) -> dict[str, str]:
+    words = read_toml(path)
     wrong = [name for name, word in words.items() if not isinstance(word, str)]
     if wrong:
         raise BadTemplates(f'{path}: {wrong[0]} must be a text, such as {wrong[0]} = "..."')

@@ -51,24 +51,29 @@ class Telemetry:
         begun: float,  # noqa: ARG002 - for subclasses
     ) -> None:
         """Count claimed rows and how long they waited."""
-        self._metrics.claims.labels(lane, source).inc(len(rows))
-        for row in rows:
-            self._metrics.pickup.labels(lane).observe(row.waited_seconds)
-        log.debug("claimed", lane=lane, rows=len(rows), source=source)
+        waits = [wait for row in rows for wait in _waits_of(row)]
+        self._metrics.claims.labels(lane, source).inc(len(waits))
+        for wait in waits:
+            self._metrics.pickup.labels(lane).observe(wait)
+        log.debug("claimed", lane=lane, rows=len(waits), source=source)
 
     def settled(
         self, lane: str, row: Any, outcome: Any, stopwatch: Stopwatch, *, held: bool
     ) -> None:
-        """Log the one line that every settled row gets; never its text or payload."""
+        """Log the one line that every settled row gets; never its text or payload.
+
+        Rows that were gathered into one message share the line, and are counted one by one.
+        """
         word = outcome.word
         details, level = _log_fields(outcome)
         if not held and word != "lost":
             word, level = "too_late", "warning"
         elif failure := self._failure_of(row, outcome):
             word, level = failure, "warning" if level == "info" else level
-        self._metrics.events.labels(lane, word).inc()
-        if word == "delivered":
-            self._metrics.delivery.labels(lane).observe(row.waited_seconds + stopwatch.seconds)
+        waits = _waits_of(row)
+        self._metrics.events.labels(lane, word).inc(len(waits))
+        for wait in waits if word == "delivered" else ():
+            self._metrics.delivery.labels(lane).observe(wait + stopwatch.seconds)
         if isinstance(outcome, Retry) and outcome.cause is Cause.TELEGRAM_PAUSE and outcome.after:
             self._metrics.retry_after.observe(outcome.after)
         getattr(log, level)(
@@ -77,6 +82,7 @@ class Telemetry:
             id=row.id,
             type=getattr(row, "event_type", lane),
             attempt=row.attempt,
+            **({"rows": len(waits)} if len(waits) > 1 else {}),
             pickup_ms=round(row.waited_seconds * 1000, 1),
             **{f"{stage}_ms": lap for stage, lap in stopwatch.milliseconds.items()},
             **details,
@@ -109,6 +115,12 @@ class Telemetry:
             log.info("sending_again", lane=lane)
         else:
             log.error("sending_halted", lane=lane, error=why)
+
+
+def _waits_of(row: Any) -> Sequence[float]:
+    """How long each row of a message waited; there may be several in one."""
+    waits: Sequence[float] = getattr(row, "waits", (row.waited_seconds,))
+    return waits
 
 
 def _log_fields(outcome: Any) -> tuple[dict[str, Any], str]:

@@ -1,8 +1,11 @@
 """What is sent to one chat, and what to send instead of what Telegram refused."""
 
 from dataclasses import dataclass, replace
+from typing import Any
 
+from aiogram.enums import ParseMode
 from aiogram.exceptions import TelegramBadRequest, TelegramMigrateToChat
+from aiogram.methods import TelegramMethod
 from aiogram.types import (
     InlineKeyboardButton,
     InlineKeyboardMarkup,
@@ -12,6 +15,7 @@ from aiogram.types import (
 
 from realtime_bridge.messages import Button, Message
 from realtime_bridge.telegram.verdict import description_of
+from realtime_bridge.telegram.wire import Edit, Send
 
 # A name may be an address, and what is behind it is not ours to show.
 NO_PREVIEW = LinkPreviewOptions(is_disabled=True)
@@ -19,12 +23,17 @@ NO_PREVIEW = LinkPreviewOptions(is_disabled=True)
 
 @dataclass(frozen=True, slots=True)
 class OutgoingMessage:
-    """What is sent to one chat: the message, and the form that it takes."""
+    """What is sent to one chat: the message, and the form that it takes.
+
+    `edits`: the message that it takes the place of; None: none.
+    """
 
     chat_id: int
     message: Message
+    edits: int | None = None
     plain: bool = False
     button: bool = True
+    thread: bool = True
     moved: bool = False
 
 
@@ -36,6 +45,7 @@ def way_out(refusal: Exception, outgoing: OutgoingMessage) -> OutgoingMessage | 
     ============================ ==================================
     the HTML cannot be parsed    the plain text
     of its button                the message without it
+    of its thread, or its end    the message without one
     the group is a supergroup    the same, to the supergroup
     ============================ ==================================
 
@@ -52,6 +62,8 @@ def way_out(refusal: Exception, outgoing: OutgoingMessage) -> OutgoingMessage | 
             return replace(outgoing, plain=True)
         case TelegramBadRequest() if outgoing.button and _is_about_a_button(text):
             return replace(outgoing, button=False)
+        case TelegramBadRequest() if outgoing.thread and _is_about_a_thread(text):
+            return replace(outgoing, thread=False)
         case _:
             return None
 
@@ -68,6 +80,34 @@ def _is_about_html(refusal: str) -> bool:
 def _is_about_a_button(refusal: str) -> bool:
     """BUTTON_URL_INVALID, BUTTON_TYPE_INVALID, "inline keyboard button URL '...' is invalid"."""
     return "button" in refusal.lower()
+
+
+def _is_about_a_thread(refusal: str) -> bool:
+    """Telegram has no such topic, or nobody may write there any more."""
+    signs = ("message thread not found", "topic_closed", "topic_deleted")
+    return any(sign in refusal.lower() for sign in signs)
+
+
+def request_of(outgoing: OutgoingMessage, *, paid: bool) -> TelegramMethod[Any]:
+    """Build what Telegram is asked for; `paid`: as a paid broadcast."""
+    options = outgoing.message.options
+    common: dict[str, Any] = {
+        "chat_id": outgoing.chat_id,
+        "text": outgoing.message.plain if outgoing.plain else outgoing.message.html,
+        "parse_mode": None if outgoing.plain else ParseMode.HTML,
+        "reply_markup": keyboard_of(outgoing),
+        "link_preview_options": None if options.preview else NO_PREVIEW,
+    }
+    if outgoing.edits is not None:
+        return Edit(message_id=outgoing.edits, **common)
+    if options.protect is not None:  # or else as the bot, which may be somebody else's, does it
+        common["protect_content"] = options.protect
+    return Send(
+        message_thread_id=options.thread if outgoing.thread else None,
+        disable_notification=options.silent,
+        allow_paid_broadcast=paid or None,
+        **common,
+    )
 
 
 def keyboard_of(outgoing: OutgoingMessage) -> InlineKeyboardMarkup | None:

@@ -9,19 +9,17 @@ from typing import TypeAlias
 import aiohttp
 import structlog
 from aiogram import Bot
-from aiogram.enums import ParseMode
 from aiogram.methods import GetMe
 
 from realtime_bridge.base import Stopwatch
 from realtime_bridge.credentials import Redactor
 from realtime_bridge.database import Refused, Unavailable
-from realtime_bridge.messages import Message, Messages
+from realtime_bridge.messages import Messages
 from realtime_bridge.model import TmaEvent
 from realtime_bridge.outcomes import Cause, Halted, Lost, Outcome, Retry, Sent, Uncertain
 from realtime_bridge.telegram.circuit_breaker import CircuitBreaker
-from realtime_bridge.telegram.outgoing import NO_PREVIEW, OutgoingMessage, keyboard_of, way_out
-from realtime_bridge.telegram.verdict import redacted, verdict
-from realtime_bridge.telegram.wire import Send
+from realtime_bridge.telegram.outgoing import OutgoingMessage, request_of, way_out
+from realtime_bridge.telegram.verdict import edit_verdict, redacted, verdict
 
 log = structlog.get_logger()
 
@@ -98,7 +96,7 @@ class Sender:
             return _not_sent("it is too late")
         self._posting.add(_token(event))
         try:
-            return await self._deliver(event.destination, message)
+            return await self._deliver(OutgoingMessage(event.destination, message, event.edits))
         finally:
             self._posting.discard(_token(event))
             stopwatch.lap("send")
@@ -118,23 +116,24 @@ class Sender:
             stopwatch.lap("fence")
         return None if ours else Lost()
 
-    async def _deliver(self, chat_id: int, message: Message) -> Outcome:
-        """Send, following the refusals that have a way out."""
-        outgoing = OutgoingMessage(chat_id, message)
+    async def _deliver(self, outgoing: OutgoingMessage) -> Outcome:
+        """Send or edit, following the refusals that have a way out."""
         while True:
             try:
                 return _with_address(await self._send(outgoing), outgoing)
             except Exception as error:  # noqa: BLE001 - verdict() has a line for every kind
                 instead = way_out(error, outgoing)
                 if instead is None:
-                    return _with_address(self._judge(error), outgoing)
+                    return _with_address(self._judge(error, outgoing), outgoing)
                 log.warning("refused_and_sent_otherwise", error=self._redact.line(str(error)))
                 outgoing = instead
 
-    def _judge(self, error: Exception) -> Outcome:
-        outcome = redacted(verdict(error), self._redact)
+    def _judge(self, error: Exception, outgoing: OutgoingMessage) -> Outcome:
+        edits = outgoing.edits
+        judged = verdict(error) if edits is None else edit_verdict(error, edits)
+        outcome = redacted(judged, self._redact)
         match outcome:
-            case Retry(cause=Cause.TELEGRAM_PAUSE):
+            case Retry(cause=Cause.TELEGRAM_PAUSE | Cause.EDIT_LOST):
                 pass
             case Retry() | Uncertain():
                 self._breaker.doubt()
@@ -155,17 +154,10 @@ class Sender:
         return None
 
     async def _send(self, outgoing: OutgoingMessage) -> Sent:
-        request = Send(
-            chat_id=outgoing.chat_id,
-            text=outgoing.message.plain if outgoing.plain else outgoing.message.html,
-            parse_mode=None if outgoing.plain else ParseMode.HTML,
-            reply_markup=keyboard_of(outgoing),
-            link_preview_options=NO_PREVIEW,
-            allow_paid_broadcast=self._paid or None,
-        )
+        request = request_of(outgoing, paid=self._paid)
         # aiogram hands the timeout to aiohttp as it is, which takes more than its int.
         receipt = await self._bot(request, request_timeout=self._timeout)  # type: ignore[arg-type]
-        return Sent(receipt.message_id)
+        return Sent(receipt.message_id if outgoing.edits is None else outgoing.edits)
 
 
 def _token(event: TmaEvent) -> Token:

@@ -13,6 +13,15 @@ timeout, reset or 5xx after the request was written     Uncertain
 an answer that cannot be read (an HTML page of a proxy) Uncertain
 anything else                                           Uncertain, with its traceback
 ======================================================= ==============================
+
+An edit can be repeated without harm, so nothing about it is uncertain:
+
+======================================================= ==============================
+400 message is not modified                             Sent: it says so already
+400 there is no such message, or it cannot be edited    Retry at once, as a new message
+what would be uncertain of a new message                Retry
+anything else                                           as of a new message
+======================================================= ==============================
 """
 
 from dataclasses import replace
@@ -53,6 +62,15 @@ log = structlog.get_logger()
 FLOOD_SECONDS = 1.0
 # A longer pause is told again when it is over, or it was nonsense.
 LONGEST_PAUSE = 86_400.0
+# A message that is gone, somebody else's, too old, or without a text.
+_NOT_EDITABLE = (
+    "message to edit not found",
+    "message can't be edited",
+    "message_id_invalid",
+    "message_author_required",
+    "message_edit_time_expired",
+    "no text in the message to edit",
+)
 
 
 def verdict(error: Exception) -> Outcome:  # noqa: C901 - one case for each kind of answer
@@ -93,6 +111,24 @@ def verdict(error: Exception) -> Outcome:  # noqa: C901 - one case for each kind
         case _:
             log.error("unknown_error", error=type(error).__name__, exc_info=error)
             return Uncertain(f"unexpected {type(error).__name__}")
+
+
+def edit_verdict(error: Exception, message_id: int) -> Outcome:
+    """Say what an exception of aiogram means for an edit of this message."""
+    text = description_of(error)
+    match error:
+        case TelegramBadRequest() if "message is not modified" in text.lower():
+            return Sent(message_id)
+        case TelegramBadRequest() if any(sign in text.lower() for sign in _NOT_EDITABLE):
+            return Retry(f"not edited: {text}", after=0.0, counted=False, cause=Cause.EDIT_LOST)
+        case _:
+            pass
+    outcome = verdict(error)
+    match outcome:
+        case Uncertain(why):
+            return Retry(f"perhaps edited: {why}", cause=Cause.UNCERTAIN)
+        case _:
+            return outcome
 
 
 def description_of(error: Exception) -> str:

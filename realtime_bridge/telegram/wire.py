@@ -1,4 +1,4 @@
-"""sendMessage on the wire: what goes out as JSON, what comes back cut down to what is kept.
+"""A message on the wire: what goes out as JSON, what comes back cut down to what is kept.
 
 aiogram's own way, a form and a whole Message, takes most of the time that a message costs here.
 """
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from aiogram.client.session.aiohttp import AiohttpSession
 from aiogram.exceptions import TelegramNetworkError
-from aiogram.methods import SendMessage
+from aiogram.methods import EditMessageText, SendMessage
 from aiogram.types import TelegramObject
 from aiohttp import BytesPayload, ClientError, ClientRequest, ClientTimeout
 from pydantic import Field
@@ -43,8 +43,14 @@ class Send(SendMessage):
     __returning__ = Receipt  # type: ignore[assignment]  # narrower than aiogram's Message
 
 
+class Edit(EditMessageText):
+    """editMessageText (https://core.telegram.org/bots/api#editmessagetext)."""
+
+    __returning__ = Receipt | bool
+
+
 class Session(AiohttpSession):
-    """aiogram's session for a bot without defaults; it posts a Send as JSON.
+    """aiogram's session for a bot without defaults; it posts a Send or an Edit as JSON.
 
     https://core.telegram.org/bots/api#making-requests
     """
@@ -112,7 +118,7 @@ class Session(AiohttpSession):
 
     def build_form_data(self, bot: "Bot", method: Any) -> Any:
         """Return the request's body, which aiogram hands to aiohttp as it is."""
-        if not isinstance(method, Send):
+        if not isinstance(method, Send | Edit):
             return super().build_form_data(bot, method)
         body = method.model_dump_json(exclude_unset=True, exclude_none=True)
         return BytesPayload(body.encode(), content_type="application/json")

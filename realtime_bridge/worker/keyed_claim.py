@@ -1,26 +1,39 @@
 """The call that claims events, asked again with the same key until it is answered."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 from uuid import UUID, uuid4
 
-from pydantic import BaseModel, ConfigDict, FiniteFloat, TypeAdapter
+from pydantic import BaseModel, BeforeValidator, ConfigDict, FiniteFloat, TypeAdapter
 
 from realtime_bridge.database import Refused, Rpc, shaped
+from realtime_bridge.outcomes import Failure
 
 _FUNCTION = "claim_tma_events"
+# As what a claim may end rows: their chat has muted them, or has just blocked the bot.
+_ENDS = ("muted", Failure.BLOCKED.value)
+
+
+def _counts(value: Any) -> Any:
+    """Counts are for the metrics: one that is strange costs no row."""
+    found = value.items() if isinstance(value, dict) else ()
+    return {word: rows for word, rows in found if word in _ENDS and type(rows) is int and rows > 0}
 
 
 class Answer(BaseModel):
-    """What `claim_tma_events` says. `next_seconds` is None while nothing is open."""
+    """What `claim_tma_events` says. `next_seconds` is None while nothing is open.
+
+    `ended`: how many rows the claim has ended without handing them out, and as what.
+    """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
     rows: list[Any]
     next_seconds: FiniteFloat | None = None
     limits_differ: bool = False
+    ended: Annotated[dict[str, int], BeforeValidator(_counts)] = {}
 
 
 _ANSWER = TypeAdapter(Answer)
@@ -42,11 +55,16 @@ class KeyedClaim:
     """
 
     def __init__(
-        self, rpc: Rpc, limits: dict[str, Any] | None, clock: Callable[[], float] = time.monotonic
+        self,
+        rpc: Rpc,
+        limits: dict[str, Any] | None,
+        digests: Mapping[str, float] | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`limits`: see `claim_tma_events`; None: no pace."""
+        """`limits`, `digests`: see `claim_tma_events`; None: no pace."""
         self._rpc = rpc
         self._limits = limits
+        self._digests = dict(digests or {}) or None
         self._clock = clock
         self._unanswered: _Unanswered | None = None
 
@@ -68,6 +86,7 @@ class KeyedClaim:
             "p_key": str(claim.key),
             "p_limits": self._limits,
             "p_start_now": start_now,
+            "p_digests": self._digests,
         }
         try:
             answer = shaped(_ANSWER, _FUNCTION, await self._rpc.call(_FUNCTION, arguments))

@@ -67,7 +67,7 @@ MUTANTS = [
     ),
     Mutant(
         "what may have been sent is sent again",
-        "realtime_bridge/worker/event_queue.py",
+        "realtime_bridge/worker/settling.py",
         "if policy.delivery is Delivery.AT_MOST_ONCE:",
         "if False:",
         CHAOS,

@@ -66,7 +66,7 @@ def test_every_packaged_event_type_exists_in_every_packaged_language():
 
     assert files["en"] == files["uk"]
     assert len(files) == 2
-    assert len(files["en"]) == 8 + 1
+    assert len(files["en"]) == 9 + 1
 
 
 def test_the_package_renders_without_a_folder():

@@ -17,10 +17,12 @@ class Script:
     def __init__(self, *answers):
         self.answers = list(answers)
         self.keys = []
+        self.digests = []
 
     async def call(self, function, arguments):
         assert function == "claim_tma_events"
         self.keys.append(arguments["p_key"])
+        self.digests.append(arguments["p_digests"])
         answer = self.answers.pop(0)
         if isinstance(answer, Exception):
             raise answer
@@ -77,6 +79,18 @@ async def test_a_claim_that_the_database_cannot_carry_out_is_given_up():
     await asked(claim, 1)
 
     assert len(set(script.keys)) == 2
+
+
+@pytest.mark.parametrize(
+    ("digests", "said"), [({"tapped": 10.0}, {"tapped": 10.0}), ({}, None), (None, None)]
+)
+async def test_it_says_what_is_gathered_and_for_how_long(digests, said):
+    """Nothing, where nothing is."""
+    script = Script(NONE)
+
+    await asked(KeyedClaim(script, None, digests), 1)
+
+    assert script.digests == [said]
 
 
 async def test_time_counts_from_when_it_was_asked_for_first():

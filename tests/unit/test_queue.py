@@ -5,16 +5,23 @@ import json
 from dataclasses import replace
 
 import pytest
+from structlog.testing import capture_logs
 
 from realtime_bridge.credentials.redaction import Redactor
 from realtime_bridge.database.rpc import Refused, Unavailable
+from realtime_bridge.model import SendOptions
 from realtime_bridge.outcomes import Cause, Failed, Failure, Halted, Lost, Retry, Sent, Uncertain
 from realtime_bridge.settings import Delivery
-from realtime_bridge.worker.event_queue import EventQueue, Policy, Settlement, read, settlement
+from realtime_bridge.worker.event_queue import EventQueue
+from realtime_bridge.worker.event_reader import read
+from realtime_bridge.worker.settling import Policy, Settlement, settlement
 from tests.unit.rows import event
 
 ONCE = Policy(Delivery.AT_MOST_ONCE, max_attempts=3)
 LEAST = Policy(Delivery.AT_LEAST_ONCE, max_attempts=3)
+
+
+DEEP = "[" * 10_000 + "]" * 10_000
 
 
 def pending(error, retry_in, *, counted):
@@ -48,6 +55,12 @@ def failed(failure, error):
             0,
             ONCE,
             replace(pending("x", 5.0, counted=False), pause=5.0),
+        ),
+        (
+            Retry("x", after=0.0, counted=False, cause=Cause.EDIT_LOST),
+            99,
+            ONCE,
+            replace(pending("x", 0.0, counted=False), edit_lost=True),
         ),
         (
             Sent(7, moved_to=-9),
@@ -145,6 +158,85 @@ def test_a_payload_that_is_merely_strange_is_read(text, payload):
     assert repr(row)
 
 
+def part(**fields):
+    """A gathered row as claim_tma_events gives it."""
+    row = claimed(**fields)
+    names = ("id", "lead_id", "lead_name", "payload", "created_at", "deliver_after")
+    return {name: row[name] for name in names}
+
+
+def test_a_row_has_its_options_the_message_it_edits_and_what_goes_with_it():
+    """As the database tells them."""
+    options = {"silent": True, "thread": 7, "an option of tomorrow": {}}
+    gathered = [part(id=4, payload={"n": 1}), part(id=5, lead_name="Bob")]
+
+    row = read(claimed() | {"options": options, "edits": 9, "gathered": gathered}, max_attempts=5)
+
+    assert row.options == SendOptions(silent=True, thread=7)
+    assert row.edits == 9
+    assert [one.id for one in row.gathered] == [4, 5]
+    assert row.gathered[0].payload == {"n": 1}
+    assert row.gathered[1].lead_name == "Bob"
+
+
+def test_a_row_without_them_is_an_ordinary_one():
+    """Also by a database that says null."""
+    row = read(claimed() | {"options": None, "edits": None, "gathered": None}, max_attempts=5)
+
+    assert row == event()
+    assert (row.options, row.edits, row.gathered) == (SendOptions(), None, ())
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("options", 7),
+        ("options", {"silent": 1}),
+        ("options", {"thread": 2**31}),
+        ("options", {"thread": True}),
+        ("edits", 0),
+        ("edits", -1),
+        ("edits", 2**63),
+        ("edits", "x"),
+    ],
+)
+def test_how_a_row_is_sent_is_not_guessed(name, value):
+    """The table lets none of these in; a second message would be worse than none."""
+    end = read(claimed() | {name: value}, max_attempts=5)
+
+    assert (end.failure, end.error) == (Failure.INVALID, f"the bridge cannot read: {name}")
+
+
+@pytest.mark.parametrize("text", [DEEP, '{"a": 1e400}', '{"cut": "of', {"not": "text"}])
+def test_a_payload_that_cannot_be_read_spoils_no_message_of_several(text):
+    """What is known of its row is told; alone, it ends its row."""
+    bad = {"payload": text}
+    gathered = [part(id=4, lead_name="Bob") | bad, part(id=5, payload={"n": 1})]
+
+    row = read(claimed(id=3) | {"gathered": gathered}, max_attempts=5)
+    led_by_it = read(claimed(id=3) | bad | {"gathered": gathered}, max_attempts=5)
+
+    assert [(one.id, one.payload) for one in row.gathered] == [(4, {}), (5, {"n": 1})]
+    assert row.gathered[0].lead_name == "Bob"
+    assert (led_by_it.payload, led_by_it.gathered) == ({}, row.gathered)
+
+
+@pytest.mark.parametrize("bad", [None, 7, [], {}, {"id": "x"}, part(id=4) | {"created_at": "x"}])
+def test_a_gathered_row_of_nonsense_spoils_no_message(bad):
+    """It is left out, and the log says so."""
+    with capture_logs() as logs:
+        row = read(claimed() | {"gathered": [bad, part(id=5)]}, max_attempts=5)
+
+    assert [one.id for one in row.gathered] == [5]
+    assert [line["event"] for line in logs] == ["gathered_row_left_out"]
+
+
+@pytest.mark.parametrize("gathered", [7, "x", {}, []])
+def test_rows_that_are_no_list_are_none(gathered):
+    """The claimed row is sent as ever."""
+    assert read(claimed() | {"gathered": gathered}, max_attempts=5) == event()
+
+
 class Scripted:
     """A database that claims what it is told to, and keeps what is settled."""
 
@@ -162,21 +254,52 @@ class Scripted:
         return self._settle(arguments["p_outcomes"])
 
 
-DEEP = "[" * 10_000 + "]" * 10_000
-
-
 async def test_a_row_that_cannot_be_read_costs_the_others_nothing():
     """It is the only one that is settled, and at once."""
     innocent = [claimed(id=id_) for id_ in range(2, 32)]
     rpc = Scripted([claimed(id=1) | {"payload": DEEP}, *innocent])
     ended = []
-    queue = EventQueue(rpc, policy=ONCE, ended=ended.append)
+    queue = EventQueue(rpc, policy=ONCE, ended=lambda *end: ended.append(end))
 
     events = (await queue.claim(64)).rows
 
     assert [one.id for one in events] == list(range(2, 32))
     assert [(one["id"], one["failure"]) for one in rpc.settled] == [(1, "invalid")]
-    assert ended == [Failure.INVALID]
+    assert ended == [(Failure.INVALID, 1)]
+
+
+async def test_rows_that_end_with_an_unreadable_one_are_counted():
+    """They are settled together."""
+    row = claimed(id=1) | {"event_type": None, "gathered": [part(id=2), part(id=3)]}
+    ended = []
+    queue = EventQueue(Scripted([row]), policy=ONCE, ended=lambda *end: ended.append(end))
+
+    await queue.claim(4)
+
+    assert ended == [(Failure.INVALID, 3)]
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        ({"muted": 2, "blocked": 1}, [("muted", 2), ("blocked", 1)]),
+        ({}, []),
+        (None, []),
+        (7, []),
+        ({"muted": -1, "blocked": "x", "other": 3}, []),
+        ({"muted": True}, []),
+    ],
+)
+async def test_rows_that_the_claim_has_ended_are_counted(said, told):
+    """Nobody else would; a strange count costs no row."""
+    ended = []
+    rpc = Scripted({"rows": [claimed()], "ended": said})
+    queue = EventQueue(rpc, policy=ONCE, ended=lambda *end: ended.append(end))
+
+    claim = await queue.claim(4)
+
+    assert ended == told
+    assert len(claim.rows) == 1
 
 
 def refuse(_outcomes):

@@ -1,5 +1,6 @@
 """What happens to rows, as metrics and as log lines."""
 
+from datetime import timedelta
 from types import SimpleNamespace
 
 import pytest
@@ -7,10 +8,11 @@ from prometheus_client import generate_latest
 from structlog.testing import capture_logs
 
 from realtime_bridge.base.stopwatch import Stopwatch
-from realtime_bridge.model import Recovered
+from realtime_bridge.model import GatheredEvent, Recovered, Wake
 from realtime_bridge.observe.metrics import Metrics
 from realtime_bridge.observe.telemetry import Telemetry
 from realtime_bridge.outcomes import Cause, Failed, Failure, Retry, Sent, Uncertain
+from tests.unit.rows import NOON, event
 
 ROW = SimpleNamespace(id=1, event_type="x", attempt=1, waited_seconds=0.5)
 
@@ -64,6 +66,39 @@ def test_rows_of_dead_workers_are_counted_by_their_fate():
     fates = {"returned": 1, "resent": 2, "uncertain": 3}
     for fate, rows in fates.items():
         assert counted(metrics, "bridge_recovered_rows_total", fate=fate) == rows
+
+
+def digest(rows):
+    """Rows a second apart, of which the first waited for ten seconds."""
+    apart = [NOON + timedelta(seconds=n) for n in range(1, rows)]
+    parts = [GatheredEvent(id=2 + n, created_at=at, deliver_after=at) for n, at in enumerate(apart)]
+    return event(waited_seconds=10.0, gathered=parts)
+
+
+def test_every_row_of_a_digest_is_counted():
+    """With the time that it has waited itself."""
+    metrics = Metrics()
+    row, stopwatch = digest(3), Stopwatch(clock=iter([0.0] * 9).__next__)
+
+    Telemetry(metrics).claimed("tma_events", [row, event()], Wake.CHANGES, 0.0)
+    with capture_logs() as lines:
+        Telemetry(metrics).settled("tma_events", row, Sent(7), stopwatch, held=True)
+
+    assert counted(metrics, "bridge_claimed_rows_total", source="changes") == 4
+    assert counted(metrics, "bridge_pickup_seconds_sum") == 10 + 9 + 8
+    assert counted(metrics, "bridge_events_total", outcome="delivered") == 3
+    assert counted(metrics, "bridge_delivery_seconds_count") == 3
+    assert counted(metrics, "bridge_delivery_seconds_sum") == 10 + 9 + 8
+    assert [line["rows"] for line in lines] == [3]
+
+
+def test_an_uncertain_digest_is_uncertain_row_by_row():
+    """Each of them is somebody's question."""
+    metrics = Metrics()
+
+    Telemetry(metrics).settled("tma_events", digest(10), Uncertain("x"), Stopwatch(), held=True)
+
+    assert counted(metrics, "bridge_events_total", outcome="uncertain") == 10
 
 
 def test_a_pause_that_telegram_asked_for_is_observed():

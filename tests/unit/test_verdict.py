@@ -22,9 +22,9 @@ from aiogram.exceptions import (
 from aiogram.methods import SendMessage
 
 from realtime_bridge.messages.renderer import Button
-from realtime_bridge.outcomes import Cause, Failed, Failure, Halted, Retry, Uncertain
+from realtime_bridge.outcomes import Cause, Failed, Failure, Halted, Retry, Sent, Uncertain
 from realtime_bridge.telegram.outgoing import keyboard
-from realtime_bridge.telegram.verdict import verdict
+from realtime_bridge.telegram.verdict import edit_verdict, verdict
 
 METHOD = SendMessage(chat_id=1, text="x")
 
@@ -87,7 +87,7 @@ def test_no_connection_means_nothing_was_sent(cause):
     assert isinstance(verdict(network(cause)), Retry)
 
 
-@pytest.mark.parametrize(
+UNCLEAR = pytest.mark.parametrize(
     "error",
     [
         network(TimeoutError()),
@@ -104,9 +104,60 @@ def test_no_connection_means_nothing_was_sent(cause):
         ValueError("a bug"),
     ],
 )
+
+
+@UNCLEAR
 def test_whatever_may_have_been_sent_is_uncertain(error):
     """Once the request was written nobody can know, and the unknown counts as such."""
     assert isinstance(verdict(error), Uncertain)
+
+
+@UNCLEAR
+def test_an_edit_is_never_uncertain(error):
+    """It can be repeated: one of its attempts is used up."""
+    outcome = edit_verdict(error, 7)
+
+    assert isinstance(outcome, Retry)
+    assert (outcome.after, outcome.counted, outcome.cause) == (None, True, Cause.UNCERTAIN)
+
+
+def test_an_edit_that_changes_nothing_is_done():
+    """It was made before, by a bridge that did not hear the answer."""
+    same = "Bad Request: message is not modified: specified new message content is the same"
+
+    assert edit_verdict(TelegramBadRequest(METHOD, same), 7) == Sent(7)
+    assert verdict(TelegramBadRequest(METHOD, same)) == Failed(Failure.REJECTED, same)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Bad Request: message to edit not found",
+        "Bad Request: message can't be edited",
+        "Bad Request: MESSAGE_ID_INVALID",
+        "Bad Request: there is no text in the message to edit",
+    ],
+)
+def test_what_cannot_be_edited_is_sent_anew(text):
+    """The user deleted it, or it is too old: at once, and no attempt is used up."""
+    outcome = edit_verdict(TelegramBadRequest(METHOD, text), 7)
+
+    assert outcome == Retry(f"not edited: {text}", after=0.0, counted=False, cause=Cause.EDIT_LOST)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        TelegramRetryAfter(METHOD, "Flood", 7),
+        TelegramForbiddenError(METHOD, "bot was blocked by the user"),
+        TelegramBadRequest(METHOD, "Bad Request: chat not found"),
+        TelegramUnauthorizedError(METHOD, "Unauthorized"),
+        network(connector()),
+    ],
+)
+def test_everything_else_is_as_of_a_new_message(error):
+    """Nothing about it is special to edits."""
+    assert edit_verdict(error, 7) == verdict(error)
 
 
 def test_a_second_migration_is_a_rejection():

@@ -58,6 +58,7 @@ lint: install
 # scale, then 10,000 events through everything that can go wrong. make chaos SEED=8 is another run.
 SEED := 7
 chaos: install
+	@DIGEST_ROUNDS=200 $(BIN)/python -m pytest -q tests/delivery/test_digest.py
 	@PACING_EVENTS=2000 PACING_SHARE=0.95 $(BIN)/python -m pytest -q tests/delivery/test_turns.py
 	@$(BIN)/python -m tests.chaos --seed $(SEED) $(ARGS)
 
@@ -65,7 +66,7 @@ chaos: install
 chaos-mutants: install
 	@$(BIN)/python -m tests.chaos.mutants
 
-# All benchmarks (three quarters of an hour), or one: make bench PART=drain. They write
+# All benchmarks (an hour and a quarter), or one: make bench PART=drain. They write
 # docs/performance.md. Only to see that they work: make bench ARGS=--quick
 bench: $(VENV)/.bench
 	@$(BIN)/python -m benchmarks $(PART) $(ARGS)

@@ -22,6 +22,8 @@ def main() -> None:
         "--quick", action="store_true", help="small sizes and one round, to see whether it works"
     )
     parser.add_argument("--rounds", type=int, help="how many rounds each contender gets")
+    for end in ("database", "telegram"):
+        parser.add_argument(f"--{end}-ms", type=float, help=f"one way to the {end}, for distance")
     options = parser.parse_args()
     for name in options.parts or PARTS:
         if name not in PARTS:
@@ -35,8 +37,9 @@ def main() -> None:
         print(f"\n## {name}, load average {os.getloadavg()[0]:.1f}\n", flush=True)
         part = importlib.import_module(f"benchmarks.{name}")
         sizes = dict(part.QUICK) if options.quick else {}
-        if options.rounds and "rounds" in part.QUICK:
-            sizes["rounds"] = options.rounds
+        for size in ("rounds", "database_ms", "telegram_ms"):
+            if getattr(options, size) and size in part.QUICK:
+                sizes[size] = getattr(options, size)
         result = asyncio.run(part.run(**sizes))
         if "skipped" in result:
             print(result["skipped"])

@@ -104,14 +104,14 @@ async def _measure(
         chat = await _warm_up(stage, queue, contender, child, chat)
         for pace in paces:
             rows = pace.slow_rows if contender.slow else pace.rows
-            committed[f"{pace.every:g} s"] = await _insert(queue, chat, rows, pace.every)
+            committed[f"{pace.every:g} s"] = await insert(queue, chat, rows, pace.every)
             chat += rows
         arrived = await arrivals_of(stage, {one for part in committed.values() for one in part})
     told = json.loads(marks.read_text()) if marks.exists() else {}
     return {
         every: (
             [(arrived[one] - at) * 1000 for one, at in part.items()],
-            _split(part, arrived, told),
+            split(part, arrived, told),
         )
         for every, part in committed.items()
     }
@@ -138,10 +138,12 @@ async def _warm_up(
     return chat + WARM_UP
 
 
-async def _insert(queue: Queue, chat: int, rows: int, every: float) -> dict[int, float]:
+async def insert(
+    queue: Queue, chat: int, rows: int, every: float, after: float = 0.0
+) -> dict[int, float]:
     """Insert at a steady pace; return when each commit was confirmed."""
     committed = {}
-    begin = time.monotonic()
+    begin = time.monotonic() + after
     for number in range(rows):
         # Not in step with any poller.
         due = begin + number * every + (number * 0.618034 % 1.0) * every / 2
@@ -164,7 +166,7 @@ async def arrivals_of(stage: Stage, chats: set[int]) -> dict[int, float]:
     return first
 
 
-def _split(
+def split(
     committed: dict[int, float], arrived: dict[int, float], marks: dict[str, Any]
 ) -> dict[str, list[float]]:
     """Milliseconds of the stages: until the bell, the claim, the fence, and the request."""

@@ -73,5 +73,25 @@ SECTIONS = {
         "An answer among bulk",
         (("ms from insert to arrival", "p50", "p99", "most", "bulk's share of the limit"),),
     ),
+    "distance": Section(
+        "Distance",
+        (
+            ("lines", "ms to the database", "ms to Telegram", "floor, ms"),
+            (
+                "contender",
+                "lines",
+                "one insert every",
+                "rows",
+                "p50 ms",
+                "p99 ms",
+                "p50 relative to the floor",
+            ),
+            ("median ms by stage", "bell", "claim", "turn", "fence", "send"),
+        ),
+    ),
+    "share": Section(
+        "Our own share of a message",
+        (("one message", "whole", "without aiogram's call and the socket", "share"),),
+    ),
 }
 PARTS = tuple(SECTIONS)

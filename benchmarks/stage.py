@@ -132,10 +132,9 @@ class Stage:
         self._cleanup.push_async_callback(child.stop)
         return child
 
-    @asynccontextmanager
-    async def worker(self, module: str, **env: str) -> AsyncIterator[Child]:
-        """Run a contender, with `env` added to the settings of all contenders."""
-        told = {
+    def settings(self) -> dict[str, str]:
+        """The settings of all contenders."""
+        return {
             "SUPABASE_URL": self.nginx.gateway,
             "SUPABASE_KEY": self.keys.api_key("service_role"),
             "BOT_TOKEN": self.keys.bot_token,
@@ -143,7 +142,12 @@ class Stage:
             "HTTP_PORT": "0",
             "PLANNER": "off",
         }
-        child = Child(f"benchmarks.workers.{module}", env={**told, **env}, home=self._home)
+
+    @asynccontextmanager
+    async def worker(self, module: str, **env: str) -> AsyncIterator[Child]:
+        """Run a contender, with `env` added to the settings of all contenders."""
+        told = {**self.settings(), **env}
+        child = Child(f"benchmarks.workers.{module}", env=told, home=self._home)
         try:
             yield child
         finally:
@@ -154,6 +158,10 @@ class Stage:
         port = free_port()
         await self._child("benchmarks.sink", str(port), "limited").says("ready")
         return f"http://127.0.0.1:{port}"
+
+    async def wires(self, *specs: str, **env: str) -> None:
+        """Lay long lines (see benchmarks/wire.py)."""
+        await self._child("benchmarks.wire", *specs, **env).says("ready")
 
     async def arrivals(self, sink: str = "") -> list[tuple[float, int, int]]:
         """Arrivals at the exact sink, or another, since the last call: (when, chat, number)."""

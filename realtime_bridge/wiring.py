@@ -11,7 +11,7 @@ from realtime_bridge.database import Keys, Rpc
 from realtime_bridge.doorbell import Doorbell
 from realtime_bridge.model import TmaEvent, Wake
 from realtime_bridge.observe import Backlog, Metrics, Outage, ThrottledLog
-from realtime_bridge.outcomes import Failure, Outcome
+from realtime_bridge.outcomes import Failure, Outcome, Sent
 from realtime_bridge.request_tables import (
     Request,
     RequestHandler,
@@ -85,7 +85,7 @@ class Wiring:
         """Build everything around a bot that answers."""
         from realtime_bridge.telegram import Sender, Warmth
 
-        self._expect_message = Warmth(bot, self._settings.send_timeout).expect
+        self._expect_message = Warmth(bot).expect
         sender: Sender
         queue = self._event_queue(messages.digests, in_doubt=lambda: sender.in_doubt)
         sender = self._sender(bot, messages, queue)
@@ -121,6 +121,8 @@ class Wiring:
 
     def _failure_of(self, row: TmaEvent, outcome: Outcome) -> Failure | None:
         """The failure that an outcome ends its row with, if it does: one retry too many is one."""
+        if isinstance(outcome, Sent):
+            return None
         decided = settlement(row, outcome, self._policy)
         return decided.failure if decided else None
 

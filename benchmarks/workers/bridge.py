@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from benchmarks.workers.trust import trust
 from realtime_bridge import process, wiring
 from realtime_bridge.observe import logs
 from realtime_bridge.settings import load
@@ -22,22 +23,28 @@ marks: dict[int, dict[str, Any]] = {}
 class MarkingWatch(wiring.LaneTelemetry):
     """The bridge's telemetry, recording times."""
 
-    rang: float = 0.0
-    source: str = ""
+    def __init__(self, *told: Any, **more: Any) -> None:
+        super().__init__(*told, **more)
+        self._rings: list[float] = []
+        self._begun = 0.0
 
     def woken(self, lane: str, source: str) -> None:
-        """Record the first bell since the last claim."""
-        if self.rang == 0.0:  # the first bell counts
-            self.rang, self.source = time.time(), source
+        """Record a bell."""
+        self._rings.append(time.monotonic())
         super().woken(lane, source)
 
     def claimed(self, lane: str, rows: Any, source: str, begun: float) -> None:
-        """Record when rows were claimed."""
-        now = time.time()
-        if rows:
-            for row in rows:
-                marks[row.telegram_id] = {"rang": self.rang, "claimed": now, "by": source}
-            self.rang = 0.0
+        """Record when rows were claimed, and the last bell before this claim."""
+        now, to_wall = time.time(), time.time() - time.monotonic()
+        rang = max((at for at in self._rings if self._begun < at <= begun), default=None)
+        for row in rows:
+            marks[row.telegram_id] = {
+                "rang": 0.0 if rang is None else rang + to_wall,
+                "claimed": now,
+                "by": source,
+            }
+        self._begun = begun
+        self._rings = [at for at in self._rings if at > begun]
         super().claimed(lane, rows, source, begun)
 
     def settled(self, lane: str, row: Any, outcome: Any, stopwatch: Any, *, held: bool) -> None:
@@ -49,6 +56,7 @@ class MarkingWatch(wiring.LaneTelemetry):
 
 def main() -> None:
     """Run until SIGTERM."""
+    trust()
     settings = load()
     if os.environ.get("LIFTED"):
         wiring.limits_of = lambda _: None  # type: ignore[assignment, return-value]

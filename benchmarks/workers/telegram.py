@@ -8,9 +8,12 @@ from aiogram.client.session.aiohttp import AiohttpSession
 from aiogram.client.telegram import TelegramAPIServer
 from aiogram.enums import ParseMode
 
+from benchmarks.workers.trust import trust
+
 
 def bot() -> Bot:
     """A bot for the sink."""
+    trust()
     server = TelegramAPIServer.from_base(os.environ["TELEGRAM_API_URL"])
     return Bot(
         os.environ["BOT_TOKEN"],

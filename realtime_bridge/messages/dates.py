@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping
 from datetime import UTC, date, datetime, timedelta, tzinfo
+from functools import lru_cache
 from zoneinfo import ZoneInfo
 
 from babel import Locale
@@ -45,6 +46,7 @@ def relative_day(
     )
 
 
+@lru_cache(maxsize=256)
 def timezone(name: str) -> tzinfo:
     """Find a timezone by its IANA name or its offset, such as `+02:00`; UTC if it is unknown.
 

@@ -93,8 +93,11 @@ class _Sanitizer(HTMLParser):
     @classmethod
     def read(cls, html: str) -> list[Piece]:
         reader = cls()
-        reader.feed(html)
-        reader.close()
+        if "<" in html or "&" in html:
+            reader.feed(html)
+            reader.close()
+        else:  # as most messages
+            reader.handle_data(html)
         while reader._open:
             reader._close_innermost()
         reader._flush()

@@ -57,6 +57,7 @@ class Templates:
         self._folders = [_read(environment, folder) for folder in folders]
         self._own = templates_dir
         self._default = default_locale
+        self._own_words: dict[str, Mapping[str, str]] = {}  # by language of a template
 
     def find(self, event_type: str, locale: str | None) -> LocalizedTemplate | None:
         """Find the template for an event: the user's folder first, and in it the locale first."""
@@ -95,6 +96,12 @@ class Templates:
 
     def own_words(self, language: str) -> Mapping[str, str]:
         """Return the short texts in this language only, without falling back to another."""
+        found = self._own_words.get(language)
+        if found is None:
+            found = self._own_words[language] = self._merged(language)
+        return found
+
+    def _merged(self, language: str) -> Mapping[str, str]:
         merged: dict[str, str] = {}
         for key in reversed(fallbacks(language)):
             for folder in reversed(self._folders):

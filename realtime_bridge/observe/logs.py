@@ -8,6 +8,7 @@ import structlog
 from structlog.typing import Processor
 
 from realtime_bridge.credentials import Redactor
+from realtime_bridge.observe.plain_lines import PlainLines
 
 _UNREDACTED = Redactor()
 
@@ -62,8 +63,10 @@ def configure_logging(
 def _renderer(style: Literal["console", "json"], *, colors: bool) -> list[Processor]:
     if style == "json":
         return [_TRACEBACKS, structlog.processors.JSONRenderer()]
+    if not colors:
+        return [PlainLines()]
     return [
         structlog.dev.ConsoleRenderer(
-            colors=colors, exception_formatter=structlog.dev.plain_traceback
+            colors=True, exception_formatter=structlog.dev.plain_traceback
         )
     ]

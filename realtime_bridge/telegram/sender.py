@@ -83,7 +83,8 @@ class Sender:
             return Retry(f"not sent, a bug: {type(error).__name__}", cause=Cause.BUG)
         stopwatch.lap("render")
         # From the answer on, which took its time: late is right, early is not.
-        await asyncio.sleep(max(event.turn_in - stopwatch.seconds, 0.0))
+        if (wait := event.turn_in - stopwatch.seconds) > 0:
+            await asyncio.sleep(wait)
         stopwatch.lap("turn")
         if halted := await self._breaker.test():
             return halted

@@ -3,6 +3,7 @@
 aiogram's own way, a form and a whole Message, takes most of the time that a message costs here.
 """
 
+import asyncio
 import time
 from collections.abc import Callable
 from math import inf
@@ -12,8 +13,9 @@ from aiogram.client.session.aiohttp import AiohttpSession
 from aiogram.exceptions import TelegramNetworkError
 from aiogram.methods import EditMessageText, SendMessage
 from aiogram.types import TelegramObject
-from aiohttp import BytesPayload, ClientError, ClientTimeout
+from aiohttp import BytesPayload, ClientError, ClientRequest, ClientTimeout
 from pydantic import Field
+from yarl import URL
 
 from realtime_bridge.base import read_body
 
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
 # An idle connection is kept for so long. A message on one that Telegram's side has just closed is
 # uncertain, and how long that keeps its own is nowhere written: so less than a minute.
 KEEP_ALIVE_SECONDS = 55.0
+# For opening a connection ahead: two round trips to the other side of the world are less.
+OPEN_SECONDS = 2.0
 ANSWER_LIMIT = 2**20  # bytes; what is asked for here is answered in a few hundred
 
 
@@ -57,14 +61,36 @@ class Session(AiohttpSession):
         self._connector_init["keepalive_timeout"] = KEEP_ALIVE_SECONDS
         self._clock = clock
         self._used_at = -inf
+        self._opening: asyncio.Task[None] | None = None
 
     @property
     def idle(self) -> float:
-        """Seconds since the last call began or was answered."""
+        """Seconds since the last call began or was answered, or a connection was opened ahead."""
         return self._clock() - self._used_at
+
+    def open_ahead(self, bot: "Bot") -> None:
+        """Open a connection for the next call, which waits until it is open."""
+        if self._opening is None or self._opening.done():
+            self._opening = asyncio.create_task(self._open(bot), name="open-ahead")
+
+    async def _open(self, bot: "Bot") -> None:
+        """Connect, and leave the connection to the pool."""
+        timeout = ClientTimeout(connect=OPEN_SECONDS)
+        try:
+            connector = (await self.create_session()).connector
+            url = URL(self.api.api_url(token=bot.token, method="getMe"))
+            request = ClientRequest("GET", url, loop=asyncio.get_running_loop())
+            if connector:
+                (await connector.connect(request, [], timeout)).release()
+                self._used_at = self._clock()
+        except Exception:  # noqa: BLE001, S110 - the call that follows will say what is wrong
+            pass
 
     async def make_request(self, bot: "Bot", method: Any, timeout: Any = None) -> Any:
         """Ask as aiogram does, but read no answer that never ends."""
+        opening, self._opening = self._opening, None
+        if opening:  # one call waits for it, and takes it
+            await asyncio.wait([opening])
         self._used_at = self._clock()
         result = await self._ask(bot, method, timeout)
         self._used_at = self._clock()

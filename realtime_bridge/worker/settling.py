@@ -70,7 +70,8 @@ def settlement(
             decided = replace(decided, edit_lost=True)
         case _:
             pass
-    return replace(decided, moved_to=getattr(outcome, "moved_to", None))
+    moved_to = getattr(outcome, "moved_to", None)
+    return decided if moved_to is None else replace(decided, moved_to=moved_to)
 
 
 def _for_the_row(

@@ -6,9 +6,12 @@ import logging
 
 import pytest
 import structlog
+from hypothesis import given
+from hypothesis import strategies as st
 
 from realtime_bridge.credentials.redaction import HIDDEN, Redactor
 from realtime_bridge.observe import logs
+from realtime_bridge.observe.plain_lines import PlainLines
 
 TOKEN = "123456789:AAHdqTcvCH1vGWJxfSeofSAs0K5PALDsaw1"
 
@@ -62,3 +65,29 @@ def test_other_libraries_keep_quiet_below_debug(written):
     logging.getLogger("realtime").error("join push timeout")
 
     assert written.getvalue() == ""
+
+
+texts = st.text(st.sampled_from("ab é=\"'\t\n\r→[]"), max_size=8)
+keys = st.sampled_from(["event", "level", "id", "error", "logger", "stack", "exception", "a b"])
+values = st.one_of(texts, st.integers(), st.floats(), st.none(), st.lists(texts, max_size=2))
+
+
+@given(
+    fields=st.dictionaries(keys, values, max_size=6),
+    event=st.one_of(texts, st.integers()),
+    level=st.sampled_from(["debug", "info", "warning", "error", "critical"]),
+    missing=st.sampled_from(["", "", "timestamp", "level", "event"]),
+)
+def test_lines_without_colours_are_those_of_structlog(fields, event, level, missing):
+    """Only cheaper: whatever is logged, and whatever is missing."""
+    for name in ("stack", "exception", "logger"):  # texts, as structlog makes them
+        if name in fields:
+            fields[name] = str(fields[name])
+    usual = {"timestamp": "2026-11-25T01:02:03Z", "level": level, "event": event}
+    fields |= {name: value for name, value in usual.items() if name != missing}
+    fields.pop(missing, None)
+    renderer = structlog.dev.ConsoleRenderer(
+        colors=False, exception_formatter=structlog.dev.plain_traceback
+    )
+
+    assert PlainLines()(None, "", {**fields}) == renderer(None, "", {**fields})

@@ -10,29 +10,34 @@ from typing import Any
 
 from aiohttp import web
 
+from tma_sandbox.botapi.answers import Answer, bot_object, error, message_object, ok
 from tma_sandbox.botapi.faults import Fault, Script
-from tma_sandbox.botapi.message import RefusedError, draft
+from tma_sandbox.botapi.message import RefusedError, draft, edit
 from tma_sandbox.botapi.rate_limiter import RateLimiter, Rates
-from tma_sandbox.botapi.sent import SentMessage, SentMessages
+from tma_sandbox.botapi.sent import Ageing, SentMessages
+from tma_sandbox.botapi.topics import Topics
 from tma_sandbox.initdata import sign
 
 _TOKEN = re.compile(r"(\d+):[\w-]{30,}")
 _LONGEST_WAIT = 50.0
+_EDITABLE_SECONDS = 48 * 3600.0
+_NOT_MODIFIED = (
+    "Bad Request: message is not modified: specified new message content and reply markup are "
+    "exactly the same as a current content and reply markup of the message"
+)
 _HARMLESS = ("set", "delete", "answer", "close", "logout", "sendchataction")
 _PAGE = (
     "<html>\r\n<head><title>{status}</title></head>\r\n<body>\r\n"
     "<center><h1>{status}</h1></center>\r\n<hr><center>nginx</center>\r\n</body>\r\n</html>\r\n"
 )
 
-Answer = dict[str, Any]
-
 
 class BotApi:
     """A Bot API server for any number of bots; every well-formed token is a bot.
 
-    Besides Telegram's paths it serves `/_sent`, `/_faults`, `/_limits` and `/_sign` (see
-    `routes`). `bot_token` is the default of `/_sign`; `rates` enforces Telegram's limits from the
-    start.
+    Besides Telegram's paths it serves `/_sent`, `/_age`, `/_topics`, `/_faults`, `/_limits` and
+    `/_sign` (see `routes`). `bot_token` is the default of `/_sign`; `rates` enforces Telegram's
+    limits from the start.
     """
 
     def __init__(
@@ -44,6 +49,7 @@ class BotApi:
     ) -> None:
         self.sent = SentMessages()
         self.script = Script()
+        self.topics = Topics()
         self.limits = RateLimiter(rates) if rates else None
         self._bot_token = bot_token
         self._clock = clock
@@ -55,7 +61,13 @@ class BotApi:
         """Telegram's path and our own.
 
         - `GET /_sent[?after=N][&wait=SECONDS]` lists accepted messages, oldest first. Each has a
-          `number`; `after` skips those up to N, `wait` waits for the next. `DELETE` clears them.
+          `number`; `after` skips those up to N, `wait` waits for the next. An edited message keeps
+          its number and has a `history`; `changed_after=N` instead lists those sent or edited after
+          `change` N. `DELETE` clears them.
+        - `POST /_age` makes messages older by `{"seconds": N}`, all or those of a `chat_id` or
+          `message_id`: Telegram lets no message be edited that is older than 48 hours.
+        - `POST /_topics` sets the topics of a chat, `{"chat_id": C, "threads": [2, 7]}`; no chat
+          has any at first. `GET` lists them, `DELETE` clears them.
         - `POST /_faults` scripts answers (see Fault), `GET` lists the pending ones, `DELETE`
           clears them and drops hanging requests.
         - `POST /_limits` enforces Telegram's limits (an object of Rates, may be empty), `GET`
@@ -68,6 +80,10 @@ class BotApi:
             web.route("*", "/bot{token}/{method}", self._bot_method),
             web.get("/_sent", self._list_sent),
             web.delete("/_sent", self._forget_sent),
+            web.post("/_age", self._age),
+            web.get("/_topics", self._list_topics),
+            web.post("/_topics", self._set_topics),
+            web.delete("/_topics", self._drop_topics),
             web.get("/_faults", self._list_faults),
             web.post("/_faults", self._add_faults),
             web.delete("/_faults", self._drop_faults),
@@ -88,11 +104,11 @@ class BotApi:
         received_at = self._clock()
         token = _TOKEN.fullmatch(request.match_info["token"])
         if token is None:
-            return _json_response(_error(404, "Not Found"))
+            return _json_response(error(404, "Not Found"))
         try:
             fields = await _fields(request)
         except ValueError:
-            return _json_response(_error(400, "Bad Request: can't parse the request body"))
+            return _json_response(error(400, "Bad Request: can't parse the request body"))
         call = _Call(int(token[1]), request.match_info["method"].lower(), fields, received_at)
         text = str(fields.get("text", ""))
         if fault := self.script.take(call.method, call.bot_id, fields.get("chat_id"), text):
@@ -124,30 +140,59 @@ class BotApi:
         match call.method:
             case "sendmessage":
                 return await self._send_message(call)
+            case "editmessagetext":
+                return await self._edit_message(call)
             case "getme":
-                return _ok(_bot(call.bot_id))
+                return ok(bot_object(call.bot_id))
             case "getupdates":
                 await self._wait_for_updates(call.fields)
-                return _ok([])
+                return ok([])
             case "getwebhookinfo":
-                return _ok({"url": "", "has_custom_certificate": False, "pending_update_count": 0})
+                return ok({"url": "", "has_custom_certificate": False, "pending_update_count": 0})
             case "getmycommands":
-                return _ok([])
+                return ok([])
             case name if name.startswith(_HARMLESS):
-                return _ok(True)
+                return ok(True)
             case _:
-                return _error(404, "Not Found: method not found")
+                return error(404, "Not Found: method not found")
 
     async def _send_message(self, call: "_Call") -> Answer:
         try:
             message = draft(call.fields)
-        except RefusedError as error:
-            return _error(400, str(error))
-        if self.limits and (seconds := self.limits.retry_after(call.bot_id, message.chat_id)):
-            return _error(429, f"Too Many Requests: retry after {seconds}") | {
-                "parameters": {"retry_after": seconds}
-            }
-        return _ok(_message_object(await self.sent.add(call.bot_id, message, call.received_at)))
+        except RefusedError as refused:
+            return error(400, str(refused))
+        if message.message_thread_id and not self.topics.has(
+            message.chat_id, message.message_thread_id
+        ):
+            return error(400, "Bad Request: message thread not found")
+        if refusal := self._too_fast(call, message.chat_id):
+            return refusal
+        return ok(message_object(await self.sent.add(call.bot_id, message, call.received_at)))
+
+    async def _edit_message(self, call: "_Call") -> Answer:
+        try:
+            message_id, content = edit(call.fields)
+        except RefusedError as refused:
+            return error(400, str(refused))
+        message = self.sent.find(call.bot_id, content.chat_id, message_id)
+        if message is None:
+            return error(400, "Bad Request: message to edit not found")
+        if call.received_at - message["received_at"] > _EDITABLE_SECONDS:
+            return error(400, "Bad Request: message can't be edited")
+        if refusal := self._too_fast(call, content.chat_id):
+            return refusal
+        if not await self.sent.edit(message, content, call.received_at):
+            return error(400, _NOT_MODIFIED)
+        return ok(message_object(message))
+
+    def _too_fast(self, call: "_Call", chat_id: int) -> Answer | None:
+        """The refusal of a call that exceeds the limits; an edit counts like a message."""
+        seconds = self.limits and self.limits.retry_after(call.bot_id, chat_id)
+        if not seconds:
+            return None
+        return error(429, f"Too Many Requests: retry after {seconds}") | {
+            "parameters": {"retry_after": seconds}
+        }
 
     async def _wait_for_updates(self, fields: Mapping[str, Any]) -> None:
         """A long poll that never gets an update."""
@@ -163,16 +208,43 @@ class BotApi:
     async def _list_sent(self, request: web.Request) -> web.Response:
         try:
             after = int(request.query.get("after", 0))
+            change = request.query.get("changed_after")
+            changed_after = None if change is None else int(change)
             wait = min(float(request.query.get("wait", 0)), _LONGEST_WAIT)
         except ValueError:
-            return _bad_request("after is a number, wait is seconds")
+            return _bad_request("after and changed_after are numbers, wait is seconds")
+        if changed_after is not None:
+            if wait:
+                await self.sent.wait_for_change(changed_after + 1, wait)
+            return _json_response(self.sent.changed_after(changed_after))
         if wait:
             await self.sent.wait_for(after + 1, wait)
         return _json_response(self.sent.after(after))
 
     async def _forget_sent(self, _: web.Request) -> web.Response:
         self.sent.clear()
-        return _json_response(_ok(True))
+        return _json_response(ok(True))
+
+    async def _age(self, request: web.Request) -> web.Response:
+        try:
+            aged = self.sent.age(Ageing.model_validate(await request.json()))
+        except ValueError as wrong:
+            return _bad_request(str(wrong))
+        return _json_response({"aged": aged})
+
+    async def _list_topics(self, _: web.Request) -> web.Response:
+        return _json_response(self.topics.dump())
+
+    async def _set_topics(self, request: web.Request) -> web.Response:
+        try:
+            self.topics.set(await request.json())
+        except ValueError as wrong:
+            return _bad_request(str(wrong))
+        return _json_response(self.topics.dump())
+
+    async def _drop_topics(self, _: web.Request) -> web.Response:
+        self.topics.clear()
+        return _json_response([])
 
     async def _list_faults(self, _: web.Request) -> web.Response:
         return _json_response(self.script.dump())
@@ -180,8 +252,8 @@ class BotApi:
     async def _add_faults(self, request: web.Request) -> web.Response:
         try:
             self.script.add(await request.json())
-        except ValueError as error:
-            return _bad_request(str(error))
+        except ValueError as wrong:
+            return _bad_request(str(wrong))
         return _json_response(self.script.dump())
 
     async def _drop_faults(self, _: web.Request) -> web.Response:
@@ -209,8 +281,8 @@ class BotApi:
         try:
             values = await request.json() if request.can_read_body else {}
             self.limits = RateLimiter(Rates.read(values))
-        except (ValueError, AttributeError) as error:
-            return _bad_request(str(error))
+        except (ValueError, AttributeError) as wrong:
+            return _bad_request(str(wrong))
         return await self._show_limits(request)
 
     async def _drop_limits(self, request: web.Request) -> web.Response:
@@ -255,48 +327,6 @@ async def _fields(request: web.Request) -> dict[str, Any]:
             raise ValueError("not an object")
         return fields | body
     return fields | dict(await request.post())
-
-
-def _message_object(message: SentMessage) -> Answer:
-    """The Message object that the bot gets back."""
-    answer = {
-        "message_id": message["message_id"],
-        "from": _bot(message["bot_id"]),
-        "chat": _chat(message["chat_id"]),
-        "date": int(message["received_at"]),
-        "text": message["text"],
-    }
-    if message["entities"]:
-        answer["entities"] = message["entities"]
-    if "inline_keyboard" in (message["reply_markup"] or {}):
-        answer["reply_markup"] = message["reply_markup"]
-    if message["link_preview_options"]:
-        answer["link_preview_options"] = message["link_preview_options"]
-    return answer
-
-
-def _bot(bot_id: int) -> Answer:
-    return {
-        "id": bot_id,
-        "is_bot": True,
-        "first_name": "Local bot",
-        "username": f"local_{bot_id}_bot",
-    }
-
-
-def _chat(chat_id: int) -> Answer:
-    if chat_id > 0:
-        return {"id": chat_id, "type": "private", "first_name": "User"}
-    kind = "supergroup" if str(chat_id).startswith("-100") else "group"
-    return {"id": chat_id, "type": kind, "title": "Group"}
-
-
-def _ok(result: Any) -> Answer:
-    return {"ok": True, "result": result}
-
-
-def _error(status: int, description: str) -> Answer:
-    return {"ok": False, "error_code": status, "description": description}
 
 
 def _json_response(value: Any) -> web.Response:

@@ -1,4 +1,4 @@
-"""The parameters of `sendMessage`, validated as Telegram does."""
+"""The parameters of `sendMessage` and `editMessageText`, validated as Telegram does."""
 
 import json
 import re
@@ -9,6 +9,7 @@ from typing import Any
 from tma_sandbox.botapi.markup import Entity, MarkupError, parse_html, utf16_length
 
 _LONGEST = 4096
+_PREVIEW_FLAGS = ("is_disabled", "prefer_small_media", "prefer_large_media", "show_above_text")
 # Telegram requires a dot in the host: it refuses a button to http://localhost.
 _URL = re.compile(r"(tg|ton)://\S+|(https?://)?[^\s/.]+(\.[^\s/.]+)+([/?#:]\S*)?", re.IGNORECASE)
 
@@ -28,6 +29,9 @@ class Draft:
     parse_mode: str | None
     reply_markup: dict[str, Any] | None
     link_preview_options: dict[str, Any] | None
+    disable_notification: bool
+    protect_content: bool
+    message_thread_id: int | None
 
 
 def draft(fields: Mapping[str, Any]) -> Draft:
@@ -43,10 +47,29 @@ def draft(fields: Mapping[str, Any]) -> Draft:
     if utf16_length(text) > _LONGEST:
         raise RefusedError("Bad Request: message is too long")
     markup = _markup(fields.get("reply_markup"), chat_id)
-    preview = _json_field(
-        fields.get("link_preview_options"), dict, "Bad Request: can't parse link preview options"
+    return Draft(
+        chat_id,
+        text,
+        entities,
+        raw,
+        parse_mode,
+        markup,
+        _preview(fields.get("link_preview_options")),
+        disable_notification=_flag(fields.get("disable_notification")),
+        protect_content=_flag(fields.get("protect_content")),
+        message_thread_id=_identifier(fields.get("message_thread_id")),
     )
-    return Draft(chat_id, text, entities, raw, parse_mode, markup, preview)
+
+
+def edit(fields: Mapping[str, Any]) -> tuple[int, Draft]:
+    """Return the id of the message to edit and its new content. Raises RefusedError."""
+    message_id = _identifier(fields.get("message_id"))
+    if message_id is None:
+        raise RefusedError("Bad Request: message identifier is not specified")
+    content = draft(fields)
+    if content.reply_markup is not None and "inline_keyboard" not in content.reply_markup:
+        raise RefusedError("Bad Request: inline keyboard expected")
+    return message_id, content
 
 
 def _chat(value: Any) -> int:
@@ -91,15 +114,43 @@ def _trimmed(text: str, entities: list[Entity]) -> tuple[str, list[Entity]]:
     return trimmed, moved
 
 
-def _json_field(value: Any, kind: type, refusal: str) -> Any:
+def _flag(value: Any) -> bool:
+    """A flag among the parameters; Telegram takes what it does not understand for false."""
+    return str(value).strip().lower() in ("true", "yes", "1")
+
+
+def _identifier(value: Any) -> int | None:
+    """An id of a message or topic; Telegram ignores what cannot be one."""
+    text = str(value).strip()
+    if not re.fullmatch(r"\d{1,10}", text, re.ASCII):
+        return None
+    return int(text) if 0 < int(text) < 2**31 else None
+
+
+def _preview(value: Any) -> dict[str, Any] | None:
+    options: dict[str, Any] | None = _json_field(
+        value,
+        dict,
+        "Bad Request: object expected as link preview options",
+        "Bad Request: can't parse link preview options JSON object",
+    )
+    for name, given in (options or {}).items():
+        if name in _PREVIEW_FLAGS and not isinstance(given, bool):
+            raise RefusedError(f'Bad Request: field "{name}" must be of type Boolean')
+        if name == "url" and not isinstance(given, str):
+            raise RefusedError('Bad Request: field "url" must be of type String')
+    return options
+
+
+def _json_field(value: Any, kind: type, refusal: str, no_json: str | None = None) -> Any:
     """A parameter that is JSON, or its text in a form; None if it is absent."""
     if value in (None, ""):
         return None
     if isinstance(value, str):
         try:
             value = json.loads(value)
-        except ValueError:
-            raise RefusedError(refusal) from None
+        except (ValueError, RecursionError):
+            raise RefusedError(no_json or refusal) from None
     if not isinstance(value, kind):
         raise RefusedError(refusal)
     return value

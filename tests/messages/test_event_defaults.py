@@ -148,19 +148,24 @@ VALUES = st.recursive(
 )
 KEYS = st.sampled_from(["digest", "silent", "thread", "protect", "preview", "other", '""', "a.b"])
 TYPES = st.sampled_from(["step_completed", "tapped", '"a b"', '""', '"\\u0000"', "a.b"])
-LINES = st.one_of(
-    st.builds("{} = {}".format, KEYS, VALUES), st.builds("[{}]".format, TYPES), st.text(max_size=9)
+TABLES = st.builds(
+    lambda name, table: "\n".join([f"[{name}]", *(f"{key} = {table[key]}" for key in table)]),
+    TYPES,
+    st.dictionaries(KEYS, VALUES, max_size=2),
 )
+SPANS = st.builds("{}{}".format, st.integers(0, 9000), st.sampled_from("smhx"))
+DIGESTS = SPANS.map('[step_completed]\ndigest = "{}"'.format)
+LINES = st.one_of(DIGESTS, TABLES, st.builds("{} = {}".format, KEYS, VALUES), st.text(max_size=9))
 
 
 @given(
     toml=st.one_of(
         st.binary(max_size=60),
-        st.lists(LINES, max_size=6).map(lambda lines: "\n".join(lines).encode("utf-8", "replace")),
+        st.lists(LINES, max_size=3).map(lambda lines: "\n".join(lines).encode("utf-8", "replace")),
     )
 )
 @example(toml=b'[step_completed]\ndigest = "10s"\nthread = 7')
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=100)
 def test_any_content_works_or_is_refused_in_words(tmp_path_factory, toml):
     """What is taken can be told to the database, and sent."""
     with suppress(BadTemplates):

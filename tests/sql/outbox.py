@@ -68,7 +68,7 @@ class Outbox:
                 event.status, event.started = "processing", place < start_now
                 event.attempt += 1
             self.claims[key] = [(event.id, event.attempt) for event in taken]
-        held = [event for token in self.claims[key] if (event := self._holds(token))]
+        held = [event for token in self.claims[key] if (event := self.holds(token))]
         held.sort(key=lambda e: (-e.priority, times[e.id].place))
         return [((e.id, e.attempt), e.started) for e in held]
 
@@ -94,7 +94,7 @@ class Outbox:
 
     def start(self, token: tuple[int, int]) -> bool:
         """Whether this may be sent."""
-        event = self._holds(token)
+        event = self.holds(token)
         if not event or event.started:
             return False
         event.started = True
@@ -102,7 +102,7 @@ class Outbox:
 
     def settle(self, token: tuple[int, int], outcome: "Outcome") -> bool:
         """Whether the outcome is accepted: by the holder, or because it stands already."""
-        event = self._holds(token)
+        event = self.holds(token)
         if event:
             outcome.apply(event)
             return True
@@ -111,7 +111,7 @@ class Outbox:
 
     def release(self, token: tuple[int, int], *, unsent: bool = False) -> bool:
         """Whether the claim is handed back."""
-        event = self._holds(token)
+        event = self.holds(token)
         if not event or (event.started and not unsent):
             return False
         event.back_to_pending()
@@ -169,7 +169,8 @@ class Outbox:
     def _open(self) -> list[Event]:
         return [e for e in self.events.values() if e.status in ("pending", "processing")]
 
-    def _holds(self, token: tuple[int, int]) -> Event | None:
+    def holds(self, token: tuple[int, int]) -> Event | None:
+        """The event that this token is good for."""
         event = self.events.get(token[0])
         held = event and event.status == "processing" and event.attempt == token[1]
         return event if held else None

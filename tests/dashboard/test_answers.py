@@ -54,8 +54,9 @@ async def test_the_stream_goes_on(world, terminal):
                         break
 
 
-async def test_only_so_many_pages_are_told(terminal):
-    """Connections are few; one that ends makes room."""
+async def test_only_so_many_pages_are_told(terminal, monkeypatch):
+    """Connections are few; one that ends makes room, as soon as it is written to."""
+    monkeypatch.setattr("realtime_bridge.commands.dashboard.feed._SIGN_OF_LIFE_SECONDS", 0.1)
     async with terminal.session() as http:
         streams = [await http.get("/events") for _ in range(16)]
         async with http.get("/events") as refused:

@@ -20,6 +20,7 @@ from realtime_bridge.request_tables import (
     RequestTable,
 )
 from realtime_bridge.settings import Delivery, Settings
+from realtime_bridge.replica import Replica
 from realtime_bridge.watching import DoorbellTelemetry, LaneTelemetry, sweep_every
 from realtime_bridge.worker import (
     AGREE_ON_LIMITS,
@@ -123,18 +124,25 @@ class Wiring:
 
     def _build_sweeper(self) -> Sweeper:
         settings = self._settings
+        replica = Replica(settings, lambda: self._doorbell.status, lambda: self._sweep_interval)
         return Sweeper(
             CommonSweep(
                 self._rpc,
                 lease=settings.lease_seconds,
                 resend_uncertain=settings.delivery is Delivery.AT_LEAST_ONCE,
                 request_leases={table.name: table.lease for table in self._tables},
+                replica=replica.told,
             ),
-            interval=lambda: sweep_every(
-                self._doorbell.status, settings.sweep_interval, settings.fallback_poll_interval
-            ),
+            interval=lambda: self._sweep_interval,
             # Events only: answering a request twice does no harm.
             settle_first=lambda: self._lanes[0].settle_until,
+        )
+
+    @property
+    def _sweep_interval(self) -> float:
+        settings = self._settings
+        return sweep_every(
+            self._doorbell.status, settings.sweep_interval, settings.fallback_poll_interval
         )
 
     def _build_doorbell(self, keys: Keys) -> Doorbell:

@@ -20,6 +20,7 @@ _EMPTY = """
     delete from bridge.bot_keys;
     delete from bridge.claim_keys;
     delete from bridge.chats;
+    delete from bridge.replicas;
     delete from bridge.bot_pace;
     insert into bridge.bot_pace default values;
     delete from bridge.settings;

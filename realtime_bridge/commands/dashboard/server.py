@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import structlog
-from aiohttp import ClientConnectionError, web
+from aiohttp import ClientConnectionError, hdrs, web
 
 from realtime_bridge.commands.check import Finding
 from realtime_bridge.commands.dashboard import views
@@ -98,7 +98,9 @@ class Dashboard:
         if self._checking:
             self._checking.cancel()
 
-    async def _page(self, _: web.Request) -> web.Response:
+    async def _page(self, request: web.Request) -> web.Response:
+        if request.method == hdrs.METH_GET:
+            self._feed.expect()
         return _file("index.html")
 
     async def _file(self, request: web.Request) -> web.Response:

@@ -12,6 +12,7 @@ from realtime_bridge.doorbell import Doorbell
 from realtime_bridge.model import TmaEvent, Wake
 from realtime_bridge.observe import Backlog, Metrics, Outage, ThrottledLog
 from realtime_bridge.outcomes import Failure, Outcome
+from realtime_bridge.replica import Replica
 from realtime_bridge.request_tables import (
     Request,
     RequestHandler,
@@ -20,7 +21,6 @@ from realtime_bridge.request_tables import (
     RequestTable,
 )
 from realtime_bridge.settings import Delivery, Settings
-from realtime_bridge.replica import Replica
 from realtime_bridge.watching import DoorbellTelemetry, LaneTelemetry, sweep_every
 from realtime_bridge.worker import (
     AGREE_ON_LIMITS,

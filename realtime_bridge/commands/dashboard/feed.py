@@ -83,9 +83,7 @@ class Feed:
         self._begin()
         self._expect_nobody()
         if not self._closed:
-            self._expected = asyncio.get_running_loop().call_later(
-                _EXPECTED_SECONDS, self._give_up
-            )
+            self._expected = asyncio.get_running_loop().call_later(_EXPECTED_SECONDS, self._give_up)
 
     def _expect_nobody(self) -> None:
         if self._expected is not None:

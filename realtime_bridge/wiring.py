@@ -161,7 +161,12 @@ class Wiring:
             tables=[EVENTS, *(table.name for table in self._tables)],
             wake=wake,
             mode=settings.doorbell,
-            observer=DoorbellTelemetry(self._metrics, self._sweeper.hurry, keys.suspect),
+            observer=DoorbellTelemetry(
+                self._metrics,
+                self._sweeper.hurry,
+                keys.suspect,
+                heard=self._sweeper.soon,  # the sweep tells who looks at the bridges
+            ),
         )
         keys.subscribe(lambda _: doorbell.renew())
         return doorbell

@@ -98,7 +98,10 @@ begin
     into v_turn
     from (values
         ('scheduled', greatest(p_event.deliver_after, p_event.created_at)),
-        (case when p_event.error is null then 'chat_turn' else 'retry' end, p_event.retry_at),
+        (coalesce(
+            to_jsonb(p_event) ->> 'held_by', -- of a later version: quiet hours, a digest
+            case when p_event.error is null then 'chat_turn' else 'retry' end
+        ), p_event.retry_at),
         ('rows_before', v_before.goes_at),
         ('chat_paused', v_chat.paused_until),
         ('chat_pace', v_even_at),
@@ -119,5 +122,5 @@ begin
     );
 end $$;
 comment on function bridge.turn_of(public.tma_events) is
-    'Of a pending row: seconds until its turn comes at the earliest (0: now), and what it waits for the longest (why: scheduled, retry, chat_turn, rows_before, chat_paused, chat_pace, bot_paused, bot_pace; null: the next claim); before: how many rows of its chat go before it, counted up to 1000, and the first of them; heads: about how many of other chats that are due. Null of any other row.';
+    'Of a pending row: seconds until its turn comes at the earliest (0: now), and what it waits for the longest (why: scheduled, retry, chat_turn, quiet, digest, rows_before, chat_paused, chat_pace, bot_paused, bot_pace; null: the next claim); before: how many rows of its chat go before it, counted up to 1000, and the first of them; heads: about how many of other chats that are due. Null of any other row.';
 revoke execute on function bridge.turn_of(public.tma_events) from public, anon, authenticated;

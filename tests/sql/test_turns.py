@@ -80,6 +80,21 @@ def test_a_row_that_is_tried_again(database: Connection, worker: Worker) -> None
     assert 95 < other["seconds"] <= 100
 
 
+def test_a_row_that_is_held_says_by_what(database: Connection, worker: Worker) -> None:
+    """As a later version writes down: quiet hours, or others to go with it."""
+    event = insert(database)
+    with database.transaction(force_rollback=True):
+        database.execute("alter table tma_events add column if not exists held_by text")
+        database.execute(
+            "update tma_events set held_by = 'quiet', retry_at = now() + interval '1 hour'"
+        )
+        found = database.execute("select tma_event_details(%s) as row", [event]).fetchone()
+
+    assert found
+    assert found["row"]["turn"]["why"] == "quiet"
+    assert 3500 < found["row"]["turn"]["seconds"] <= 3600
+
+
 def test_its_chats_pace(database: Connection, worker: Worker) -> None:
     """Each row before it takes an interval; a burst goes at once."""
     rows = [insert(database) for _ in range(20)]

@@ -1,6 +1,7 @@
 """Write docs/img/dashboard*.png and demo.png, in Chromium.
 
-The first two show the dashboard of a real stack with an hour behind it, the last one the demo. Needs the tests' packages and Debian's chromium: make screenshots.
+The first two show the dashboard of a real stack with an hour behind it, the last one the demo.
+Needs the tests' packages and Debian's chromium: make screenshots.
 """
 
 import asyncio
@@ -83,15 +84,12 @@ async def demo() -> None:
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "realtime_bridge", "demo", stdout=asyncio.subprocess.PIPE
     )
-    assert process.stdout
     try:
-        output = ""
-        while not (found := re.search(r"Open (\S+) to write rows", output)):
-            output += (await process.stdout.readline()).decode()
+        address = await told(process.stdout)
         width, height = DEMO
         async with (
             running_browser() as browser,
-            browser.page(found[1], width=width, height=height) as page,
+            browser.page(address, width=width, height=height) as page,
         ):
             await page.until(
                 "document.querySelectorAll('#ways tr.delivered').length > 5"
@@ -102,6 +100,16 @@ async def demo() -> None:
     finally:
         process.send_signal(signal.SIGINT)
         await process.communicate()
+
+
+async def told(output: asyncio.StreamReader | None) -> str:
+    """The address in what the demo says."""
+    said = ""
+    while not (found := re.search(r"Open (\S+) to write rows", said)):
+        if output is None or output.at_eof():
+            raise RuntimeError(said)
+        said += (await output.readline()).decode()
+    return found[1]
 
 
 if __name__ == "__main__":

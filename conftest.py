@@ -127,8 +127,10 @@ async def clean_stack(stack: LocalStack) -> LocalStack:
         )
         [names] = await tables.fetchone()
         await connection.execute(f"truncate {names} restart identity cascade")
-        # What the database remembers of chats, turns and claims.
-        await connection.execute("truncate bridge.chats, bridge.claim_keys, bridge.bot_pace")
+        # What the database remembers of chats, turns, claims and bridges.
+        await connection.execute(
+            "truncate bridge.chats, bridge.claim_keys, bridge.bot_pace, bridge.replicas"
+        )
         await connection.execute("insert into bridge.bot_pace default values")
     async with aiohttp.ClientSession(stack.url) as session:
         for path in ("/_faults", "/_sent", "/_limits"):

@@ -31,13 +31,14 @@ BRIDGE_FUNCTIONS = [
     "settle_tma_events(jsonb)",
     "settle_tma_requests(text,jsonb)",
     "start_tma_events(jsonb)",
-    "sweep_tma(interval,boolean,jsonb)",
+    "sweep_tma(interval,boolean,jsonb,jsonb)",
     "tma_backlog()",
     "tma_bridge_check()",
     "tma_event_details(bigint)",
     "tma_event_minutes()",
     "tma_event_stats()",
     "tma_event_ways(integer)",
+    "tma_replicas()",
     "withdraw_tma_events(bigint[])",
 ]
 FUNCTIONS = {
@@ -145,6 +146,8 @@ def test_columns(database: Connection, table: str) -> None:
         "bridge.bot_pace",
         "bridge.chats",
         "bridge.claim_keys",
+        "bridge.event_history",
+        "bridge.replicas",
         "bridge.event_heads",
     ],
 )

@@ -269,7 +269,12 @@ export type Database = {
       settle_tma_requests: { Args: { p_outcomes: Json; p_table: string }; Returns: number[] }
       start_tma_events: { Args: { p_claims: Json }; Returns: number[] }
       sweep_tma: {
-        Args: { p_lease: string; p_request_leases?: Json; p_resend_uncertain: boolean }
+        Args: {
+          p_lease: string
+          p_replica?: Json
+          p_request_leases?: Json
+          p_resend_uncertain: boolean
+        }
         Returns: Json
       }
       tma_backlog: { Args: Record<PropertyKey, never>; Returns: Json }
@@ -297,6 +302,7 @@ export type Database = {
       tma_lead_context: { Args: { p_lead_id: number }; Returns: Json }
       tma_lead_name: { Args: { p_lead_id: number }; Returns: string }
       tma_may_see_lead: { Args: { p_lead_id: number; p_telegram_id: number }; Returns: boolean }
+      tma_replicas: { Args: Record<PropertyKey, never>; Returns: Json }
       tma_user_id: { Args: Record<PropertyKey, never>; Returns: number }
       withdraw_tma_event: { Args: { p_dedupe_key: string }; Returns: Json }
       withdraw_tma_events: { Args: { p_ids: number[] }; Returns: number[] }

@@ -165,7 +165,8 @@ class Settings(BaseModel):
     templates_dir: Annotated[Path, AfterValidator(valid.existing_folder)] | None = Field(
         None,
         alias="TEMPLATES_DIR",
-        description="Folder of your own message templates: <locale>/<event_type>.html.",
+        description="Folder of your own message templates: <locale>/<event_type>.html, and "
+        "events.toml.",
     )
     default_locale: str = Field(
         "en",

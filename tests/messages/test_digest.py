@@ -79,13 +79,15 @@ def test_the_language_is_that_of_the_first(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("leads", "shown"), [((5, 5), True), ((5, 6), False), ((5, None), False), ((None, None), False)]
+    ("leads", "shown"),
+    [((5, 5, 5), True), ((5, 5, 6), False), ((5, None, 5), False), ((None, None, None), False)],
 )
 def test_a_button_opens_the_lead_that_all_are_about(tmp_path, leads, shown):
     """A digest of several leads has no one place to open."""
-    first, second = leads
+    first, *others = leads
+    taps = several(*(part(n, lead_id=lead) for n, lead in enumerate(others, 2)), lead_id=first)
 
-    message = gathering(tmp_path).render(several(part(2, lead_id=second), lead_id=first), now=NOW)
+    message = gathering(tmp_path).render(taps, now=NOW)
 
     assert (message.button is not None) is shown
 
@@ -126,9 +128,13 @@ def test_a_digest_that_cannot_be_written_is_a_message_nevertheless(tmp_path):
 @pytest.mark.parametrize("event_type", ["tapped.digest", "step_completed.digest"])
 def test_a_digest_is_no_event_type(tmp_path, event_type):
     """Whoever names it in a row gets the generic text."""
-    message = gathering(tmp_path).render(event(event_type), now=NOW)
+    messages = gathering(tmp_path, en="a digest")
+
+    with capture_logs() as logs:
+        message = messages.render(event(event_type), now=NOW)
 
     assert message.plain == "Action completed for Ann Lee."
+    assert logs == []
 
 
 @pytest.mark.parametrize(

@@ -34,7 +34,17 @@ def test_every_snippet_of_the_manual_runs(tmp_path, monkeypatch):
             assert result.attempted
             assert not result.failed
 
-    assert sorted(kinds) == ["html", "html", "python", "python", "python", "toml"]
+    assert sorted(kinds) == [
+        "html",
+        "html",
+        "html",
+        "python",
+        "python",
+        "python",
+        "python",
+        "toml",
+        "toml",
+    ]
 
 
 def test_the_manuals_table_shows_tested_texts():

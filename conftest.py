@@ -133,7 +133,7 @@ async def clean_stack(stack: LocalStack) -> LocalStack:
         )
         await connection.execute("insert into bridge.bot_pace default values")
     async with aiohttp.ClientSession(stack.url) as session:
-        for path in ("/_faults", "/_sent", "/_limits"):
+        for path in ("/_faults", "/_sent", "/_limits", "/_topics"):
             async with session.delete(path) as answer:
                 answer.raise_for_status()
     return stack

@@ -198,10 +198,16 @@ class Wiring:
 
     def _requests_lane(self, table: RequestTable) -> Pump[Request, RequestOutcome]:
         settings = self._settings
+        queue = RequestQueue(self._rpc, table.name, redact=settings.redact)
         pump = Pump(
             table.name,
-            RequestQueue(self._rpc, table.name, redact=settings.redact),
-            RequestHandler(table, max_attempts=settings.max_attempts, redact=settings.redact),
+            queue,
+            RequestHandler(
+                table,
+                max_attempts=settings.max_attempts,
+                redact=settings.redact,
+                report=queue.report,
+            ),
             LaneTelemetry(self._metrics, self._outage, self._doorbell.expect),
             self._sweeper,
             slots=table.concurrency,

@@ -251,9 +251,10 @@ async def test_a_status_of_a_later_version_is_a_plain_word(world, page):
         await world.sql("truncate tma_events")
         await world.sql(
             "alter table tma_events add constraint tma_events_status_check"
-            " check (status in ('pending', 'processing', 'delivered', 'failed')),"
-            " add constraint tma_events_terminal_is_settled"
-            " check ((status in ('delivered', 'failed')) = (settled_at is not null))"
+            " check (status in ("
+            "'pending', 'processing', 'delivered', 'failed', 'withdrawn', 'muted'"
+            ")), add constraint tma_events_terminal_is_settled"
+            " check ((status in ('pending', 'processing')) = (settled_at is null))"
         )
 
 

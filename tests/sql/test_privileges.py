@@ -27,6 +27,7 @@ BRIDGE_FUNCTIONS = [
     "register_tma_bot(bigint,text)",
     "release_tma_events(jsonb)",
     "release_tma_requests(text,jsonb)",
+    "report_tma_progress(text,bigint,integer,jsonb)",
     "retry_tma_events(bigint[],text,timestamp with time zone,timestamp with time zone,integer)",
     "settle_tma_events(jsonb)",
     "settle_tma_requests(text,jsonb)",

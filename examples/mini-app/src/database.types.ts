@@ -254,6 +254,10 @@ export type Database = {
       register_tma_bot: { Args: { p_bot_id: number; p_key: string }; Returns: undefined }
       release_tma_events: { Args: { p_claims: Json }; Returns: number[] }
       release_tma_requests: { Args: { p_claims: Json; p_table: string }; Returns: number[] }
+      report_tma_progress: {
+        Args: { p_attempt: number; p_event: Json; p_id: number; p_table: string }
+        Returns: boolean
+      }
       reschedule_tma_event: { Args: { p_at: string; p_dedupe_key: string }; Returns: Json }
       retry_tma_events: {
         Args: {

@@ -96,7 +96,8 @@ reference: install
 types: install
 	@$(BIN)/python scripts/database_types.py
 
-# Writes the pictures of the dashboard in docs/img, of a real stack. Needs Debian's chromium.
+# Writes the pictures of the dashboard and the demo in docs/img, of the real thing. Needs Debian's
+# chromium.
 screenshots: install
 	@PYTHONPATH=. $(BIN)/python scripts/dashboard_screenshot.py
 

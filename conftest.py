@@ -13,6 +13,7 @@ import pytest
 import pytest_asyncio
 
 from realtime_bridge.database import migrations_directory
+from tests.integration import forked
 from tests.integration.kit import Process, World
 from tma_sandbox import migrations
 from tma_sandbox.postgres import Postgres
@@ -62,6 +63,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """In CI a test that was skipped is a test that failed."""
+    forked.end()
     reporter = session.config.pluginmanager.get_plugin("terminalreporter")
     skipped = reporter.stats.get("skipped", []) if reporter else []
     reasons = [str(report.longrepr[2]).removeprefix("Skipped: ") for report in skipped]
@@ -125,11 +127,13 @@ async def clean_stack(stack: LocalStack) -> LocalStack:
         )
         [names] = await tables.fetchone()
         await connection.execute(f"truncate {names} restart identity cascade")
-        # What the database remembers of chats, turns and claims.
-        await connection.execute("truncate bridge.chats, bridge.claim_keys, bridge.bot_pace")
+        # What the database remembers of chats, turns, claims and bridges.
+        await connection.execute(
+            "truncate bridge.chats, bridge.claim_keys, bridge.bot_pace, bridge.replicas"
+        )
         await connection.execute("insert into bridge.bot_pace default values")
     async with aiohttp.ClientSession(stack.url) as session:
-        for path in ("/_faults", "/_sent", "/_limits"):
+        for path in ("/_faults", "/_sent", "/_limits", "/_topics"):
             async with session.delete(path) as answer:
                 answer.raise_for_status()
     return stack
@@ -147,8 +151,8 @@ async def start(tmp_path: Path) -> AsyncIterator[Callable[..., Awaitable[Process
     """Start processes that are gone after the test, whatever it did."""
     processes = []
 
-    async def start_one(*arguments, env=None, cwd=tmp_path, code=None):
-        processes.append(await Process.start(*arguments, cwd=cwd, env=env, code=code))
+    async def start_one(*arguments, cwd=tmp_path, **options):
+        processes.append(await Process.start(*arguments, cwd=cwd, **options))
         return processes[-1]
 
     yield start_one

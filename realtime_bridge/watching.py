@@ -43,17 +43,24 @@ class DoorbellTelemetry(DoorbellObserver):
     """Shows the doorbell's state in the metrics, and makes sweeps come sooner while it is down."""
 
     def __init__(
-        self, metrics: Metrics, hurry: Callable[[], None], suspect_key: Callable[[], None]
+        self,
+        metrics: Metrics,
+        hurry: Callable[[], None],
+        suspect_key: Callable[[], None],
+        heard: Callable[[], None],
     ) -> None:
+        """`heard()` is called when a bell can be heard that could not be before."""
         self._metrics = metrics
         self._hurry = hurry
         self._suspect_key = suspect_key
+        self._heard = heard
         for bell in Bell:
             metrics.doorbell_ready.labels(bell.value).set(0)
 
     def ready(self, bell: Bell) -> None:
         """Record that a bell can be heard."""
         self._metrics.doorbell_ready.labels(bell.value).set(1)
+        self._heard()
 
     def down(self, reason: Reason) -> None:  # noqa: ARG002 - the rebuild that follows counts it
         """Record that no bell can be heard."""

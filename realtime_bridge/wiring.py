@@ -12,6 +12,7 @@ from realtime_bridge.doorbell import Doorbell
 from realtime_bridge.model import TmaEvent, Wake
 from realtime_bridge.observe import Backlog, Metrics, Outage, ThrottledLog
 from realtime_bridge.outcomes import Failure, Outcome, Sent
+from realtime_bridge.replica import Replica
 from realtime_bridge.request_tables import (
     Request,
     RequestHandler,
@@ -128,18 +129,25 @@ class Wiring:
 
     def _build_sweeper(self) -> Sweeper:
         settings = self._settings
+        replica = Replica(settings, lambda: self._doorbell.status, lambda: self._sweep_interval)
         return Sweeper(
             CommonSweep(
                 self._rpc,
                 lease=settings.lease_seconds,
                 resend_uncertain=settings.delivery is Delivery.AT_LEAST_ONCE,
                 request_leases={table.name: table.lease for table in self._tables},
+                replica=replica.told,
             ),
-            interval=lambda: sweep_every(
-                self._doorbell.status, settings.sweep_interval, settings.fallback_poll_interval
-            ),
+            interval=lambda: self._sweep_interval,
             # Events only: answering a request twice does no harm.
             settle_first=lambda: self._lanes[0].settle_until,
+        )
+
+    @property
+    def _sweep_interval(self) -> float:
+        settings = self._settings
+        return sweep_every(
+            self._doorbell.status, settings.sweep_interval, settings.fallback_poll_interval
         )
 
     def _build_doorbell(self, keys: Keys) -> Doorbell:
@@ -158,7 +166,12 @@ class Wiring:
             tables=[EVENTS, *(table.name for table in self._tables)],
             wake=wake,
             mode=settings.doorbell,
-            observer=DoorbellTelemetry(self._metrics, self._sweeper.hurry, keys.suspect),
+            observer=DoorbellTelemetry(
+                self._metrics,
+                self._sweeper.hurry,
+                keys.suspect,
+                heard=self._sweeper.soon,  # the sweep tells who looks at the bridges
+            ),
         )
         keys.subscribe(lambda _: doorbell.renew())
         return doorbell
@@ -185,10 +198,16 @@ class Wiring:
 
     def _requests_lane(self, table: RequestTable) -> Pump[Request, RequestOutcome]:
         settings = self._settings
+        queue = RequestQueue(self._rpc, table.name, redact=settings.redact)
         pump = Pump(
             table.name,
-            RequestQueue(self._rpc, table.name, redact=settings.redact),
-            RequestHandler(table, max_attempts=settings.max_attempts, redact=settings.redact),
+            queue,
+            RequestHandler(
+                table,
+                max_attempts=settings.max_attempts,
+                redact=settings.redact,
+                report=queue.report,
+            ),
             LaneTelemetry(self._metrics, self._outage, self._doorbell.expect),
             self._sweeper,
             slots=table.concurrency,

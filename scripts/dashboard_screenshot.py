@@ -1,9 +1,13 @@
-"""Write docs/img/dashboard*.png: the dashboard of a real stack with an hour behind it, in Chromium.
+"""Write docs/img/dashboard*.png and demo.png, in Chromium.
 
+The first two show the dashboard of a real stack with an hour behind it, the last one the demo.
 Needs the tests' packages and Debian's chromium: make screenshots.
 """
 
 import asyncio
+import re
+import signal
+import sys
 import tempfile
 from pathlib import Path
 
@@ -15,7 +19,7 @@ from tma_sandbox.stack import LocalStack
 
 IMAGES = Path(__file__).parents[1] / "docs" / "img"
 
-DESK, PHONE = (1200, 1560), (390, 844)
+DESK, PHONE, DEMO = (1200, 1600), (390, 844), (1200, 1230)
 
 # An hour of a bot with a few thousand users; one user in a hundred has blocked it.
 HOUR = """
@@ -42,6 +46,12 @@ from (
 
 
 async def main() -> None:
+    """Write all pictures."""
+    await dashboards()
+    await demo()
+
+
+async def dashboards() -> None:
     """Start everything, wait until the page shows it, and write the pictures."""
     stack = LocalStack(migrations=migrations_directory())
     with tempfile.TemporaryDirectory() as folder:
@@ -67,6 +77,39 @@ async def take(
         await world.insert(1, deliver_after="2099-01-01")
         await page.until(f"document.querySelector('tr.delivered a[href=\"#row-{row}\"]') !== null")
         (IMAGES / name).write_bytes(await page.picture())
+
+
+async def demo() -> None:
+    """Start the demo, and write a picture once it has shown one row of each type."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "realtime_bridge", "demo", stdout=asyncio.subprocess.PIPE
+    )
+    try:
+        address = await told(process.stdout)
+        width, height = DEMO
+        async with (
+            running_browser() as browser,
+            browser.page(address, width=width, height=height) as page,
+        ):
+            await page.until(
+                "document.querySelectorAll('#ways tr.delivered').length > 5"
+                " && document.querySelector('iframe').getBoundingClientRect().height > 500",
+                60,
+            )
+            (IMAGES / "demo.png").write_bytes(await page.picture())
+    finally:
+        process.send_signal(signal.SIGINT)
+        await process.communicate()
+
+
+async def told(output: asyncio.StreamReader | None) -> str:
+    """The address in what the demo says."""
+    said = ""
+    while not (found := re.search(r"Open (\S+) to write rows", said)):
+        if output is None or output.at_eof():
+            raise RuntimeError(said)
+        said += (await output.readline()).decode()
+    return found[1]
 
 
 if __name__ == "__main__":

@@ -2,8 +2,8 @@
 
 The bridge is a process of its own. The Mini App is the real supabase client with the anon key and a
 signed initData header. The screen shows when each row reached which state, by the database's clock,
-and the text as the user reads it. The page at /demo shows the same in a browser, where whoever
-opens it is the Mini App's user.
+and the text as the user reads it. The page that /demo leads to shows the same in a browser, where
+whoever opens it is the Mini App's user.
 """
 
 import asyncio
@@ -11,8 +11,8 @@ import random
 import shutil
 import signal
 import tempfile
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import chain, count, cycle
@@ -52,6 +52,21 @@ class BridgeProgram:
     ready: str
 
 
+@dataclass(frozen=True, slots=True)
+class Front:
+    """The page in which the Mini App and the chat are shown.
+
+    `open` serves it over a running stack with the bridge's settings for as long as its context
+    lasts, and yields what makes the address to open. `stylesheet` is for the Mini App and the chat.
+    """
+
+    stylesheet: Path
+    open: Callable[
+        [LocalStack, Mapping[str, str], Timelines],
+        AbstractAsyncContextManager[Callable[[], str]],
+    ]
+
+
 def samples(today: datetime) -> Iterator[dict[str, Any]]:
     """Yield what a Mini App writes: one event of each type, then random ones forever."""
     due = (today + timedelta(days=3)).date().isoformat()
@@ -78,12 +93,18 @@ def samples(today: datetime) -> Iterator[dict[str, Any]]:
 
 
 async def run_demo(
-    *, migrations: Path, bridge: BridgeProgram, port: int, every: float, count: int | None
+    *,
+    migrations: Path,
+    bridge: BridgeProgram,
+    front: Front,
+    port: int,
+    every: float,
+    count: int | None,
 ) -> int:
     """Run the demo until Ctrl-C, or until `count` events are delivered; return the exit code.
 
-    `migrations` is the folder with the schema of the rows, `bridge` sends them, and a new row is
-    written `every` so many seconds.
+    `migrations` is the folder with the schema of the rows, `bridge` sends them, `front` shows
+    them in a browser, and a new row is written `every` so many seconds.
     """
     console = Console()
     stopping = asyncio.Event()
@@ -91,7 +112,7 @@ async def run_demo(
     for name in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(name, stopping.set)
     work = asyncio.create_task(
-        _demo(console, migrations, bridge, port=port, every=every, count=count)
+        _demo(console, migrations, bridge, front, port=port, every=every, count=count)
     )
     stop = asyncio.create_task(stopping.wait())
     await asyncio.wait([work, stop], return_when=asyncio.FIRST_COMPLETED)
@@ -112,6 +133,7 @@ async def _demo(
     console: Console,
     migrations: Path,
     bridge: BridgeProgram,
+    front: Front,
     *,
     port: int,
     every: float,
@@ -120,7 +142,7 @@ async def _demo(
     progress = Progress(lambda text: console.print(text, markup=False, highlight=False))
     async with AsyncExitStack() as running:
         async with progress.reminding():
-            page = Page(USER, await _supabase_js(console, progress))
+            page = Page(USER, await _supabase_js(console, progress), front.stylesheet)
             stack = await running.enter_async_context(
                 LocalStack(
                     port,
@@ -131,7 +153,11 @@ async def _demo(
             )
             timelines = await running.enter_async_context(page.open(stack))
             progress.step("Starting the bridge")
-            await running.enter_async_context(_bridge(bridge, stack, console))
+            environment = {**stack.env(), **bridge.settings}
+            await running.enter_async_context(_bridge(bridge, environment, console))
+            page.front = await running.enter_async_context(
+                front.open(stack, environment, timelines)
+            )
             mini_app = await _mini_app(stack)
         console.print(
             f"The bridge is running. A Mini App user (chat {USER['id']}) now writes rows "
@@ -150,7 +176,7 @@ async def _demo(
 
 
 async def _supabase_js(console: Console, progress: Progress) -> Path | None:
-    """The browser's supabase-js; without it the page can only show rows."""
+    """The browser's supabase-js; without it nobody can write rows there."""
     try:
         return await asyncio.to_thread(find_supabase_js, progress.step)
     except StackError as error:
@@ -183,13 +209,13 @@ async def _write(mini_app: AsyncClient, every: float, count: int | None) -> None
 
 @asynccontextmanager
 async def _bridge(
-    bridge: BridgeProgram, stack: LocalStack, console: Console
+    bridge: BridgeProgram, environment: Mapping[str, str], console: Console
 ) -> AsyncIterator[None]:
     """Run the bridge as a user would, in a process that does not outlive us."""
     folder = Path(tempfile.mkdtemp(prefix="tma-sandbox-demo-"))
     log = folder / "bridge.log"
     # A Program runs in the root directory, so the bridge does not read a .env of the caller.
-    process = Program(bridge.command, log=log, env={**stack.env(), **bridge.settings}, owned=folder)
+    process = Program(bridge.command, log=log, env=environment, owned=folder)
     try:
         await _started(process, log, bridge.ready)
         yield

@@ -13,6 +13,8 @@ from aiohttp import web
 # A browser takes every host name for an origin, and any name can resolve to here (DNS rebinding).
 _LOOPBACK = re.compile(r"(?:127\.0\.0\.1|localhost|\[::1\])(?::\d{1,5})?", re.IGNORECASE)
 _SUPABASE = re.compile(r"/(?:rest|realtime|auth)/v1(?:/|$)")
+# A page that shows a demo frames this one, which says itself who may: it tells nothing.
+_FRAMED = "/demo/panes"
 _OWN_SITES = {"none", "same-origin"}  # none: typed into the address bar
 
 
@@ -25,6 +27,7 @@ def refusal(
     |---|---|
     | Host is not 127.0.0.1, localhost or [::1], or is missing or repeated | nothing |
     | from a web page of another origin, even a loopback one | /rest/v1, /realtime/v1, /auth/v1 |
+    | the same without an Origin, as a frame | also /demo/panes |
     | from the stack's own page, or a program (no Origin, no Sec-Fetch-Site) | everything |
 
     `hosts`, `origins` and `site` are the headers Host, Origin and Sec-Fetch-Site.
@@ -39,7 +42,8 @@ def refusal(
         return None
     own = f"http://{hosts[0]}".lower()
     foreign = any(origin.lower() != own for origin in origins)
-    if foreign or (not origins and site is not None and site not in _OWN_SITES):
+    elsewhere = not origins and site is not None and site not in _OWN_SITES
+    if foreign or (elsewhere and path != _FRAMED):
         return {
             "message": "A web page of another origin may only use /rest/v1, /realtime/v1, /auth/v1",
             "hint": "Use a program (curl) instead, or type the address into the browser.",

@@ -2,14 +2,24 @@
 
 import asyncio
 import sys
+from collections.abc import Mapping
+from contextlib import AbstractAsyncContextManager
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from realtime_bridge.commands import exit_codes
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tma_sandbox.page import Timelines
+    from tma_sandbox.stack import LocalStack
+
 _DEMO_MINI_APP = "https://t.me/demo_bot/app"
+_SEEN = 100  # rows; as many as the dashboard shows, and some that are scheduled
 
 
 @click.command()
@@ -85,8 +95,9 @@ def local(
 def demo(port: int, every: float, count: int | None) -> None:
     """See it work: the sandbox, the bridge, and a simulated Mini App."""
     _need_local()
+    from realtime_bridge.commands.dashboard import STYLESHEET
     from realtime_bridge.database import migrations_directory
-    from tma_sandbox.demo import BridgeProgram, run_demo
+    from tma_sandbox.demo import BridgeProgram, Front, run_demo
 
     bridge = BridgeProgram(
         command=[sys.executable, "-m", "realtime_bridge", "run"],
@@ -97,11 +108,29 @@ def demo(port: int, every: float, count: int | None) -> None:
     work = run_demo(
         migrations=migrations_directory(),
         bridge=bridge,
+        front=Front(STYLESHEET, _dashboard),
         port=port,
         every=every,
         count=count,
     )
     sys.exit(asyncio.run(work))
+
+
+def _dashboard(
+    stack: "LocalStack", environment: Mapping[str, str], timelines: "Timelines"
+) -> "AbstractAsyncContextManager[Callable[[], str]]":
+    """The dashboard of the demo's stack, beside the Mini App and the chat."""
+    from realtime_bridge.commands.dashboard import Seen, demo_dashboard
+
+    async def seen() -> dict[int, Seen]:
+        return {
+            row.id: Seen(
+                None if row.sent_ms is None else row.inserted + row.sent_ms / 1000, row.lead_name
+            )
+            for row in await timelines.latest(_SEEN)
+        }
+
+    return demo_dashboard(environment, f"{stack.url}/demo/panes", seen)
 
 
 def _need_local() -> None:

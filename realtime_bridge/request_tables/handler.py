@@ -1,8 +1,8 @@
 """Turns a request into its outcome by calling the user's function, whatever that does."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeAlias
 
 import structlog
 
@@ -10,6 +10,7 @@ from realtime_bridge.base import Stopwatch, retry_delay
 from realtime_bridge.credentials import Redactor
 from realtime_bridge.outcomes import Cause, Retry
 from realtime_bridge.request_tables.calling import TimeLimitError, call, with_time_limit
+from realtime_bridge.request_tables.progress import Progress
 from realtime_bridge.request_tables.request import (
     Completed,
     FailedRequest,
@@ -36,6 +37,14 @@ NO_RESULT = "there was no usable answer"
 GAVE_UP = "it was tried {} times without success"
 
 LONGEST_WAIT = 30 * 86_400.0  # seconds; the database accepts no more
+LONGEST_PROGRESS = 1000  # characters
+
+# Reports an event of a claimed request's progress; False if the claim no longer holds.
+Report: TypeAlias = Callable[[Request, NewEvent], Awaitable[bool]]
+
+
+async def _report_nowhere(_request: Request, _event: NewEvent) -> bool:
+    return True
 
 
 class RequestHandler:
@@ -64,15 +73,29 @@ class RequestHandler:
         max_attempts: int,
         redact: Redactor = _UNREDACTED,
         wait: Callable[[int], float] = retry_delay,
+        report: Report = _report_nowhere,
     ) -> None:
-        """`wait(retries)`: seconds until the next try, unless Later says when."""
+        """`wait(retries)`: seconds until the next try, unless Later says when.
+
+        `report` tells the chat of progress, if the table has a `progress_event`.
+        """
         self._redact = redact
+        self._report = report
         self._table = table
         self._max_attempts = max_attempts
         self._wait = wait
 
     async def __call__(self, request: Request, stopwatch: Stopwatch) -> RequestOutcome:
         """Answer one request."""
+        progress = self._progress(request)
+        if progress is None:
+            return await self._answer(request, stopwatch)
+        try:
+            return await self._answer(request.reporting(progress), stopwatch)
+        finally:
+            progress.end()
+
+    async def _answer(self, request: Request, stopwatch: Stopwatch) -> RequestOutcome:
         if request.retries >= self._max_attempts:  # workers died while they had it
             return self._fail(request, GAVE_UP.format(self._max_attempts), "attempts used up")
         limit = self._table.timeout
@@ -90,6 +113,19 @@ class RequestHandler:
             return self._fail(request, BROKE, type(error).__name__, error)
         finally:
             stopwatch.lap("answer")
+
+    def _progress(self, request: Request) -> Progress | None:
+        event_type = self._table.progress_event
+        if event_type is None:
+            return None
+
+        async def send(text: str) -> bool:
+            payload = storable(request.about) | {
+                "text": self._redact.public(text, LONGEST_PROGRESS)
+            }
+            return await self._report(request, NewEvent(event_type, payload))
+
+        return Progress(f"{self._table.name}:{request.id}", send)
 
     def _retry(self, request: Request, later: Later) -> RequestOutcome:
         if request.retries + 1 >= self._max_attempts:
@@ -111,7 +147,8 @@ class RequestHandler:
         if not self._table.failed_event:
             return FailedRequest(reason)
         payload = storable(request.about) | {"reason": reason}
-        return FailedRequest(reason, (NewEvent(self._table.failed_event, payload),))
+        event = NewEvent(self._table.failed_event, payload, replaces=request.progress_key)
+        return FailedRequest(reason, (event,))
 
 
 def _sentence(text: str) -> str:

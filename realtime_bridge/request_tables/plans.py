@@ -29,6 +29,7 @@ from realtime_bridge.request_tables.table import (
 PLAN_REQUESTS = "plan_requests"
 PLAN_READY = "plan_ready"
 PLAN_FAILED = "plan_failed"
+PLAN_PROGRESS = "plan_progress"
 STEP_DUE = "step_due"
 
 _ISO_DAY = len("2026-12-01")
@@ -115,6 +116,7 @@ def plan_table(
         timeout=timeout,
         concurrency=concurrency,
         failed_event=PLAN_FAILED,
+        progress_event=PLAN_PROGRESS,
     )
 
 
@@ -212,6 +214,7 @@ def _plan_ready(request: Request, plan: Plan, reminder_time: time) -> NewEvent:
             "first_due": first and first.isoformat(),
             "summary": plan.summary and plan.summary[:_LONGEST_SUMMARY],
         },
+        replaces=request.progress_key,
     )
 
 

@@ -65,6 +65,9 @@ def _encode_event(event: NewEvent) -> dict[str, Any]:
         "payload": dict(event.payload),
         "deliver_after": event.deliver_after and event.deliver_after.isoformat(),
         "dedupe_key": event.dedupe_key,
+        "options": event.options and dict(event.options),
+        "replaces": event.replaces,
+        "priority": event.priority,
     }
 
 
@@ -142,6 +145,19 @@ class RequestQueue:
         """Give claimed requests back; whatever was computed for them is lost."""
         if requests:
             await self._call("release_tma_requests", p_claims=[_claim(one) for one in requests])
+
+    async def report(self, request: Request, event: NewEvent) -> bool:
+        """Tell the chat of a request's progress; False if the row was lost.
+
+        The event takes the place of the one before, in the chat as among those that wait.
+        """
+        reported = await self._call(
+            "report_tma_progress",
+            p_id=request.id,
+            p_attempt=request.attempt,
+            p_event=_encode_event(event),
+        )
+        return bool(reported)
 
     async def _call(self, function: str, **arguments: Any) -> Any:
         return await self._rpc.call(function, {"p_table": self._table, **arguments})

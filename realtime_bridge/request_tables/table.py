@@ -44,6 +44,8 @@ class RequestTable:
     `name`: a request table in the schema public. `timeout`: seconds that one call may take.
     `concurrency`: how many calls may run at once. `failed_event`: the type of the event that tells
     the chat about a failure, with a `reason` in its payload; None for no such event.
+    `progress_event`: the type of the event that `Request.progress` sends, with a `text` in its
+    payload; None if the function reports no progress. A failure takes its place in the chat.
     """
 
     name: str
@@ -51,6 +53,7 @@ class RequestTable:
     timeout: float = 60.0
     concurrency: int = 4
     failed_event: str | None = None
+    progress_event: str | None = None
 
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name):

@@ -92,15 +92,15 @@ begin
     end if;
     insert into public.tma_events as e (
         telegram_id, lead_id, lead_visible, locale,
-        event_type, payload, deliver_after, dedupe_key, priority
+        event_type, payload, deliver_after, dedupe_key, priority, options, replaces
     )
     select p_telegram_id, p_lead_id, coalesce(p_lead_visible, false), p_locale,
         event.event_type, coalesce(event.payload, '{}'),
         coalesce(event.deliver_after, now()), event.dedupe_key,
-        coalesce(event.priority, 0)
+        coalesce(event.priority, 0), nullif(event.options, 'null'), event.replaces
     from jsonb_to_recordset(p_events) as event (
         event_type text, payload jsonb, deliver_after timestamptz, dedupe_key text,
-        priority smallint
+        priority smallint, options jsonb, replaces text
     )
     on conflict (telegram_id, dedupe_key) do nothing;
 end $$;
@@ -158,7 +158,7 @@ begin
     end loop;
 end $$;
 comment on function public.settle_tma_requests(text, jsonb) is
-    'Ends claims of a request table: [{"id", "attempt", "status", ...}] with status "completed" (result), "failed" (error, for the user to read) or "pending" (retry_in seconds, counted, error). With an answer go "withdraw", a type of event of which nothing that waits for this chat and lead is sent any more, and then "events" for the chat: [{"event_type", "payload", "deliver_after", "dedupe_key", "priority"}]. Returns the ids accepted.';
+    'Ends claims of a request table: [{"id", "attempt", "status", ...}] with status "completed" (result), "failed" (error, for the user to read) or "pending" (retry_in seconds, counted, error). With an answer go "withdraw", a type of event of which nothing that waits for this chat and lead is sent any more, and then "events" for the chat: [{"event_type", "payload", "deliver_after", "dedupe_key", "priority", "options", "replaces"}]. Returns the ids accepted.';
 revoke execute on function public.settle_tma_requests(text, jsonb)
     from public, anon, authenticated;
 grant execute on function public.settle_tma_requests(text, jsonb) to service_role, tma_bridge;

@@ -24,10 +24,12 @@ comment on function bridge.sweep_requests(text, double precision) is
 revoke execute on function bridge.sweep_requests(text, double precision)
     from public, anon, authenticated;
 
+drop function if exists public.sweep_tma(interval, boolean, jsonb); -- before "p_replica"
 create or replace function public.sweep_tma(
     p_lease interval,
     p_resend_uncertain boolean,
-    p_request_leases jsonb default '{}'
+    p_request_leases jsonb default '{}',
+    p_replica jsonb default null
 )
 returns jsonb
 language plpgsql security definer set search_path = '' as $$
@@ -42,7 +44,7 @@ begin
     end if;
 
     perform bridge.forget_rings(), bridge.forget_probes(), bridge.forget_claim_keys(),
-        bridge.forget_chats();
+        bridge.forget_chats(), bridge.note_replica(p_replica);
     select to_jsonb(r) into v_lane
     from public.recover_tma_events(p_lease, p_resend_uncertain) r;
     v_swept := jsonb_build_object('tma_events', v_lane);
@@ -57,8 +59,9 @@ begin
     end loop;
     return v_swept;
 end $$;
-comment on function public.sweep_tma(interval, boolean, jsonb) is
-    'recover_tma_events() and, for each table in p_request_leases {table: seconds}, recover_tma_requests(), in one call: {table: {"returned", "next_due_seconds", ...}}. A table that cannot be swept is left out, and keeps nothing from the others: recover_tma_requests() says why.';
-revoke execute on function public.sweep_tma(interval, boolean, jsonb)
+comment on function public.sweep_tma(interval, boolean, jsonb, jsonb) is
+    'recover_tma_events() and, for each table in p_request_leases {table: seconds}, recover_tma_requests(), in one call: {table: {"returned", "next_due_seconds", ...}}. A table that cannot be swept is left out, and keeps nothing from the others: recover_tma_requests() says why. p_replica: what the caller says of itself, see note_replica().';
+revoke execute on function public.sweep_tma(interval, boolean, jsonb, jsonb)
     from public, anon, authenticated;
-grant execute on function public.sweep_tma(interval, boolean, jsonb) to service_role, tma_bridge;
+grant execute on function public.sweep_tma(interval, boolean, jsonb, jsonb)
+    to service_role, tma_bridge;

@@ -13,7 +13,7 @@ declare
         'count_failed_tma_events', 'claim_tma_requests', 'settle_tma_requests',
         'release_tma_requests', 'recover_tma_requests', 'count_tma_requests', 'sweep_tma',
         'tma_backlog', 'tma_event_stats', 'tma_bridge_check', 'register_tma_bot',
-        'insert_tma_probe', 'delete_tma_probe', 'delete_tma_user_probe'
+        'insert_tma_probe', 'delete_tma_probe', 'delete_tma_user_probe', 'report_tma_progress'
     ];
     v_missing_functions jsonb;
     v_open_policies jsonb;

@@ -48,8 +48,8 @@ begin
             left join delivered d using (minute)
             left join failed f using (minute)
         ),
-        'p50', percentile_cont(0.5) within group (order by took) filter (where failure is null),
-        'p95', percentile_cont(0.95) within group (order by took) filter (where failure is null),
+        'p50', percentile_cont(0.5) within group (order by took) filter (where delivered_at is not null),
+        'p95', percentile_cont(0.95) within group (order by took) filter (where delivered_at is not null),
         'last_ten_seconds', count(*) filter (where delivered_at > now() - interval '10 seconds')
     )
     into v_hour
@@ -171,29 +171,14 @@ language sql stable security definer set search_path = '' as $$
         'send_started_at', e.send_started_at,
         'delivered_at', e.delivered_at,
         'settled_at', e.settled_at,
-        'due_in_seconds',
-            extract(epoch from greatest(e.deliver_after, e.retry_at) - now())::double precision,
-        'ahead', ahead.events,
-        'first_id', ahead.first_id
+        'turn', bridge.turn_of(e),
+        'history', bridge.history_of(e.id)
     )
     from public.tma_events e
-    cross join lateral (
-        select count(*) as events, min(o.id) filter (where o.place = 1) as first_id
-        from (
-            select a.id, row_number() over (order by a.deliver_after, a.id) as place
-            from public.tma_events a
-            where e.settled_at is null
-                and a.telegram_id = e.telegram_id and a.priority = e.priority
-                and a.settled_at is null
-                and (a.deliver_after, a.id) < (e.deliver_after, e.id)
-            order by a.deliver_after, a.id
-            limit 1000
-        ) o
-    ) ahead
     where e.id = p_id
 $$;
 comment on function public.tma_event_details(bigint) is
-    'All of one row but what is the user''s: chat, lead, dedupe key and payload. Of an open row also how many rows of its chat and priority go before it (ahead, counted up to 1000) and the first of these. Null if there is no such row.';
+    'All of one row but what is the user''s: chat, lead, dedupe key and payload; when its turn comes (turn: see bridge.turn_of), and how its attempts ended (history: see bridge.event_history). Null if there is no such row.';
 revoke execute on function public.tma_event_details(bigint) from public, anon, authenticated;
 grant execute on function public.tma_event_details(bigint) to service_role, tma_bridge;
 

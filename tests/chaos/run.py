@@ -6,7 +6,7 @@ import signal
 import time
 from collections import Counter
 from collections.abc import Callable
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
 
 import psycopg
@@ -16,7 +16,7 @@ from realtime_bridge.database import migrations_directory
 from tests.chaos.report import Report
 from tests.chaos.schedule import Kind, Mishap, schedule
 from tests.delivery.fork_server import ForkServer, Replica
-from tests.delivery.proxy import Proxy, Trouble
+from tests.delivery.proxy import Connection, Proxy, Trouble
 from tma_sandbox.realtime import Delays
 from tma_sandbox.stack import LocalStack
 
@@ -28,6 +28,8 @@ SETTLE_SECONDS = 300.0
 LATENCY = 0.3
 # How long after a blow to a process what it had asked the database for may still be committed.
 ECHO_SECONDS = 1.0
+# How long a replica that is told to stop may take for what it has in hand.
+GRACE = 4.0
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,7 @@ class Plan:
             "DELIVERY": self.mode,
             "SEND_TIMEOUT": str(self.send_timeout),
             "LEASE_SECONDS": str(self.lease),
+            "STOP_GRACE": str(GRACE),
             "SWEEP_INTERVAL": "5",
             "FALLBACK_POLL_INTERVAL": "1",
             "MAX_ATTEMPTS": "100",
@@ -167,8 +170,13 @@ class Run:
             match mishap.kind:
                 case Kind.KILL:
                     await self._kill(mishap)
+                case Kind.REPLACE:
+                    await self._replace(mishap)
                 case Kind.FREEZE | Kind.NAP:
-                    await self._stop(mishap)
+                    await self._freeze(mishap)
+                case Kind.FREEZE_CLAIMED:
+                    await self._claimed(mishap)
+                    await self._freeze(mishap)
                 case Kind.TELEGRAM_FLOOD:
                     self._stack.bot_api.script.add(
                         {"status": 429, "retry_after": 1, "times": 1 + int(5 * mishap.seconds)}
@@ -181,7 +189,7 @@ class Run:
                     with self._telegram.broken(TELEGRAM[kind]):
                         await asyncio.sleep(mishap.seconds)
                 case kind if kind in DATABASE:
-                    with self._supabase.broken(DATABASE[kind], "/rest/"):
+                    with self._supabase.broken(*DATABASE[kind]):
                         await asyncio.sleep(mishap.seconds)
                 case _:
                     await self._restart(mishap)
@@ -192,7 +200,33 @@ class Run:
         await asyncio.sleep(mishap.seconds)
         self._replicas[mishap.replica] = await self._new_replica()
 
-    async def _stop(self, mishap: Mishap) -> None:
+    async def _replace(self, mishap: Mishap) -> None:
+        """As a deployment does it: for a moment both work, and the old one is told to stop."""
+        old, new = self._replicas[mishap.replica], await self._new_replica()
+        await new.says("started", 60)
+        await asyncio.sleep(mishap.seconds)
+        told = time.monotonic()
+        await old.stop()
+        self._replicas[mishap.replica] = new
+        if time.monotonic() - told >= GRACE:  # it cut off what it could not end
+            await self._expose()
+
+    async def _claimed(self, mishap: Mishap) -> None:
+        """Stop a replica once it has claimed, when the answer is on its way to it."""
+        replica, stopped = self._replicas[mishap.replica], asyncio.Event()
+
+        def look(connection: Connection, answer: bytes) -> None:
+            claimed = CLAIM in connection.asked and b'"attempt"' in answer
+            if claimed and not stopped.is_set() and replica.calls_from(connection.client_port):
+                replica.signal(signal.SIGSTOP)
+                stopped.set()
+
+        # It may be cut off from the database.
+        with self._supabase.watched(look), suppress(TimeoutError):
+            async with asyncio.timeout(self.plan.lease):
+                await stopped.wait()
+
+    async def _freeze(self, mishap: Mishap) -> None:
         replica = self._replicas[mishap.replica]
         replica.signal(signal.SIGSTOP)
         await self._expose()
@@ -264,21 +298,23 @@ TELEGRAM = {
     Kind.TELEGRAM_ANSWERS: Trouble.LOST_ANSWER,
     Kind.TELEGRAM_SILENCE: Trouble.NO_ANSWER,
 }
+CLAIM = b"/rpc/claim_tma_events"
 DATABASE = {
-    Kind.DATABASE_REQUESTS: Trouble.LOST_REQUEST,
-    Kind.DATABASE_ANSWERS: Trouble.LOST_ANSWER,
-    Kind.DATABASE_PAGES: Trouble.PAGE,
+    Kind.DATABASE_REQUESTS: (Trouble.LOST_REQUEST, "/rest/"),
+    Kind.DATABASE_ANSWERS: (Trouble.LOST_ANSWER, "/rest/"),
+    Kind.CLAIM_ANSWERS: (Trouble.LOST_ANSWER, CLAIM.decode()),
+    Kind.DATABASE_PAGES: (Trouble.PAGE, "/rest/"),
 }
 
 
 def _what_it_hits(mishap: Mishap) -> str:
     """One mishap at a time for each of these."""
     name = mishap.kind.name
-    if name in {"KILL", "FREEZE", "NAP"}:
-        return str(mishap.replica)
+    if name.startswith("POSTGR"):
+        return "database"
     if name.startswith("TELEGRAM"):
         return "telegram"
-    return "supabase" if name.startswith("DATABASE") else "database"
+    return "supabase" if mishap.kind in {*DATABASE, Kind.DATABASE_GONE} else str(mishap.replica)
 
 
 def _rows_asked(request: bytes):

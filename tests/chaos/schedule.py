@@ -10,10 +10,13 @@ class Kind(StrEnum):
     """The things that go wrong."""
 
     KILL = "a replica is killed"
+    REPLACE = "a replica is replaced by a younger one"
     FREEZE = "a replica sleeps past its lease"
+    FREEZE_CLAIMED = "a replica sleeps between claim and send"
     NAP = "a replica sleeps for a moment"
     DATABASE_REQUESTS = "calls of the database do not arrive"
     DATABASE_ANSWERS = "answers of the database are lost"
+    CLAIM_ANSWERS = "answers to claims are lost"
     DATABASE_PAGES = "the gateway answers 502"
     DATABASE_GONE = "nobody listens where the database was"
     TELEGRAM_REQUESTS = "messages do not arrive at Telegram"
@@ -28,10 +31,13 @@ class Kind(StrEnum):
 
 WEIGHTS = {
     Kind.KILL: 6,
+    Kind.REPLACE: 3,
     Kind.FREEZE: 2,
+    Kind.FREEZE_CLAIMED: 2,
     Kind.NAP: 2,
     Kind.DATABASE_REQUESTS: 2,
     Kind.DATABASE_ANSWERS: 3,
+    Kind.CLAIM_ANSWERS: 2,
     Kind.DATABASE_PAGES: 2,
     Kind.DATABASE_GONE: 1,
     Kind.TELEGRAM_REQUESTS: 2,
@@ -72,7 +78,17 @@ def schedule(seed: int, lease: float, replicas: int, pace: float) -> Iterator[Mi
     luck.shuffle(kinds)
     while True:
         for kind in kinds:
-            shortly, long = luck.uniform(0.1, 1) * pace, lease + luck.uniform(0.5, 1.5)
-            seconds = long if kind is Kind.FREEZE else shortly
+            seconds = _duration(kind, luck, lease, pace)
             yield Mishap(luck.uniform(0, 2 * pace), kind, seconds, luck.randrange(replicas))
         kinds = luck.choices(list(WEIGHTS), list(WEIGHTS.values()), k=len(Kind))
+
+
+def _duration(kind: Kind, luck: random.Random, lease: float, pace: float) -> float:
+    """Seconds that a mishap takes: shortly, or past the lease, or to either side of it."""
+    match kind:
+        case Kind.FREEZE:
+            return lease + luck.uniform(0.5, 1.5)
+        case Kind.FREEZE_CLAIMED:
+            return luck.uniform(0.2, 1.2) * lease
+        case _:
+            return luck.uniform(0.1, 1) * pace

@@ -9,7 +9,7 @@ from tests.chaos.run import Plan, Run
 from tests.chaos.schedule import Kind, schedule
 from tests.delivery.fork_server import ForkServer
 
-SHORT = {"seed": 7, "events": 450, "chats": 60, "rate": 30.0, "pace": 0.7}
+SHORT = {"seed": 7, "events": 540, "chats": 60, "rate": 30.0, "pace": 0.7}
 IMPATIENT = {"send_timeout": 2.5, "lease": 10.0}
 
 

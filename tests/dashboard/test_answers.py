@@ -2,15 +2,20 @@
 
 import asyncio
 import json
+import re
+import socket
 from datetime import UTC, datetime, timedelta
+from importlib.metadata import version
 
 import pytest
 import structlog
 
+from realtime_bridge.commands.dashboard import STYLESHEET
 from realtime_bridge.credentials import tokens
 from tests.dashboard.kit import fail, news, running_dashboard
 from tests.integration.kit import until
 
+STATIC = STYLESHEET.parent
 SECRETS = ("SUPABASE_KEY", "BOT_TOKEN")
 
 
@@ -18,6 +23,17 @@ async def told(response):
     """The JSON of an answer that is one."""
     assert response.status == 200, await response.text()
     return await response.json()
+
+
+async def told_until(http, wanted):
+    """The first state in the stream that is as wanted."""
+    async with asyncio.timeout(20), http.get("/events") as stream:
+        async for line in stream.content:
+            if line.startswith(b"data: ") and b'"known"' in line:
+                state = json.loads(line.removeprefix(b"data: "))
+                if wanted(state):
+                    break
+    return state
 
 
 async def act(http, path, **body):
@@ -42,6 +58,30 @@ async def test_the_stream_tells_everything(world, terminal):
     assert told["failures"][0]["latest_ids"] == [failed]
 
 
+async def test_bridges_are_known_without_being_asked(world, terminal):
+    """By their sweeps: with their bells, version and limit; and the pace of the bot."""
+    async with world.running_bridge(TELEGRAM_RATE="20"), terminal.session() as http:
+        await world.insert(1)
+        await world.settled(1)
+
+        state = await told_until(http, lambda state: state["known"][0]["changes"] == "ready")
+
+    (bridge,) = state["known"]
+    assert (bridge["broadcast"], bridge["per_second"]) == ("ready", 20)
+    assert (bridge["name"], bridge["version"]) == (socket.gethostname(), version("realtime-bridge"))
+    assert state["pace"]["limits"]["bot_per_second"] == 20
+
+
+async def test_all_scripts_are_asked_for_at_once(terminal):
+    """One after the other, as each imports the next, they would cost a round trip each."""
+    async with terminal.session() as http, http.get("/") as response:
+        page = await response.text()
+
+    preloaded = set(re.findall(r'<link rel="modulepreload" href="/static/(.*?)">', page))
+    assert preloaded == {path.name for path in STATIC.glob("*.js")} - {"main.js"}
+    assert "frame-src" not in response.headers["Content-Security-Policy"]
+
+
 async def test_the_stream_goes_on(world, terminal):
     """A row that ends later is told by the same connection."""
     async with terminal.session() as http, http.get("/events") as stream:
@@ -54,8 +94,9 @@ async def test_the_stream_goes_on(world, terminal):
                         break
 
 
-async def test_only_so_many_pages_are_told(terminal):
-    """Connections are few; one that ends makes room."""
+async def test_only_so_many_pages_are_told(terminal, monkeypatch):
+    """Connections are few; one that ends makes room, as soon as it is written to."""
+    monkeypatch.setattr("realtime_bridge.commands.dashboard.feed._SIGN_OF_LIFE_SECONDS", 0.1)
     async with terminal.session() as http:
         streams = [await http.get("/events") for _ in range(16)]
         async with http.get("/events") as refused:
@@ -195,8 +236,7 @@ async def test_a_row_is_shown_without_what_its_user_wrote(world, terminal):
             _, content = await act(http, f"/api/rows/{row}/content")
 
     assert shown["status"] == "pending"
-    assert not [value for value in shown.values() if value in {4711, "4711", "mine"}]
-    assert "Ann" not in json.dumps(shown)
+    assert not [one for one in ("4711", "mine", "Ann") if one in json.dumps(shown)]
     assert json.loads(content)["telegram_id"] == "4711"
     assert "<b>Ann</b>" in json.loads(content)["payload"]
     assert [(line["event"], line["id"]) for line in lines] == [("content_shown", row)]

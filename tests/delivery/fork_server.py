@@ -10,7 +10,10 @@ import os
 import random
 import signal
 import sys
+from contextlib import suppress
 from pathlib import Path
+
+import psutil
 
 from tests.integration.kit import until
 from tests.run_mark import mark
@@ -44,6 +47,19 @@ class Replica:
         """Send it a signal; harmless when it has ended."""
         if not self.ended.is_set():
             os.kill(self.pid, sig)
+
+    def calls_from(self, port):
+        """Whether it has a connection from this port."""
+        with suppress(psutil.Error):  # it has just ended
+            connections = psutil.Process(self.pid).net_connections("tcp")
+            return any(port == one.laddr.port for one in connections)
+        return False
+
+    async def stop(self, seconds=60.0):
+        """Send SIGTERM, and wait until it has ended as it should."""
+        self.signal(signal.SIGTERM)
+        async with asyncio.timeout(seconds):
+            await self.ended.wait()
 
     async def kill(self):
         """Send SIGKILL, and wait until it has ended."""

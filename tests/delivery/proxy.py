@@ -48,6 +48,11 @@ class Connection:
     opened: bytes = b""  # the request that made it one
     tasks: list[asyncio.Task] = field(default_factory=list)
 
+    @property
+    def client_port(self):
+        """The port that the client called from."""
+        return self.client.get_extra_info("peername")[1]
+
     def cut(self):
         """Reset both ends."""
         for writer in (self.client, self.server):
@@ -72,6 +77,7 @@ class Proxy:
         self.port = free_port()
         self.asked: Counter[str] = Counter()
         self.harmed: set[int] = set()
+        self._watchers: list[Callable[[Connection, bytes], None]] = []
         self._target = target
         self._ids_of = ids_of
         self._latency = latency
@@ -118,6 +124,15 @@ class Proxy:
             yield
         finally:
             self._rules.remove(rule)
+
+    @contextmanager
+    def watched(self, watcher: Callable[[Connection, bytes], None]) -> Iterator[None]:
+        """Call this with each piece of an answer, before the client gets it."""
+        self._watchers.append(watcher)
+        try:
+            yield
+        finally:
+            self._watchers.remove(watcher)
 
     def revoke(self, key):
         """Refuse requests with this key from now on, and cut websockets opened with it."""
@@ -211,6 +226,8 @@ class Proxy:
                     if connection.ahead is Trouble.NO_ANSWER:
                         continue
                     break
+                for watcher in self._watchers:
+                    watcher(connection, data)
                 connection.asked = b""
                 connection.client.write(data)
         connection.cut()

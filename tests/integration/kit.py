@@ -12,6 +12,7 @@ from psycopg.rows import dict_row
 
 from realtime_bridge import Bridge
 from realtime_bridge.settings import parse
+from tests.integration.forked import Forked
 from tests.run_mark import mark
 
 # For a machine that does much else; who waits in vain waits for long.
@@ -148,19 +149,26 @@ class Process:
         self._reading = asyncio.create_task(self._read())
 
     @classmethod
-    async def start(cls, *arguments, cwd, env=None, code=None):
-        """Start `python -m realtime_bridge <arguments>` in a folder, with only this environment."""
-        command = ["-c", code] if code else ["-m", "realtime_bridge", *arguments]
+    async def start(cls, *arguments, cwd, env=None, code=None, whole=False):
+        """Start `python -m realtime_bridge <arguments>` in a folder, with only this environment.
+
+        It is forked from a process that has imported aiogram, unless the `whole` of a start is
+        what is to be seen.
+        """
+        environment = {
+            **{k: os.environ[k] for k in ("PATH", "HOME", "LANG") if k in os.environ},
+            **mark(),
+            "PYTHONUNBUFFERED": "1",
+            **(env or {}),
+        }
+        if arguments and not whole:
+            return cls(await Forked.start(*arguments, cwd=cwd, env=environment))
+        command = ["-m", "realtime_bridge", *arguments] if arguments else ["-c", code]
         process = await asyncio.create_subprocess_exec(
             sys.executable,
             *command,
             cwd=cwd,
-            env={
-                **{k: os.environ[k] for k in ("PATH", "HOME", "LANG") if k in os.environ},
-                **mark(),
-                "PYTHONUNBUFFERED": "1",
-                **(env or {}),
-            },
+            env=environment,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
         )

@@ -92,7 +92,7 @@ async def test_a_bridge_that_starts_before_postgrest_waits_for_it(start, world):
 @SIGNALS
 async def test_run_stops_cleanly(start, world, sig):
     """Ctrl-C or SIGTERM: exit 0 within five seconds."""
-    run = await start("run", env=world.environment())
+    run = await start("run", env=world.environment(), whole=True)
     await run.says("doorbell_ready")
 
     assert await run.stop(sig, seconds=5.0) == 0
@@ -116,7 +116,7 @@ async def test_run_tells_nothing_secret_at_debug(start, world):
 @SIGNALS
 async def test_local_and_run_work_as_the_readme_says_and_leave_nothing(start, tmp_path, sig):
     """`local`, then `run --env-file .env.local` in the same folder; then both are stopped."""
-    local = await start("local", "--port", "0")
+    local = await start("local", "--port", "0", whole=True)
     await local.says("ready\n")
     family = psutil.Process(local.process.pid).children(recursive=True)
     settings = (tmp_path / ".env.local").read_text()
@@ -183,7 +183,7 @@ async def test_a_bot_can_run_the_bridge_inside_itself(start, world):
 
 async def test_python_dash_m_is_the_same_command(start):
     """`python -m realtime_bridge --version` answers with the version."""
-    command = await start("--version")
+    command = await start("--version", whole=True)
 
     assert await command.ended() == 0
     assert "0.1.0" in command.output

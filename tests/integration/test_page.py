@@ -1,10 +1,11 @@
-"""The demo's page: what a browser is given, and what it is not."""
+"""The demo's page and the panes in it: what a browser is given, and what it is not."""
 
 import asyncio
 import json
 import re
 import signal
 from contextlib import asynccontextmanager
+from dataclasses import asdict
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -15,11 +16,12 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
+from realtime_bridge.commands.dashboard import STYLESHEET
 from tests.integration.kit import until
 from tma_sandbox import npm
 from tma_sandbox.demo import USER
 from tma_sandbox.errors import StackError
-from tma_sandbox.page import Page
+from tma_sandbox.page import Page, Timelines
 
 ROOT = Path(__file__).parents[2]
 STATIC = ROOT / "tma_sandbox" / "page" / "static"
@@ -51,7 +53,7 @@ async def served(page):
 @asynccontextmanager
 async def page_of(world):
     """The page of the demo's user over a running stack."""
-    page = Page(USER, npm.find_supabase_js(pytest.fail))
+    page = Page(USER, npm.find_supabase_js(pytest.fail), STYLESHEET)
     async with page.open(world.stack), served(page) as http:
         yield http
 
@@ -64,11 +66,11 @@ async def text(http, path):
 
 
 async def everything(http):
-    """All that the page and what it refers to consist of, by path."""
-    found = {"/demo": await text(http, "/demo")}
+    """All that the panes and what they refer to consist of, by path."""
+    found = {"/demo/panes": await text(http, "/demo/panes")}
     waiting = [
         attrs.get("src") or attrs.get("href")
-        for tag, attrs in Elements(found["/demo"]).found
+        for tag, attrs in Elements(found["/demo/panes"]).found
         if tag in {"script", "link", "img"}
     ]
     while waiting:
@@ -106,7 +108,7 @@ async def test_all_that_the_page_refers_to_is_served(world):
         found = await everything(http)
 
     local = {f"/demo/{path.name}" for path in STATIC.iterdir() if path.suffix != ".html"}
-    assert set(found) == {"/demo", "/demo/supabase.js", *local}
+    assert set(found) == {"/demo/panes", "/demo/supabase.js", "/demo/style.css", *local}
     assert found["/demo/supabase.js"] == npm.find_supabase_js(pytest.fail).read_text()
 
 
@@ -121,7 +123,7 @@ async def test_the_page_asks_nobody_else(world):
 
 async def test_only_the_pages_own_scripts_run(world):
     """The policy allows nothing inline, so the page has nothing inline."""
-    async with page_of(world) as http, http.get("/demo") as response:
+    async with page_of(world) as http, http.get("/demo/panes") as response:
         policy = response.headers["Content-Security-Policy"]
         elements = Elements(await response.text()).found
 
@@ -138,11 +140,11 @@ async def test_no_answer_has_a_secret(world):
     await world.insert(USER["id"])
     async with page_of(world) as http:
         answers = [*(await everything(http)).values()]
-        answers += [await text(http, path) for path in ("/demo/session", "/demo/rows")]
+        answers.append(await text(http, "/demo/session"))
 
     for name in ("SUPABASE_KEY", "BOT_TOKEN", "SUPABASE_JWT_SECRET", "DATABASE_URL"):
         assert not [answer for answer in answers if environment[name] in answer], name
-    session = json.loads(answers[-2])
+    session = json.loads(answers[-1])
     assert set(session) == {"anon_key", "init_data", "user"}
     assert jwt.decode(session["anon_key"], options={"verify_signature": False})["role"] == "anon"
 
@@ -166,10 +168,10 @@ async def test_the_session_lets_its_user_write_for_himself_only(world):
 
 async def test_a_rows_way_is_told_in_its_order(world):
     """Inserted, claimed, fence, sent, delivered: milliseconds that only grow."""
-    async with page_of(world) as http, world.running_bridge():
+    async with Timelines.of(world.stack) as timelines, world.running_bridge():
         await world.insert(USER["id"], payload={"lead_name": '_*[<>&"', "new_status": "Won"})
         (row,) = await world.settled(1)
-        (found,) = json.loads(await text(http, "/demo/rows"))
+        found = asdict((await timelines.latest(12))[0])
 
     assert (found["id"], found["status"], found["attempt"]) == (row["id"], "delivered", 1)
     assert found["lead_name"] == '_*[<>&"'
@@ -184,8 +186,8 @@ async def test_a_row_that_goes_nowhere_yet_has_no_times(world):
     """No bridge runs: pending, and nothing else to tell. A payload need not be an object."""
     await world.insert(USER["id"], payload=[1])
 
-    async with page_of(world) as http:
-        (found,) = json.loads(await text(http, "/demo/rows"))
+    async with Timelines.of(world.stack) as timelines:
+        found = asdict((await timelines.latest(12))[0])
 
     assert found["status"] == "pending"
     stages = ("claimed_ms", "fence_ms", "sent_ms", "delivered_ms", "lead_name")
@@ -197,50 +199,59 @@ async def test_the_latest_rows_are_shown_oldest_first(world):
     for chat in range(1, 16):
         await world.insert(chat)
 
-    async with page_of(world) as http:
-        rows = json.loads(await text(http, "/demo/rows"))
+    async with Timelines.of(world.stack) as timelines:
+        rows = await timelines.latest(12)
 
-    assert [row["id"] for row in rows] == list(range(4, 16))
+    assert [row.id for row in rows] == list(range(4, 16))
 
 
 async def test_without_supabase_js_one_can_still_watch(world):
     """The page comes, the script does not, and the page says so by itself."""
-    page = Page(USER, None)
+    page = Page(USER, None, STYLESHEET)
 
     async with page.open(world.stack), served(page) as http:
         await text(http, "/demo")
-        await text(http, "/demo/rows")
         async with http.get("/demo/supabase.js") as response:
             assert response.status == 404
 
 
-@pytest.mark.parametrize("name", ["index.html", "..%2Froutes.py", "routes.py"])
+@pytest.mark.parametrize("name", ["panes.html", "..%2Froutes.py", "routes.py"])
 async def test_nothing_but_the_pages_files_is_served(world, name):
     """No other file of the package, whatever the path."""
     async with page_of(world) as http, http.get(f"/demo/{name}") as response:
         assert response.status == 404
 
 
-@pytest.mark.parametrize("path", ["/demo/session", "/demo/rows"])
-async def test_a_page_that_is_not_open_says_so(path):
+async def test_a_page_that_is_not_open_says_so():
     """The port serves a little before the stack is up."""
-    async with served(Page(USER, None)) as http, http.get(path) as response:
+    async with (
+        served(Page(USER, None, STYLESHEET)) as http,
+        http.get("/demo/session") as response,
+    ):
         assert response.status == 503
 
 
-async def test_a_database_that_is_away_is_no_crash(world):
-    """The page asks a last time while the demo stops: 503, and nothing on the terminal."""
-    page = Page(USER, None)
-    async with page.open(world.stack) as timelines, served(page) as http:
-        await timelines._connection.close()
+async def test_only_the_page_in_front_may_frame_the_panes():
+    """Whose address is asked for each time: it is good once."""
+    page = Page(USER, None, STYLESHEET)
+    tokens = iter("ab")
+    page.front = lambda: f"http://127.0.0.1:8/?token={next(tokens)}"
 
-        async with http.get("/demo/rows") as response:
-            assert response.status == 503
+    async with served(page) as http:
+        async with http.get("/demo", allow_redirects=False) as entered:
+            assert (entered.status, entered.headers["Location"]) == (
+                303,
+                "http://127.0.0.1:8/?token=a",
+            )
+        async with http.get("/demo/panes") as panes:
+            policy = panes.headers["Content-Security-Policy"]
+
+    assert policy.endswith("; frame-ancestors http://127.0.0.1:8")
 
 
 async def test_every_field_has_a_name():
     """For who hears the page: a label around the field, or one of its own."""
-    html = (STATIC / "index.html").read_text()
+    html = (STATIC / "panes.html").read_text()
 
     labelled = re.sub(r"<label.*?</label>", "", html, flags=re.DOTALL)
     fields = [(tag, a) for tag, a in Elements(html).found if tag in {"input", "select"}]
@@ -252,8 +263,8 @@ async def test_every_field_has_a_name():
 
 async def test_every_element_that_the_scripts_ask_for_is_there():
     """A misspelt id would show only in a browser."""
-    ids = {attrs.get("id") for _, attrs in Elements((STATIC / "index.html").read_text()).found}
-    code = (STATIC / "app.js").read_text()
+    ids = {attrs.get("id") for _, attrs in Elements((STATIC / "panes.html").read_text()).found}
+    code = (STATIC / "panes.js").read_text()
 
     asked = set(re.findall(r"\$\('([\w-]+)'\)", code))
 
@@ -338,6 +349,9 @@ async def test_the_demo_serves_its_page_where_it_says_and_stops_with_it_open(sta
     url = re.search(r"Open (http://127\.0\.0\.1:\d+)/demo to write rows yourself", demo.output)[1]
     async with aiohttp.ClientSession(url) as http:
         await everything(http)
+        async with http.get("/demo") as dashboard:
+            assert 'id="ways"' in await dashboard.text()
+            assert f"frame-src {url}" in dashboard.headers["Content-Security-Policy"]
         session = json.loads(await text(http, "/demo/session"))
         headers = {"apikey": session["anon_key"], "x-telegram-init-data": session["init_data"]}
         row = {"event_type": "tea", "lead_id": 77, "payload": {"lead_name": "<i>_*["}}

@@ -175,6 +175,12 @@ FUNCTIONS = {
     "claim_tma_requests": {"p_table": "plan_requests", "p_limit": 1},
     "settle_tma_requests": {"p_table": "plan_requests", "p_outcomes": []},
     "count_tma_requests": {"p_table": "plan_requests"},
+    "report_tma_progress": {
+        "p_table": "plan_requests",
+        "p_id": 1,
+        "p_attempt": 1,
+        "p_event": {"event_type": "plan_progress"},
+    },
 }
 
 

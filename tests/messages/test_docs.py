@@ -55,7 +55,7 @@ def test_the_manuals_table_shows_tested_texts():
 
     examples = [row.strip("| ").split("| ")[-1].replace("<br>", "\n") for row in rows]
 
-    assert len(examples) == 9
+    assert len(examples) == 10
     assert set(examples) <= tested
 
 
@@ -76,7 +76,7 @@ def test_every_packaged_event_type_exists_in_every_packaged_language():
 
     assert files["en"] == files["uk"]
     assert len(files) == 2
-    assert len(files["en"]) == 9 + 1
+    assert len(files["en"]) == 10 + 1
 
 
 def test_the_package_renders_without_a_folder():

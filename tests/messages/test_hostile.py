@@ -18,6 +18,7 @@ EVENT_TYPES = [
     "lead_assigned",
     "plan_ready",
     "plan_failed",
+    "plan_progress",
     "step_due",
     "nobody_knows_it",
 ]
@@ -32,6 +33,7 @@ KEYS = [
     "steps",
     "first_due",
     "summary",
+    "text",
     "due",
     "step_desc",
     "timezone",
@@ -131,6 +133,17 @@ def test_an_empty_value_is_left_out(messages, reason):
     message = messages.render(skipped(reason), now=NOW)
 
     assert message.plain == "Step 3 skipped for Ann Lee."
+
+
+def test_reported_progress_is_escaped_and_shortened(messages):
+    """Whatever a planner quotes, and however much of it."""
+    text = "<b>&</b> " + "x" * 9000
+
+    message = messages.render(event("plan_progress", {"text": text}), now=NOW)
+
+    assert message.plain.startswith("Making a plan for Ann Lee: <b>&</b> xxx")
+    assert visible(message.html) == message.plain
+    assert utf16_units(message.plain) <= 4096
 
 
 def test_html_escapes_what_telegram_asks_for(messages):

@@ -92,6 +92,17 @@ ENGLISH = [
     ),
     ("plan_failed", {}, "Plan for Ann Lee could not be made."),
     (
+        "plan_progress",
+        {"text": "Reading the history"},
+        "Making a plan for Ann Lee: Reading the history",
+    ),
+    (
+        "plan_progress",
+        {"text": "Reading the history\n(2 of 3)"},
+        "Making a plan for Ann Lee: Reading the history (2 of 3)",
+    ),
+    ("plan_progress", {}, "Making a plan for Ann Lee."),
+    (
         "step_due",
         {"step_id": 3, "step_desc": "Call", "due": "2026-12-01"},
         "Reminder for Ann Lee: Step 3 — Call (due today)",
@@ -130,6 +141,8 @@ UKRAINIAN = [
     ("plan_ready", {"steps": 5}, "Ann Lee: план готовий (5 кроків)."),
     ("plan_ready", {"steps": 21}, "Ann Lee: план готовий (21 крок)."),
     ("plan_failed", {"reason": "x"}, "Ann Lee: скласти план не вдалося. Причина: x"),
+    ("plan_progress", {"text": "Читаю історію"}, "Ann Lee: план складається. Читаю історію"),
+    ("plan_progress", {}, "Ann Lee: план складається."),
     (
         "step_due",
         {"step_id": 3, "step_desc": "Call", "due": "2026-11-30"},

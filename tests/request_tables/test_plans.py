@@ -70,6 +70,7 @@ async def test_the_chat_is_told_first():
             "first_due": "2026-12-01",
             "summary": "Win her.",
         },
+        replaces="plan_requests:1",
     )
 
 
@@ -152,7 +153,7 @@ async def test_older_reminders_are_withdrawn_with_the_new_plan():
 async def test_nonsense_is_no_plan(made):
     """The request fails with a sentence, and an event tells the chat."""
     assert await planned(made) == FailedRequest(
-        NO_RESULT, (NewEvent("plan_failed", {"reason": NO_RESULT}),)
+        NO_RESULT, (NewEvent("plan_failed", {"reason": NO_RESULT}, replaces="plan_requests:1"),)
     )
 
 
@@ -170,7 +171,7 @@ async def test_a_planner_chooses_what_the_user_reads():
     text = "The lead is closed."
 
     assert await planned(PlanError(text)) == FailedRequest(
-        text, (NewEvent("plan_failed", {"reason": text}),)
+        text, (NewEvent("plan_failed", {"reason": text}, replaces="plan_requests:1"),)
     )
 
 

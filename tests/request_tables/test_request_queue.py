@@ -8,7 +8,7 @@ import pytest
 from realtime_bridge.credentials.redaction import Redactor
 from realtime_bridge.database.rpc import Unavailable
 from realtime_bridge.outcomes import Retry
-from realtime_bridge.request_tables.request import Completed, FailedRequest, Request
+from realtime_bridge.request_tables.request import Completed, FailedRequest, NewEvent, Request
 from realtime_bridge.request_tables.request_queue import RequestQueue
 from tests.unit.test_queue import Scripted, be_away, be_strange, refuse
 
@@ -109,10 +109,56 @@ async def test_every_call_names_the_table():
     await lane.claim(3)
     await lane.settle(request, Completed({}))
     await lane.release([request])
+    await lane.report(request, NewEvent("draft_progress"))
 
     assert {table for _, table, _ in calls} == {"draft_requests"}
     assert [(function, list(arguments)) for function, _, arguments in calls] == [
         ("claim_tma_requests", ["p_limit"]),
         ("settle_tma_requests", ["p_outcomes"]),
         ("release_tma_requests", ["p_claims"]),
+        ("report_tma_progress", ["p_id", "p_attempt", "p_event"]),
     ]
+
+
+class Answering:
+    """An Rpc with one answer to everything; it keeps the arguments."""
+
+    def __init__(self, answer):
+        self.answer = answer
+        self.calls = []
+
+    async def call(self, _, arguments):
+        self.calls.append(arguments)
+        return self.answer
+
+
+@pytest.mark.parametrize(("answer", "held"), [(True, True), (False, False), (None, False)])
+async def test_a_report_has_the_token_and_says_whether_it_counts(answer, held):
+    """The database decides by the claim's attempt."""
+    rpc = Answering(answer)
+    request = Request.model_validate(columns(id=3, attempt=2))
+
+    assert await queue(rpc).report(request, NewEvent("plan_progress", {"text": "x"})) is held
+
+    (call,) = rpc.calls
+    assert (call["p_id"], call["p_attempt"]) == (3, 2)
+    assert (call["p_event"]["event_type"], call["p_event"]["payload"]) == (
+        "plan_progress",
+        {"text": "x"},
+    )
+
+
+async def test_an_event_says_how_it_is_sent():
+    """Options, what it replaces and its class travel with the answer."""
+    rpc = Answering([3])
+    request = Request.model_validate(columns(id=3, attempt=2))
+    event = NewEvent("ready", options={"silent": True}, replaces="draft:3", priority=1)
+
+    assert await queue(rpc).settle(request, Completed({}, [event]))
+
+    (sent,) = rpc.calls[0]["p_outcomes"][0]["events"]
+    assert (sent["options"], sent["replaces"], sent["priority"]) == (
+        {"silent": True},
+        "draft:3",
+        1,
+    )

@@ -21,6 +21,7 @@ _EMPTY = """
     delete from bridge.claim_keys;
     delete from bridge.chats;
     delete from tma_chat_settings;
+    delete from bridge.replicas;
     delete from bridge.bot_pace;
     insert into bridge.bot_pace default values;
     delete from bridge.settings;

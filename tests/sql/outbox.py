@@ -80,7 +80,7 @@ class Outbox:
                     row.attempt += 1
                     row.gathered_into = None if row is event else event.id
             self.claims[key] = [(event.id, event.attempt) for event in taken]
-        held = [event for token in self.claims[key] if (event := self._holds(token))]
+        held = [event for token in self.claims[key] if (event := self.holds(token))]
         held.sort(key=lambda e: (-e.priority, times[e.id].place))
         return [
             (
@@ -184,7 +184,7 @@ class Outbox:
 
     def start(self, token: tuple[int, int]) -> bool:
         """Whether this may be sent."""
-        event = self._holds(token)
+        event = self.holds(token)
         if not event or event.started:
             return False
         for row in self._message(event):
@@ -193,7 +193,7 @@ class Outbox:
 
     def settle(self, token: tuple[int, int], outcome: "Outcome") -> bool:
         """Whether the outcome is accepted: by the holder, or because it stands already."""
-        event = self._holds(token)
+        event = self.holds(token)
         if event:
             for row in self._message(event):
                 outcome.apply(row)
@@ -207,7 +207,7 @@ class Outbox:
 
     def release(self, token: tuple[int, int], *, unsent: bool = False) -> bool:
         """Whether the claim is handed back."""
-        event = self._holds(token)
+        event = self.holds(token)
         if not event or (event.started and not unsent):
             return False
         for row in self._message(event):
@@ -286,7 +286,8 @@ class Outbox:
     def _open(self) -> list[Event]:
         return [e for e in self.events.values() if e.status in ("pending", "processing")]
 
-    def _holds(self, token: tuple[int, int]) -> Event | None:
+    def holds(self, token: tuple[int, int]) -> Event | None:
+        """The event that this token is good for."""
         event = self.events.get(token[0])
         held = (
             event

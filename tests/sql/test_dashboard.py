@@ -13,7 +13,6 @@ from tests.sql.support import (
     failed,
     insert,
     put_back,
-    retry,
 )
 
 
@@ -119,6 +118,24 @@ def test_ways_are_as_many_as_asked_for(database: Connection, worker: Worker) -> 
     assert not {"payload", "telegram_id", "lead_id", "dedupe_key"} & set(rows[0])
 
 
+def test_a_status_of_a_later_version_is_no_delivery(database: Connection, worker: Worker) -> None:
+    """A row that has ended and was neither delivered nor failed counts as neither."""
+    event = end(database, worker)
+    database.execute("alter table tma_events drop constraint tma_events_status_check")
+    database.execute("alter table tma_events drop constraint tma_events_terminal_is_settled")
+    database.execute(
+        "update tma_events set status = 'withdrawn', delivered_at = null, message_id = null"
+        " where id = %s",
+        [event],
+    )
+
+    hour, (way,) = answer(worker, "tma_event_minutes"), worker.call("tma_event_ways", 5)
+
+    assert (hour["minutes"][-1]["delivered"], hour["minutes"][-1]["failed"]) == (0, {})
+    assert (hour["p50"], way["status"], way["id"]) == (None, "withdrawn", event)
+    assert answer(worker, "tma_event_details", event)["turn"] is None
+
+
 def test_failures_by_reason_and_text(database: Connection, worker: Worker) -> None:
     """The latest first, with how many and which; not those of before."""
     blocked = [end(database, worker, failed, telegram_id=chat) for chat in (1, 2)]
@@ -147,21 +164,6 @@ def test_a_reason_is_counted_whole(database: Connection, worker: Worker) -> None
     assert [row["of_failure"] for row in rows] == [3, 3]
 
 
-def test_details_say_why_a_row_waits(database: Connection, worker: Worker) -> None:
-    """How many rows of its chat go before it, the first of them, and when it is due."""
-    first, _, third = (insert(database, telegram_id=1) for _ in range(3))
-    insert(database, telegram_id=2)
-    (claimed, _) = worker.claim()
-    worker.settle(retry(claimed, after=60))
-
-    front, back = (answer(worker, "tma_event_details", row) for row in (first, third))
-
-    assert (front["ahead"], front["first_id"], front["status"]) == (0, None, "pending")
-    assert 50 < front["due_in_seconds"] <= 60
-    assert (back["ahead"], back["first_id"]) == (2, first)
-    assert answer(worker, "tma_event_details", 10**9) is None
-
-
 def test_details_tell_nothing_of_the_user(database: Connection, worker: Worker) -> None:
     """Neither to whom nor what; a delivered row waits behind nobody."""
     event = end(
@@ -172,7 +174,7 @@ def test_details_tell_nothing_of_the_user(database: Connection, worker: Worker) 
     row = answer(worker, "tma_event_details", event)
 
     assert not {"123456", "98765", "mine", "b"} & set(map(str, row.values()))
-    assert (row["ahead"], row["payload_bytes"]) == (0, 10)
+    assert (row["turn"], row["payload_bytes"]) == (None, 10)
 
 
 def test_the_content_is_for_who_may_read_the_table(

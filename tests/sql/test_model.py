@@ -101,6 +101,25 @@ class Workers(RuleBasedStateMachine):
         """A worker has not got the answer, or a call arrives twice."""
         self.claim_under(recent(self.keys, which), limit, start_now)
 
+    @precondition(lambda self: self.rows)
+    @rule(limit=st.integers(1, 4), outcome=OUTCOMES)
+    def work(self, limit: int, outcome: Outcome) -> None:
+        """A worker claims and settles: how most rows get on."""
+        self.claim(limit, start_now=limit)
+        for row in self.model.claims[self.keys[-1]]:
+            self.settle_token(row, outcome)
+
+    @precondition(lambda self: self.rows)
+    @rule(limit=st.integers(1, 4))
+    def ask_late(self, limit: int) -> None:
+        """A worker asks again when what it had claimed has been handed back, and claimed anew."""
+        self.claim(limit, start_now=0)
+        key = self.keys[-1]
+        for row in self.model.claims[key]:
+            self.release_token(row, unsent=False)
+        self.claim(limit, start_now=0)
+        self.claim_under(key, limit, 0)
+
     def claim_under(
         self, key: UUID, limit: int, start_now: int
     ) -> list[tuple[Token, bool, list[int]]]:
@@ -119,28 +138,34 @@ class Workers(RuleBasedStateMachine):
         return claimed
 
     @precondition(lambda self: self.tokens)
-    @rule(which=RECENT)
-    def start(self, which: int) -> None:
+    @rule(which=RECENT, held=st.booleans())
+    def start(self, which: int, *, held: bool) -> None:
         """A worker asks whether it may send."""
-        token = recent(self.tokens, which)
+        token = self.token(which, held=held)
         passed = self.worker.start(as_claim(token)) == {token[0]}
         assert passed == self.model.start(token)
         self.starts[token] += passed
         assert self.starts[token] <= 1
 
     @precondition(lambda self: self.tokens)
-    @rule(which=RECENT, outcome=OUTCOMES)
-    def settle(self, which: int, outcome: Outcome) -> None:
+    @rule(which=RECENT, held=st.booleans(), outcome=OUTCOMES)
+    def settle(self, which: int, outcome: Outcome, *, held: bool) -> None:
         """A worker says how it ended."""
-        token = recent(self.tokens, which)
+        self.settle_token(self.token(which, held=held), outcome)
+
+    def settle_token(self, token: Token, outcome: Outcome) -> None:
+        """What is accepted is what is expected."""
         accepted = self.worker.settle(as_claim(token) | outcome.written) == {token[0]}
         assert accepted == self.model.settle(token, outcome)
 
     @precondition(lambda self: self.tokens)
-    @rule(which=RECENT, unsent=st.booleans())
-    def release(self, which: int, *, unsent: bool) -> None:
+    @rule(which=RECENT, held=st.booleans(), unsent=st.booleans())
+    def release(self, which: int, *, held: bool, unsent: bool) -> None:
         """A worker stops; it may know that it has not sent what it has started."""
-        token = recent(self.tokens, which)
+        self.release_token(self.token(which, held=held), unsent=unsent)
+
+    def release_token(self, token: Token, *, unsent: bool) -> None:
+        """What is handed back is what is expected."""
         released = self.worker.release(as_claim(token), unsent=unsent) == {token[0]}
         assert released == self.model.release(token, unsent=unsent)
 
@@ -148,7 +173,7 @@ class Workers(RuleBasedStateMachine):
     @rule(which=RECENT)
     def expire(self, which: int) -> None:
         """A worker dies, or sleeps past its lease and wakes up later."""
-        event_id, _ = recent(self.tokens, which)
+        event_id, _ = self.token(which, held=True)
         event = self.model.events.get(event_id)
         if event and event.status == "processing":
             self.model.expire(event_id)
@@ -158,6 +183,7 @@ class Workers(RuleBasedStateMachine):
                 [event_id],
             )
 
+    @precondition(lambda self: self.tokens)
     @rule(resend=st.booleans())
     def recover(self, *, resend: bool) -> None:
         """The sweep."""
@@ -176,13 +202,25 @@ class Workers(RuleBasedStateMachine):
             put_back(self.database, WINDOW + 601, row)
 
     @precondition(lambda self: self.rows)
-    @rule(which=st.lists(RECENT, max_size=3))
-    def retry(self, which: list[int]) -> None:
-        """An operator gives failed rows another chance."""
-        ids = [recent(self.rows, at) for at in which]
+    @rule(which=st.lists(RECENT, max_size=3), ended=st.booleans())
+    def retry(self, which: list[int], *, ended: bool) -> None:
+        """An operator gives failed rows another chance, among rows that ended or among all."""
+        rows = (ended and self.ended()) or self.rows
+        self.retry_rows([recent(rows, at) for at in which])
+
+    @precondition(lambda self: self.rows)
+    @rule(limit=st.integers(1, 4), outcome=OUTCOMES)
+    def retry_at_once(self, limit: int, outcome: Outcome) -> None:
+        """What has just ended, whichever way."""
+        self.work(limit, outcome)
+        self.retry_rows([event for event, _ in self.model.claims[self.keys[-1]]])
+
+    def retry_rows(self, ids: list[int]) -> None:
+        """Those that get another chance are those that are expected."""
         retried = self.database.execute("select retry_tma_events(%s) as id", [ids]).fetchall()
         assert {row["id"] for row in retried} == self.model.retry(ids)
 
+    @precondition(lambda self: self.ended())
     @rule()
     def purge(self) -> None:
         """An operator deletes settled rows."""
@@ -234,6 +272,15 @@ class Workers(RuleBasedStateMachine):
         left = self.database.execute("select id from tma_events where settled_at is null")
         assert left.fetchall() == []
 
+    def ended(self) -> list[int]:
+        """The rows that are settled."""
+        return [e.id for e in self.model.events.values() if e.status in ("delivered", "failed")]
+
+    def token(self, which: int, *, held: bool) -> Token:
+        """One of those that are still good, if there are any; or one of all."""
+        good = [token for token in self.tokens if self.model.holds(token)] if held else []
+        return recent(good or self.tokens, which)
+
     def times(self) -> dict[int, Times]:
         """What only the database knows: its clock's view of the open rows."""
         rows = self.database.execute(
@@ -274,6 +321,13 @@ class Crowds(Workers):
         for row in inserted:
             self.model.insert(row["id"], chat, priority)
             self.rows.append(row["id"])
+
+    @rule(chat=st.integers(1, 3), rows=st.integers(5, 9), priority=PRIORITIES, passing=PRIORITIES)
+    def pass_by(self, chat: int, rows: int, priority: int, passing: int) -> None:
+        """Many rows come in before one, which may be of another class; it is claimed in turn."""
+        self.insert(chat, 0, priority)
+        self.insert_many(chat, rows, -90, passing)
+        self.claim(limit=4, start_now=0)
 
     @rule(chat=st.integers(1, 3), rows=st.integers(3, 5))
     def delete(self, chat: int, rows: int) -> None:
@@ -348,9 +402,7 @@ class Wishes(Workers):
     def hear_that_it_is_blocked(self, which: int) -> None:
         """A user has blocked the bot."""
         blocked = outcome("failed", failure="blocked")
-        token = recent(self.tokens, which)
-        accepted = self.worker.settle(as_claim(token) | blocked.written) == {token[0]}
-        assert accepted == self.model.settle(token, blocked)
+        self.settle_token(self.token(which, held=True), blocked)
 
 
 def recent(items: list[Any], which: int) -> Any:

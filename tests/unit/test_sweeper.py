@@ -57,10 +57,14 @@ class Lanes:
         clock = asyncio.get_running_loop().time
         self.database, self.watch = Database(), Watch()
         self.queues = {EVENTS: MemoryQueue(), PLANS: MemoryQueue()}
-        self.interval = INTERVAL
+        self.interval, self.name = INTERVAL, "one"
         self.sweeper = Sweeper(
             CommonSweep(
-                self.database, lease=120.0, resend_uncertain=True, request_leases={PLANS: 75.0}
+                self.database,
+                lease=120.0,
+                resend_uncertain=True,
+                request_leases={PLANS: 75.0},
+                replica=lambda: {"name": self.name},
             ),
             interval=lambda: self.interval,
             settle_first=lambda: self.pumps[EVENTS].settle_until,
@@ -110,6 +114,7 @@ def test_one_call_asks_for_every_lane(lived):
 
     async def scenario(lanes):
         lanes.database.says = {EVENTS: {"returned": 1}, PLANS: {"returned": 2}}
+        lanes.name = "another"
         await asyncio.sleep(INTERVAL)
 
         assert lanes.watch.found == [
@@ -122,6 +127,7 @@ def test_one_call_asks_for_every_lane(lived):
                 "p_lease": "120.0 seconds",
                 "p_resend_uncertain": True,
                 "p_request_leases": {PLANS: 75.0},
+                "p_replica": {"name": "another"},
             },
         )
 

@@ -1,4 +1,4 @@
-"""The demo's page: a Mini App, the chat with the bot, and each row's timeline."""
+"""The demo's panes, a Mini App and the chat with the bot, and each row's timeline."""
 
 from tma_sandbox.page.routes import Page
 from tma_sandbox.page.timelines import Timeline, Timelines

@@ -6,6 +6,7 @@ import aiohttp
 import pytest
 import pytest_asyncio
 
+from realtime_bridge.commands.dashboard import STYLESHEET
 from realtime_bridge.database import migrations_directory
 from tests.integration.kit import World
 from tma_sandbox.page import Page
@@ -31,7 +32,7 @@ OWN = [
     ("POST", f"{BOT}/sendMessage", '{"chat_id": 1, "text": "x"}'),
     ("GET", "/demo", None),
     ("GET", "/demo/session", None),
-    ("GET", "/demo/rows", None),
+    ("GET", "/demo/panes.js", None),
     ("GET", "/", None),
     ("GET", "/nothing", None),
 ]
@@ -81,7 +82,7 @@ LOOPBACK_NAMES = [
 @pytest_asyncio.fixture(loop_scope="session", scope="module")
 async def demo():
     """A stack with the demo's page."""
-    page = Page(USER, None)
+    page = Page(USER, None, STYLESHEET)
     async with (
         LocalStack(migrations=migrations_directory(), routes=page.routes()) as stack,
         page.open(stack),
@@ -190,6 +191,19 @@ async def test_nobody_is_invited_to_read(http, forgotten, method, path, body):
     async with http.request(method, path, data=body) as answer:
         assert answer.status in {200, 400, 404}
         assert "Access-Control-Allow-Origin" not in answer.headers
+
+
+async def test_another_page_may_be_let_frame_the_panes(http):
+    """Which one, the panes say themselves, to the browser; nobody reads them, and what they do."""
+    framing = {"Sec-Fetch-Site": "same-site", "Sec-Fetch-Mode": "navigate"}
+    async with http.get("/demo/panes", headers=framing) as answer:
+        assert answer.status == 200
+        assert "frame-ancestors 'none'" in answer.headers["Content-Security-Policy"]
+        assert "Access-Control-Allow-Origin" not in answer.headers
+    async with http.get("/demo/panes", headers={"Origin": "http://127.0.0.1:1"}) as answer:
+        assert answer.status == 403
+    async with http.get("/demo/session", headers=framing) as answer:
+        assert answer.status == 403
 
 
 async def test_the_stacks_own_page_and_programs_may(http, demo, forgotten):

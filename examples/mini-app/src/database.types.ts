@@ -64,6 +64,34 @@ export type Database = {
         }
         Relationships: []
       }
+      tma_chat_settings: {
+        Row: {
+          muted: string[]
+          quiet_from: string | null
+          quiet_to: string | null
+          telegram_id: number
+          timezone: string | null
+          updated_at: string
+        }
+        ComputedFields: never
+        Insert: {
+          muted?: string[]
+          quiet_from?: string | null
+          quiet_to?: string | null
+          telegram_id?: number
+          timezone?: string | null
+          updated_at?: string
+        }
+        Update: {
+          muted?: string[]
+          quiet_from?: string | null
+          quiet_to?: string | null
+          telegram_id?: number
+          timezone?: string | null
+          updated_at?: string
+        }
+        Relationships: []
+      }
       tma_events: {
         Row: {
           attempt: number
@@ -73,16 +101,21 @@ export type Database = {
           dedupe_key: string | null
           deliver_after: string
           delivered_at: string | null
+          edits: number | null
           error: string | null
           event_type: string
           failure: string | null
+          gathered_into: number | null
+          held_by: string | null
           id: number
           lead_id: number | null
           lead_visible: boolean | null
           locale: string | null
           message_id: number | null
+          options: Json | null
           payload: Json | null
           priority: number
+          replaces: string | null
           retries: number
           retry_at: string | null
           send_started_at: string | null
@@ -99,16 +132,21 @@ export type Database = {
           dedupe_key?: string | null
           deliver_after?: string
           delivered_at?: string | null
+          edits?: number | null
           error?: string | null
           event_type: string
           failure?: string | null
+          gathered_into?: number | null
+          held_by?: string | null
           id?: number
           lead_id?: number | null
           lead_visible?: boolean | null
           locale?: string | null
           message_id?: number | null
+          options?: Json | null
           payload?: Json | null
           priority?: number
+          replaces?: string | null
           retries?: number
           retry_at?: string | null
           send_started_at?: string | null
@@ -124,16 +162,21 @@ export type Database = {
           dedupe_key?: string | null
           deliver_after?: string
           delivered_at?: string | null
+          edits?: number | null
           error?: string | null
           event_type?: string
           failure?: string | null
+          gathered_into?: number | null
+          held_by?: string | null
           id?: number
           lead_id?: number | null
           lead_visible?: boolean | null
           locale?: string | null
           message_id?: number | null
+          options?: Json | null
           payload?: Json | null
           priority?: number
+          replaces?: string | null
           retries?: number
           retry_at?: string | null
           send_started_at?: string | null
@@ -149,7 +192,13 @@ export type Database = {
     }
     Functions: {
       claim_tma_events: {
-        Args: { p_key: string; p_limit: number; p_limits?: Json; p_start_now?: number }
+        Args: {
+          p_digests?: Json
+          p_key: string
+          p_limit: number
+          p_limits?: Json
+          p_start_now?: number
+        }
         Returns: Json
       }
       claim_tma_requests: {
@@ -205,6 +254,11 @@ export type Database = {
       register_tma_bot: { Args: { p_bot_id: number; p_key: string }; Returns: undefined }
       release_tma_events: { Args: { p_claims: Json }; Returns: number[] }
       release_tma_requests: { Args: { p_claims: Json; p_table: string }; Returns: number[] }
+      report_tma_progress: {
+        Args: { p_attempt: number; p_event: Json; p_id: number; p_table: string }
+        Returns: boolean
+      }
+      reschedule_tma_event: { Args: { p_at: string; p_dedupe_key: string }; Returns: Json }
       retry_tma_events: {
         Args: {
           p_failure?: string
@@ -219,7 +273,12 @@ export type Database = {
       settle_tma_requests: { Args: { p_outcomes: Json; p_table: string }; Returns: number[] }
       start_tma_events: { Args: { p_claims: Json }; Returns: number[] }
       sweep_tma: {
-        Args: { p_lease: string; p_request_leases?: Json; p_resend_uncertain: boolean }
+        Args: {
+          p_lease: string
+          p_replica?: Json
+          p_request_leases?: Json
+          p_resend_uncertain: boolean
+        }
         Returns: Json
       }
       tma_backlog: { Args: Record<PropertyKey, never>; Returns: Json }
@@ -247,7 +306,10 @@ export type Database = {
       tma_lead_context: { Args: { p_lead_id: number }; Returns: Json }
       tma_lead_name: { Args: { p_lead_id: number }; Returns: string }
       tma_may_see_lead: { Args: { p_lead_id: number; p_telegram_id: number }; Returns: boolean }
+      tma_replicas: { Args: Record<PropertyKey, never>; Returns: Json }
       tma_user_id: { Args: Record<PropertyKey, never>; Returns: number }
+      withdraw_tma_event: { Args: { p_dedupe_key: string }; Returns: Json }
+      withdraw_tma_events: { Args: { p_ids: number[] }; Returns: number[] }
     }
     Enums: {
       [_ in never]: never

@@ -49,3 +49,21 @@ export class PlanTimeout extends Error {
     this.requestId = requestId
   }
 }
+
+/**
+ * The event has not ended yet. It goes on: wait again.
+ *
+ * `cause` is what went wrong last, if the network did.
+ */
+export class DeliveryTimeout extends Error {
+  override readonly name = 'DeliveryTimeout'
+  readonly eventId: number
+  /** As it was last seen: pending or processing; null if it was not seen. */
+  readonly status: string | null
+
+  constructor(timeoutMs: number, eventId: number, status: string | null, cause?: Error) {
+    super(`event ${eventId} has not ended within ${timeoutMs / 1000} s`, { cause })
+    this.eventId = eventId
+    this.status = status
+  }
+}

@@ -1,24 +1,12 @@
 import type { MiniAppClient } from './client.ts'
-import { PlanFailed, PlanTimeout, Unreachable } from './errors.ts'
+import { PlanFailed, PlanTimeout } from './errors.ts'
 import { isOpen, type Plan, type PlanRequest, PlanRequests } from './planRequests.ts'
-import { pause, waits } from './waiting.ts'
-
-const FIRST_POLL_MS = 250
-// When time is up there is one more look, within this: a phone that slept through its minute wakes
-// to a plan that is there.
-const LAST_LOOK_MS = 1_000
+import { Poll, type PollOptions, TimeUp } from './polling.ts'
 
 /** How long requestPlan waits, and what the planner is told. */
-export interface PlanOptions {
+export interface PlanOptions extends PollOptions {
   /** What the planner should know, if this call is the one that makes the request. */
   payload?: object
-  /** Milliseconds in all. */
-  timeoutMs?: number
-  /** Milliseconds between looks; the first few come sooner. */
-  pollMs?: number
-  signal?: AbortSignal
-  /** Milliseconds that one HTTP request may take. */
-  requestMs?: number
 }
 
 /**
@@ -34,27 +22,17 @@ export interface PlanOptions {
 export async function requestPlan(
   client: MiniAppClient,
   leadId: number,
-  { payload, timeoutMs = 60_000, pollMs = 3_000, signal, requestMs = 10_000 }: PlanOptions = {},
+  options: PlanOptions = {},
 ): Promise<Plan> {
-  const end = performance.now() + timeoutMs
-  const left = () => end - performance.now()
-  const limit = () => Math.min(left() > 0 ? left() : LAST_LOOK_MS, requestMs)
-  const search = new Search(new PlanRequests(client, leadId, limit, signal), leadId, payload)
-  let trouble: Unreachable | undefined
-  for (const wait of waits({ first: Math.min(FIRST_POLL_MS, pollMs), cap: pollMs })) {
-    const last = left() <= 0
-    try {
-      const plan = answer(await search.look())
-      if (plan) return plan
-      trouble = undefined
-    } catch (error) {
-      if (!(error instanceof Unreachable)) throw error
-      trouble = error
-    }
-    if (last) break
-    await pause(Math.min(wait, Math.max(left(), 0)), signal)
+  const poll = new Poll(options)
+  const requests = new PlanRequests(client, leadId, poll.limitMs, poll.signal)
+  const search = new Search(requests, leadId, options.payload)
+  try {
+    return await poll.until(async () => answer(await search.look()))
+  } catch (error) {
+    if (!(error instanceof TimeUp)) throw error
+    throw new PlanTimeout(poll.timeoutMs, search.requestId, error.cause)
   }
-  throw new PlanTimeout(timeoutMs, search.requestId, trouble)
 }
 
 /** Whether a plan of this lead is being made for the user: if so, requestPlan waits for it. */

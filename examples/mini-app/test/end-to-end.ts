@@ -2,7 +2,15 @@
 // REMINDER_TIME=00:00 realtime-bridge run
 import assert from 'node:assert/strict'
 import { beforeEach, test } from 'node:test'
-import { createMiniAppClient, type MiniAppClient, requestPlan, sendEvent } from '../src/index.ts'
+import {
+  createMiniAppClient,
+  type MiniAppClient,
+  requestPlan,
+  sendEvent,
+  setChatSettings,
+  waitForDelivery,
+  withdrawEvent,
+} from '../src/index.ts'
 import { anonKey, eventually, newUser, url } from './stack.ts'
 
 let user: { id: number; initData: string }
@@ -20,6 +28,27 @@ test('an event becomes a message', async () => {
     payload: { lead_name: 'Ann', new_status: 'Won' },
   })
 
+  assert.deepEqual(await told(1), ['Lead status updated: Ann → Won'])
+})
+
+test('the app learns what became of its events', async () => {
+  const won = { eventType: 'status_changed', payload: { lead_name: 'Ann', new_status: 'Won' } }
+  const deliverAfter = new Date(Date.now() + 3_600_000)
+  await setChatSettings(client, { muted: ['step_skipped'] })
+  const muted = await sendEvent(client, { eventType: 'step_skipped' })
+  const withdrawn = await sendEvent(client, { ...won, deliverAfter, dedupeKey: 'later' })
+  await withdrawEvent(client, 'later')
+  const delivered = await sendEvent(client, won)
+
+  const ends = await Promise.all(
+    [muted, withdrawn, delivered].map((id) => waitForDelivery(client, id, { pollMs: 100 })),
+  )
+
+  assert.deepEqual(
+    ends.map(({ status }) => status),
+    ['muted', 'withdrawn', 'delivered'],
+  )
+  assert.ok(ends[2]?.messageId)
   assert.deepEqual(await told(1), ['Lead status updated: Ann → Won'])
 })
 

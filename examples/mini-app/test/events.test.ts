@@ -5,10 +5,12 @@ import {
   type MiniAppClient,
   NotAllowed,
   Refused,
+  rescheduleEvent,
   sendEvent,
   Unreachable,
+  withdrawEvent,
 } from '../src/index.ts'
-import { anonKey, newUser, registerBot, rowsOf, sign, url } from './stack.ts'
+import { anonKey, newUser, registerBot, rowsOf, service, sign, url } from './stack.ts'
 import { Wire } from './wire.ts'
 
 const STEP = { eventType: 'step_completed', leadId: 42, payload: { step_id: '3' } }
@@ -57,10 +59,19 @@ describe('sendEvent', () => {
   })
 
   test('takes two of one dedupe key for one', async () => {
-    await sendEvent(client, { ...STEP, dedupeKey: 'step-3' })
-    await sendEvent(client, { ...STEP, dedupeKey: 'step-3' })
+    const first = await sendEvent(client, { ...STEP, dedupeKey: 'step-3' })
+    const second = await sendEvent(client, { ...STEP, dedupeKey: 'step-3' })
 
-    assert.equal((await rowsOf('tma_events', user.id)).length, 1)
+    const rows = await rowsOf('tma_events', user.id)
+    assert.deepEqual([first, second], [rows[0].id, rows[0].id])
+    assert.equal(rows.length, 1)
+  })
+
+  test('resolves with the id of its row', async () => {
+    const id = await sendEvent(client, STEP)
+
+    const [row] = await rowsOf('tma_events', user.id)
+    assert.equal(id, row.id)
   })
 
   test('tries again until the server is well', async () => {
@@ -75,10 +86,21 @@ describe('sendEvent', () => {
   test('inserts once when an answer is lost', async () => {
     wire.fail('POST', 'lost', 'lost')
 
-    await sendEvent(client, STEP, { retries: AT_ONCE })
+    const id = await sendEvent(client, STEP, { retries: AT_ONCE })
 
-    assert.equal(wire.count, 3)
-    assert.equal((await rowsOf('tma_events', user.id)).length, 1)
+    const rows = await rowsOf('tma_events', user.id)
+    assert.equal(wire.count, 4) // the last one looks for its id
+    assert.deepEqual([rows.length, rows[0].id], [1, id])
+  })
+
+  test('finds its id however often that answer is lost', async () => {
+    wire.fail('POST', 'lost')
+    wire.fail('GET', 'lost', 'login page')
+
+    const id = await sendEvent(client, STEP, { retries: AT_ONCE })
+
+    const rows = await rowsOf('tma_events', user.id)
+    assert.deepEqual([rows.length, rows[0].id], [1, id])
   })
 
   test('does not wait for ever for an answer', async () => {
@@ -164,3 +186,98 @@ describe('sendEvent', () => {
     assert.equal(wire.count, 1)
   })
 })
+
+describe('withdrawEvent and rescheduleEvent', () => {
+  const KEY = 'call_due:42'
+  const REMINDER = { eventType: 'call_due', dedupeKey: KEY, deliverAfter: tomorrow() }
+  let wire: Wire
+  let user: { id: number; initData: string }
+  let client: MiniAppClient
+
+  before(registerBot)
+  beforeEach(async () => {
+    wire = await new Wire(url).up()
+    user = await newUser()
+    client = createMiniAppClient(wire.url, anonKey, user.initData)
+  })
+  afterEach(() => wire.down())
+
+  test('a withdrawn event is not sent, and its key is free', async () => {
+    const first = await sendEvent(client, REMINDER)
+
+    const answer = await withdrawEvent(client, KEY)
+    const second = await sendEvent(client, REMINDER)
+
+    assert.deepEqual(answer, { id: first, status: 'withdrawn', done: true })
+    assert.deepEqual(
+      (await rowsOf('tma_events', user.id)).map(({ id, status }) => [id, status]),
+      [
+        [first, 'withdrawn'],
+        [second, 'pending'],
+      ],
+    )
+  })
+
+  test('an event gets another time', async () => {
+    const id = await sendEvent(client, REMINDER)
+    const at = new Date(Date.now() + 3_600_000)
+
+    const answer = await rescheduleEvent(client, KEY, at)
+
+    const [row] = await rowsOf('tma_events', user.id)
+    assert.deepEqual(answer, { id, status: 'pending', done: true })
+    assert.equal(Date.parse(row.deliver_after), at.getTime())
+  })
+
+  test('both say so when it is too late', async () => {
+    const id = await sendEvent(client, REMINDER)
+    await ends(id, { status: 'delivered', delivered_at: new Date(), message_id: 5 })
+
+    const late = { id, status: 'delivered', done: false }
+    assert.deepEqual(await withdrawEvent(client, KEY), late)
+    assert.deepEqual(await rescheduleEvent(client, KEY, tomorrow()), late)
+  })
+
+  test('both say so when there is no such event of the user', async () => {
+    const somebody = await newUser()
+    await sendEvent(createMiniAppClient(url, anonKey, somebody.initData), REMINDER)
+
+    assert.equal(await withdrawEvent(client, KEY), null)
+    assert.equal(await rescheduleEvent(client, KEY, tomorrow()), null)
+  })
+
+  test('both try again until there is an answer', async () => {
+    await sendEvent(client, REMINDER)
+    wire.fail('POST', 'dropped', 'lost', 'login page')
+    const moved = await rescheduleEvent(client, KEY, tomorrow(), { retries: AT_ONCE })
+    wire.fail('POST', 'lost', 'bad gateway')
+    const gone = await withdrawEvent(client, KEY, { retries: AT_ONCE })
+
+    assert.deepEqual([moved?.done, gone?.done], [true, true])
+  })
+
+  test('both are not allowed without the signature', async () => {
+    const stranger = createMiniAppClient(wire.url, anonKey, '')
+
+    await assert.rejects(withdrawEvent(stranger, KEY), NotAllowed)
+    await assert.rejects(rescheduleEvent(stranger, KEY, tomorrow()), NotAllowed)
+  })
+
+  test('a time too far ahead is refused', async () => {
+    await sendEvent(client, REMINDER)
+
+    await assert.rejects(rescheduleEvent(client, KEY, new Date('2100-01-01')), Refused)
+  })
+})
+
+function tomorrow(): Date {
+  return new Date(Date.now() + 24 * 3_600_000)
+}
+
+async function ends(id: number, how: object): Promise<void> {
+  await service
+    .from('tma_events')
+    .update({ settled_at: new Date(), ...how })
+    .eq('id', id)
+    .throwOnError()
+}

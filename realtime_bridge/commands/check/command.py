@@ -58,12 +58,12 @@ async def run_check(
     return code
 
 
-async def gather(env_file: Path | None) -> list[Finding]:
+async def gather(source: Source) -> list[Finding]:
     """All findings at once, with no secret in them."""
-    values, settings, problems = _read(source_of(env_file=env_file))
+    values, settings, problems = _read(source)
     redact = settings.redact if settings else makeshift_redactor(values)
     findings: list[Finding] = []
-    await _check(settings, problems, Fixes(values, env_file), findings.append)
+    await _check(settings, problems, Fixes(values, source.env_file), findings.append)
     return [_redacted(finding, redact) for finding in findings]
 
 

@@ -4,7 +4,8 @@ import asyncio
 import logging
 import os
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 from aiohttp import web
@@ -14,9 +15,9 @@ from realtime_bridge.commands.dashboard.access import Access
 from realtime_bridge.commands.dashboard.server import Dashboard
 from realtime_bridge.commands.status import replicas_of
 from realtime_bridge.database import renewing_rpc
-from realtime_bridge.settings import Settings
+from realtime_bridge.settings import Settings, source_of
 
-_LOOPBACK = "127.0.0.1"
+LOOPBACK = "127.0.0.1"
 _STOP_SECONDS = 1.0
 
 
@@ -34,29 +35,32 @@ async def run_dashboard(
     """
     async with renewing_rpc(settings) as rpc:
         urls = replicas or replicas_of(settings)
-        dashboard = Dashboard(rpc, settings, urls, lambda: gather(env_file))
+        source = source_of(env_file=env_file)
+        dashboard = Dashboard(rpc, settings, urls, lambda: gather(source))
         try:
-            listening = socket.create_server((_LOOPBACK, port))
+            listening = socket.create_server((LOOPBACK, port))
         except OSError as error:
             echo(f"Port {port}: {os.strerror(error.errno or 0)}. Choose another one with --port.")
             return 1
-        with listening:
-            await _serve(dashboard, listening, echo)
+
+        def opened() -> None:
+            echo(f"It was opened. For another browser:\n  {address()}")
+
+        async with serving(dashboard, listening, opened) as address:
+            echo(f"Open this address, which is good once; Ctrl-C ends it:\n  {address()}")
+            await asyncio.Event().wait()
     return 0
 
 
-async def _serve(
-    dashboard: Dashboard, listening: socket.socket, echo: Callable[[str], None]
-) -> None:
-    """Serve until cancelled."""
+@asynccontextmanager
+async def serving(
+    dashboard: Dashboard, listening: socket.socket, opened: Callable[[], None] = lambda: None
+) -> AsyncIterator[Callable[[], str]]:
+    """Serve on a socket, which is closed at the end; yields what makes the address to open.
+
+    It is another one each time one was used, which `opened()` is told.
+    """
     port = listening.getsockname()[1]
-
-    def address() -> str:
-        return f"http://{_LOOPBACK}:{port}/?token={access.token}"
-
-    def opened() -> None:
-        echo(f"It was opened. For another browser:\n  {address()}")
-
     access = Access(opened)
     runner = web.AppRunner(
         dashboard.app(access),
@@ -64,10 +68,10 @@ async def _serve(
         logger=logging.getLogger(__name__),
         shutdown_timeout=_STOP_SECONDS,
     )
-    await runner.setup()
-    try:
-        await web.SockSite(runner, listening).start()
-        echo(f"Open this address, which is good once; Ctrl-C ends it:\n  {address()}")
-        await asyncio.Event().wait()
-    finally:
-        await runner.cleanup()
+    with listening:
+        await runner.setup()
+        try:
+            await web.SockSite(runner, listening).start()
+            yield lambda: f"http://{LOOPBACK}:{port}/?token={access.token}"
+        finally:
+            await runner.cleanup()

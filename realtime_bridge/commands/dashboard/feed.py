@@ -17,6 +17,8 @@ TROUBLE = "trouble"
 MOST_LISTENERS = 16
 # A comment that nobody reads; without it a page that went away would be written to for ever.
 _SIGN_OF_LIFE_SECONDS = 15.0
+# A page that was sent out has so long to ask for its news before they are given up.
+_EXPECTED_SECONDS = 10.0
 # A database that answers slowly is asked less often: this share of the time, up to a longest pause.
 _SHARE = 0.25
 _LONGEST_PAUSE_SECONDS = 5.0
@@ -57,6 +59,7 @@ class Feed:
         self._written = written
         self._listeners: set[_Listener] = set()
         self._asking: list[asyncio.Task[None]] = []
+        self._expected: asyncio.TimerHandle | None = None
         self._last: dict[str, str] = {}
         self._troubles: dict[str, str] = {}
         self._hurry = {part.name: asyncio.Event() for part in parts}
@@ -70,9 +73,28 @@ class Feed:
     async def close(self) -> None:
         """Let everybody go."""
         self._closed = True
+        self._expect_nobody()
         for listener in self._listeners:
             listener.there_is_some.set()
         await self._rest()
+
+    def expect(self) -> None:
+        """A page is on its way: begin to ask, so that its news are there when it is."""
+        self._begin()
+        self._expect_nobody()
+        if not self._closed:
+            self._expected = asyncio.get_running_loop().call_later(_EXPECTED_SECONDS, self._give_up)
+
+    def _expect_nobody(self) -> None:
+        if self._expected is not None:
+            self._expected.cancel()
+            self._expected = None
+
+    def _give_up(self) -> None:
+        """Nobody came."""
+        self._expected = None
+        if not self._listeners:
+            self._stop_asking()
 
     def hurry(self) -> None:
         """Ask for everything now: somebody has changed something."""
@@ -85,6 +107,7 @@ class Feed:
         for name, text in self._last.items():
             listener.tell(name, text)
         self._listeners.add(listener)
+        self._expect_nobody()
         self._begin()
         try:
             while not self._closed:
@@ -98,7 +121,7 @@ class Feed:
                     yield None
         finally:
             self._listeners.discard(listener)
-            if not self._listeners:
+            if not self._listeners and self._expected is None:
                 await self._rest()
 
     def _begin(self) -> None:
@@ -106,13 +129,16 @@ class Feed:
             self._asking = [asyncio.create_task(self._follow(part)) for part in self._parts]
 
     async def _rest(self) -> None:
+        await asyncio.gather(*self._stop_asking(), return_exceptions=True)
+
+    def _stop_asking(self) -> list[asyncio.Task[None]]:
+        """Forget what was said: it would be old when somebody asks again."""
         asking, self._asking = self._asking, []
         for task in asking:
             task.cancel()
-        await asyncio.gather(*asking, return_exceptions=True)
-        if not self._asking:
-            self._last.clear()
-            self._troubles.clear()
+        self._last.clear()
+        self._troubles.clear()
+        return asking
 
     async def _follow(self, part: Part) -> None:
         hurry = self._hurry[part.name]

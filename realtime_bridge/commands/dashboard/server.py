@@ -10,13 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import structlog
-from aiohttp import ClientConnectionError, web
+from aiohttp import ClientConnectionError, hdrs, web
 
 from realtime_bridge.commands.check import Finding
 from realtime_bridge.commands.dashboard import views
 from realtime_bridge.commands.dashboard.access import Access, Handler
 from realtime_bridge.commands.dashboard.feed import Feed, Part
 from realtime_bridge.commands.dashboard.retrying import Question, Wanted, matching, retry
+from realtime_bridge.commands.dashboard.stage import Stage
 from realtime_bridge.database import Refused, Rpc, Unavailable
 from realtime_bridge.settings import Settings
 
@@ -43,6 +44,8 @@ _HEADERS = {
     "frame-ancestors 'none'; require-trusted-types-for 'script'",
 }
 
+STYLESHEET = _STATIC / "style.css"
+"""The one that a demo's panes have as well."""
 
 _NARROW = (
     "This key may not read what users wrote, as the narrow role tma_bridge never may. Start the "
@@ -52,12 +55,16 @@ _NARROW = (
 
 @dataclass(slots=True)
 class Dashboard:
-    """Routes over one project; `check()` looks at everything, as the command does."""
+    """Routes over one project; `check()` looks at everything, as the command does.
+
+    `replicas` are asked at /readyz. `stage` is what a demo shows beside.
+    """
 
     rpc: Rpc
     settings: Settings
     replicas: Sequence[str]
     check: Callable[[], Awaitable[list[Finding]]]
+    stage: Stage | None = None
     _feed: Feed = field(init=False)
     _checking: asyncio.Task[list[Finding]] | None = field(init=False, default=None)
 
@@ -87,19 +94,29 @@ class Dashboard:
 
     def _parts(self) -> list[Part]:
         return [
-            Part("ways", 0.5, lambda: views.ways(self.rpc)),
+            Part("ways", 0.2 if self.stage else 0.5, self._ways),
             Part("state", 2.0, lambda: views.state(self.rpc, self.replicas)),
             Part("hour", 5.0, lambda: views.hour(self.rpc)),
             Part("failures", 5.0, lambda: views.failures(self.rpc)),
         ]
+
+    async def _ways(self) -> Any:
+        ways = await views.ways(self.rpc)
+        return await self.stage.beside([{**way} for way in ways]) if self.stage else ways
 
     async def _shut(self, _: web.Application) -> None:
         await self._feed.close()
         if self._checking:
             self._checking.cancel()
 
-    async def _page(self, _: web.Request) -> web.Response:
-        return _file("index.html")
+    async def _page(self, request: web.Request) -> web.Response:
+        if request.method == hdrs.METH_GET:
+            self._feed.expect()
+        page = _file("index.html")
+        if self.stage:
+            policy = f"{_HEADERS['Content-Security-Policy']}; frame-src {self.stage.origin}"
+            page.headers["Content-Security-Policy"] = policy
+        return page
 
     async def _file(self, request: web.Request) -> web.Response:
         name = request.match_info["name"]
@@ -108,7 +125,8 @@ class Dashboard:
         return _file(name)
 
     async def _about(self, _: web.Request) -> web.Response:
-        return self._json(views.about(self.settings, metadata.version("realtime-bridge")))
+        about = views.about(self.settings, metadata.version("realtime-bridge"))
+        return self._json({**about, "panes": self.stage and self.stage.panes})
 
     async def _events(self, request: web.Request) -> web.StreamResponse:
         if self._feed.is_full:
@@ -201,7 +219,8 @@ async def _headed(request: web.Request, handler: Handler) -> web.StreamResponse:
         error.headers.update(_HEADERS)
         raise
     if not response.prepared:
-        response.headers.update(_HEADERS)
+        for name, value in _HEADERS.items():
+            response.headers.setdefault(name, value)
     return response
 
 

@@ -1,5 +1,6 @@
 """What the page shows, each part as one object that JSON can carry."""
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Annotated, Any
@@ -63,6 +64,36 @@ class Failures(TypedDict):
     latest_ids: list[int]
 
 
+class KnownReplica(TypedDict):
+    """A bridge by what it said at its last sweep, by tma_replicas()."""
+
+    name: str
+    version: str
+    changes: str | None
+    broadcast: str | None
+    problem: str | None
+    per_second: FiniteFloat | None
+    every_seconds: FiniteFloat | None
+    seen_seconds: FiniteFloat
+
+
+class Pace(TypedDict):
+    """The pace of the bot, by tma_replicas()."""
+
+    limits: dict[str, FiniteFloat] | None
+    limits_differ: bool
+    paused_seconds: FiniteFloat
+    paused_chats: int
+
+
+class Replicas(TypedDict):
+    """All that tma_replicas() tells."""
+
+    replicas: list[KnownReplica]
+    pace: Pace | None
+
+
+_REPLICAS = TypeAdapter(Replicas)
 _HOUR = TypeAdapter(Hour)
 _WAYS = TypeAdapter(list[Way])
 _FAILURES = TypeAdapter(list[Failures])
@@ -71,8 +102,10 @@ _ROW: TypeAdapter[Row | None] = TypeAdapter(Row | None)
 
 
 async def state(rpc: Rpc, replicas: Sequence[str]) -> dict[str, Any]:
-    """What `status` shows."""
-    return asdict(await look(rpc, replicas))
+    """What `status` shows, the bridges that the database knows of, and the bot's pace."""
+    seen, answer = await asyncio.gather(look(rpc, replicas), rpc.call("tma_replicas"))
+    known = shaped(_REPLICAS, "tma_replicas", answer)
+    return {**asdict(seen), "known": known["replicas"], "pace": known["pace"]}
 
 
 async def hour(rpc: Rpc) -> Hour:
@@ -105,12 +138,11 @@ async def content(rpc: Rpc, row: int) -> Row | None:
 
 
 def about(settings: Settings, version: str) -> dict[str, Any]:
-    """What is looked at, and the limits to measure it by."""
+    """What is looked at."""
     return {
         "version": version,
         "project": urlsplit(settings.supabase_url).hostname,
         "delivery": settings.delivery.value,
-        "rate": settings.telegram_rate,
     }
 
 

@@ -13,7 +13,7 @@ export class Chat {
   constructor(list, open) {
     this.list = list
     this.open = open
-    this.empty = node('li', 'empty', 'No messages yet. The first one arrives in a moment.')
+    this.empty = node('p', 'empty', 'No messages yet. The first one arrives in a moment.')
     list.append(this.empty)
   }
 
@@ -29,7 +29,7 @@ export class Chat {
   }
 
   bubble(message) {
-    const item = node('li', 'message')
+    const item = node('div', 'message')
     const text = node('div', 'bubble')
     text.append(...drawn(tree(message.text, message.entities ?? [])))
     const at = new Date(message.received_at * 1000)

@@ -3,7 +3,8 @@ import { mock, test } from 'node:test'
 import { createMiniAppClient, sendEvent } from '../../src/index.ts'
 
 test('every request proves its user, and columns that are not given are left out', async () => {
-  const fetched = mock.method(globalThis, 'fetch', async () => new Response(null, { status: 201 }))
+  const created = async () => Response.json({ id: 7 }, { status: 201 })
+  const fetched = mock.method(globalThis, 'fetch', created)
   const client = createMiniAppClient('https://example.test', 'anon', 'user=1&hash=2')
 
   await sendEvent(client, { eventType: 'step_completed', leadId: 42, dedupeKey: 'mine' })

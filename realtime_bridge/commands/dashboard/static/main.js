@@ -9,6 +9,7 @@ import { Hour } from './hour.js'
 import { Now } from './now.js'
 import { retry } from './retry.js'
 import { RowPage } from './row.js'
+import { stage } from './stage.js'
 import { Ways } from './ways.js'
 
 // The token in the address has been used: it need not stay in the history.
@@ -45,4 +46,7 @@ follow({
   failures: (news) => failures.show(news),
 }, lost)
 
-get('/api/about').then((about) => now.about(about), (error) => lost(error.message))
+get('/api/about').then((about) => {
+  now.about(about)
+  stage(about.panes)
+}, (error) => lost(error.message))

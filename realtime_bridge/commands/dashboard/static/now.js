@@ -9,15 +9,14 @@ const OLD_SECONDS = 60
 export class Now {
   constructor() {
     this.lanes = new Listing($('lanes'), ({ name }) => name, lane)
-    this.replicas = new Listing($('replicas'), ({ url }) => url, replica)
-    this.rate = null
+    this.replicas = new Listing($('replicas'), ({ key }) => key, replica)
     this.state = null
+    this.delivered = 0
     this.trouble = null
     this.mood = ''
   }
 
-  about({ version, project, delivery, rate }) {
-    this.rate = rate
+  about({ version, project, delivery }) {
     say($('about'), `${project} · ${delivery.replaceAll('_', ' ')} · version ${version}`)
   }
 
@@ -25,13 +24,22 @@ export class Now {
     this.state = state
     const requests = Object.entries(state.requests).map(([name, counts]) => ({ name, ...counts }))
     this.lanes.show([{ name: 'tma_events', ...picked(state.events) }, ...requests])
-    this.replicas.show(state.replicas)
+    this.replicas.show(bridges(state))
+    $('no-replicas').hidden = state.known.length > 0
+    this.pace(this.delivered)
     this.verdict()
   }
 
+  /** How many messages went in the last ten seconds, beside what the bot may. */
   pace(delivered) {
-    const now = `${(delivered / 10).toFixed(1)} messages/s`
-    say($('pace'), this.rate ? `${now} of ${count(this.rate)}` : now)
+    this.delivered = delivered
+    const { limits, limits_differ: differ, paused_seconds: paused, paused_chats: chats } = this.state?.pace ?? {}
+    say($('pace'), [
+      `${(delivered / 10).toFixed(1)} messages/s${limits ? ` of ${count(limits.bot_per_second)}` : ''}`,
+      paused ? `Telegram wants none for ${span(paused)}` : '',
+      chats ? `${count(chats)} ${chats === 1 ? 'chat waits' : 'chats wait'} as Telegram asked` : '',
+      differ ? 'the bridges have different limits' : '',
+    ].filter(Boolean).join(' · '))
   }
 
   /** The trouble that keeps the page from its numbers; null if there is none. */
@@ -59,7 +67,7 @@ function judged(state) {
   const halted = state.replicas.find(({ details }) => details && !details.ready)
   if (halted) return [`A bridge is not ready: ${(halted.details.reasons ?? []).join('; ')}`, 'bad']
   if (pending && oldest > OLD_SECONDS) {
-    const idle = processing ? '' : ', and nothing is in flight'
+    const idle = processing ? '' : state.known.some(heard) ? ', and nothing is in flight' : ', and no bridge is running'
     return [`Messages are late: ${rows(pending)} waiting, the oldest for ${span(oldest)}${idle}.`, 'bad']
   }
   return [pending ? `Messages flow: ${rows(pending)} waiting.` : 'Messages flow: nothing waits.', 'good']
@@ -80,14 +88,43 @@ function lane({ name, pending, oldest_pending_seconds: oldest, processing, sched
   return line
 }
 
-function replica({ url, details }) {
+/** Those that the database knows of by their sweeps, then those that were asked at /readyz. */
+function bridges({ known, replicas }) {
+  // Where nobody answers, one may run all the same, and be known.
+  const asked = replicas.filter(({ details }) => details || !known.length)
+  return [
+    ...known.map(({ seen_seconds: seen, ...one }, place) => (
+      { ...one, key: `known ${place}`, seen: whole(seen), silent: !heard({ ...one, seen_seconds: seen }) }
+    )),
+    ...asked.map((one) => ({ ...one, key: one.url })),
+  ]
+}
+
+/** Seconds that change when somebody would see it. */
+const whole = (seconds) => (seconds < 60 ? Math.round(seconds / 5) * 5 : Math.floor(seconds / 60) * 60)
+
+/** Whether it has swept when it said that it would, or a little later. */
+function heard({ seen_seconds: seen, every_seconds: every }) {
+  return seen <= 2 * (every ?? 30) + 10
+}
+
+function replica(bridge) {
   const item = node('li')
-  const [word, mood, text] = told(details)
-  item.append(node('span', `word ${mood}`, word), node('span', 'what', `${url} ${text}`.trim()))
+  const [word, mood, text] = bridge.url ? answered(bridge.details) : known(bridge)
+  const name = bridge.url ?? `${bridge.name || 'a bridge'} ${bridge.version}`
+  item.append(node('span', `word ${mood}`, word), node('span', 'what', `${name} ${text}`.trim()))
   return item
 }
 
-function told(details) {
+function known({ changes, broadcast, problem, per_second: rate, seen, silent }) {
+  const bells = `changes ${changes ?? '–'}, broadcast ${broadcast ?? '–'}${problem ? ` (${problem})` : ''}`
+  const limit = rate === null ? '' : `, up to ${count(rate)}/s`
+  const text = `${bells}${limit}, swept ${seen < 5 ? 'just now' : `${span(seen)} ago`}`
+  if (silent) return ['silent', 'warning', `${text}: it has stopped, or cannot reach the database`]
+  return problem ? ['degraded', 'warning', text] : ['runs', 'ok', text]
+}
+
+function answered(details) {
   if (!details) return ['away', 'warning', 'does not answer: it may run elsewhere (--replica)']
   if (!details.ready) return ['not ready', 'failed', (details.reasons ?? []).join('; ')]
   const bells = details.doorbell

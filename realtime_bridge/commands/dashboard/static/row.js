@@ -1,11 +1,15 @@
-// One row: all its columns, why it waits, and, only when asked for, what its user wrote.
+// One row: all its columns, why it waits, how its attempts ended, and, only when asked for, what its
+// user wrote.
 
 import { get, post } from './api.js'
 import { $, button, node, say } from './dom.js'
-import { count, moment, ordinal, span } from './text.js'
+import { ends } from './history.js'
+import { count, moment } from './text.js'
+import { why } from './why.js'
 
 const TIMES = ['created_at', 'deliver_after', 'retry_at', 'claimed_at', 'send_started_at', 'delivered_at', 'settled_at']
-const DERIVED = ['due_in_seconds', 'ahead', 'first_id', 'payload_bytes']
+const DERIVED = ['turn', 'history']
+const AGAIN_MS = 1000
 
 export class RowPage {
   /** `retry(filters, what)` is called when somebody wants this row sent again. */
@@ -14,6 +18,7 @@ export class RowPage {
     this.dialog = $('row')
     $('row-close').addEventListener('click', () => this.dialog.close())
     this.dialog.addEventListener('close', () => {
+      clearTimeout(this.timer)
       if (location.hash) history.replaceState(null, '', location.pathname)
     })
     addEventListener('hashchange', () => this.open())
@@ -24,19 +29,36 @@ export class RowPage {
     const id = location.hash.match(/^#row-(\d{1,18})$/)?.[1]
     if (!id) return this.dialog.close()
     say($('row-title'), `Row #${id}`)
-    for (const part of ['row-columns', 'row-actions', 'row-content']) $(part).replaceChildren()
+    for (const part of ['row-columns', 'row-history', 'row-actions', 'row-content']) $(part).replaceChildren()
+    $('row-history-part').hidden = true
     say($('row-why'), 'Asking…')
+    this.status = null
     if (!this.dialog.open) this.dialog.showModal()
+    await this.look(id)
+  }
+
+  /** Look again and again while it is shown and not over. */
+  async look(id) {
+    clearTimeout(this.timer)
+    let row
     try {
-      this.show(await get(`/api/rows/${id}`))
+      row = await get(`/api/rows/${id}`)
     } catch (error) {
-      say($('row-why'), error.message)
+      return say($('row-why'), error.message)
     }
+    if (!this.dialog.open || location.hash !== `#row-${id}`) return
+    this.show(row)
+    if (!row.settled_at) this.timer = setTimeout(() => this.look(id), AGAIN_MS)
   }
 
   show(row) {
     say($('row-why'), why(row))
     $('row-columns').replaceChildren(...Object.entries(row).flatMap(column))
+    const lines = ends(row.history)
+    $('row-history-part').hidden = !lines.length
+    if ($('row-history').childElementCount !== lines.length) $('row-history').replaceChildren(...lines)
+    if (row.status === this.status) return // the focus may be on a button
+    this.status = row.status
     const actions = [button('Show chat and payload', () => this.content(row.id))]
     if (row.status === 'failed') {
       actions.push(button('Retry…', () => {
@@ -64,7 +86,7 @@ export class RowPage {
 }
 
 function column([name, value]) {
-  if (DERIVED.includes(name) && name !== 'payload_bytes') return []
+  if (DERIVED.includes(name)) return []
   return [node('dt', '', name), node('dd', '', shown(name, value))]
 }
 
@@ -72,24 +94,4 @@ function shown(name, value) {
   if (value === null || value === undefined) return '–'
   if (TIMES.includes(name)) return `${moment(value)} (${value})`
   return typeof value === 'number' ? count(value) : String(value)
-}
-
-function why(row) {
-  if (row.status === 'delivered') return `Delivered, as message ${row.message_id ?? 'unknown'}.`
-  if (row.status === 'failed') return `Failed: ${row.failure}. ${row.error ?? ''}`
-  if (row.status === 'processing') {
-    return row.send_started_at ? 'On its way: Telegram has been asked.' : 'A bridge has it, and has not sent it yet.'
-  }
-  const reasons = []
-  if (row.ahead) {
-    const many = row.ahead >= 1000 ? '1,000 or more rows go' : `It is the ${ordinal(row.ahead + 1)}`
-    reasons.push(row.ahead >= 1000
-      ? `${many} before it in its chat, first #${row.first_id}.`
-      : `${many} in its chat, behind #${row.first_id}.`)
-  }
-  if (row.due_in_seconds > 0) {
-    reasons.push(`${row.retry_at ? 'It is tried again' : 'It is due'} in ${span(row.due_in_seconds)}.`)
-  }
-  if (row.error) reasons.push(`Last time: ${row.error}`)
-  return reasons.length ? `Waits. ${reasons.join(' ')}` : 'Waits for the next claim.'
 }

@@ -23,6 +23,13 @@ export function moment(text) {
   return today ? time : `${at.toLocaleDateString('en-CA')} ${time}`
 }
 
+/** The same, with the milliseconds of a time of today. */
+export function clock(text) {
+  const at = new Date(text)
+  const told = moment(text)
+  return told.includes(' ') ? told : `${told}.${String(at.getMilliseconds()).padStart(3, '0')}`
+}
+
 /** 1st, 2nd, 3rd, 4th, 11th ... */
 export function ordinal(number) {
   const last = number % 100 > 10 && number % 100 < 14 ? 0 : number % 10

@@ -1,9 +1,9 @@
 // The table of rows: a line with a stop for each state.
 
 import { $, Listing, node } from './dom.js'
-import { moment, span } from './text.js'
+import { clock, moment, span } from './text.js'
 
-const STOPS = ['claimed_ms', 'started_ms', 'ended_ms']
+const STOPS = ['claimed_ms', 'started_ms', 'sent_ms', 'ended_ms']
 
 export class Ways {
   constructor() {
@@ -16,6 +16,8 @@ export class Ways {
     if (!this.first) for (const line of fresh) line.classList.add('new')
     this.first = false
     $('no-ways').hidden = ways.length > 0
+    // Only a demo sees when Telegram got a message.
+    $('sent').hidden = !ways.some((way) => 'sent_ms' in way)
   }
 }
 
@@ -26,8 +28,9 @@ function drawn(way) {
   const link = node('a', 'id', `#${way.id}`)
   link.href = `#row-${way.id}`
   name.append(link, ' ', node('span', 'type', way.event_type))
-  if (way.error) name.append(node('span', 'lead', way.error))
-  line.append(name, stop(moment(way.due_at)), ...STOPS.map((key) => stop(ms(way[key]))))
+  const below = way.error ?? way.lead_name
+  if (below) name.append(node('span', 'lead', below))
+  line.append(name, stop(clock(way.due_at)), ...STOPS.filter((key) => key in way).map((key) => stop(ms(way[key]))))
   const note = remark(way)
   if (note) line.lastElementChild.replaceChildren(node('span', 'note', note))
   return line
@@ -43,7 +46,8 @@ function stop(text) {
 function remark({ status, failure, attempt, retry_at: retryAt }) {
   if (status === 'failed') return failure
   if (status === 'processing') return 'in flight'
-  if (status !== 'pending') return ''
+  if (status === 'delivered') return ''
+  if (status !== 'pending') return status // of a later version
   if (retryAt) return `retry at ${moment(retryAt)}`
   return attempt ? 'waits again' : 'waits'
 }

@@ -1,10 +1,8 @@
-// The Mini App, and what connects the parts of the page.
+// The Mini App, and what connects it and the chat to the stack.
 
 import { Chat } from './chat.js'
-import { Timelines } from './timelines.js'
 
 const STEPS = ['Say hello', 'Send the proposal', 'Call back', 'Sign the contract']
-const ROWS_EVERY_MS = 200
 const MESSAGES_WAIT_S = 20
 const RETRY_MS = 1500
 
@@ -133,13 +131,6 @@ async function followMessages(chat, userId) {
   }
 }
 
-async function followRows(timelines) {
-  for (;;) {
-    if (!document.hidden) timelines.show(await get('/demo/rows'))
-    await pause(ROWS_EVERY_MS)
-  }
-}
-
 function armFault(button) {
   button.addEventListener('click', async () => {
     await fetch('/_faults', { method: 'POST', body: button.dataset.fault })
@@ -151,7 +142,7 @@ function armFault(button) {
 /** Say that the demo has stopped, and reload when it runs again. */
 async function over() {
   $('notice').hidden = false
-  $('notice').textContent = 'The demo has stopped. This page continues when it runs again at this address.'
+  $('notice').textContent = 'The demo has stopped. This continues when it runs again at this address.'
   for (;;) {
     await pause(RETRY_MS)
     const back = await get('/demo/session').catch(() => undefined)
@@ -166,7 +157,12 @@ async function main() {
   const app = new MiniApp(session)
   for (const button of document.querySelectorAll('[data-fault]')) armFault(button)
   const chat = new Chat($('messages'), (url) => app.open(url))
-  await Promise.all([followMessages(chat, user.id), followRows(new Timelines($('timelines')))])
+  await followMessages(chat, user.id)
+}
+
+/** A page that frames this one gives it the height that it needs. */
+if (parent !== window) {
+  new ResizeObserver(() => parent.postMessage({ height: document.body.scrollHeight }, '*')).observe(document.body)
 }
 
 main().catch((error) => {

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import aiohttp
 from pydantic import ConfigDict, Field, FiniteFloat, TypeAdapter, ValidationError
-from typing_extensions import TypedDict
+from typing_extensions import NotRequired, TypedDict
 
 from realtime_bridge.base import Unreadable, decode, read_body
 from realtime_bridge.commands.advice import advice
@@ -36,6 +36,8 @@ class Stats(Waiting):
     started: int
     delivered_last_hour: int
     failed_last_hour: dict[str, int]
+    withdrawn_last_hour: NotRequired[int]
+    muted_last_hour: NotRequired[int]
     delivered_per_minute: Annotated[list[int], Field(min_length=1)]
 
 
@@ -167,11 +169,17 @@ def _events(stats: Stats) -> list[str]:
     failed = stats["failed_last_hour"]
     reasons = ", ".join(f"{count:,} {why}" for why, count in sorted(failed.items()))
     text = f"{stats['delivered_last_hour']:,} delivered, {sum(failed.values()):,} failed"
+    unsent = {
+        "withdrawn": stats.get("withdrawn_last_hour", 0),
+        "muted": stats.get("muted_last_hour", 0),
+    }
     per_minute = stats["delivered_per_minute"]
     indent = " " * 15
+    ended = text + (f" ({reasons})" if reasons else "")
+    ended += "".join(f", {count:,} {word}" for word, count in unsent.items() if count)
     return [
         f"{'tma_events':<14} {_waiting(stats)}, {stats['scheduled']:,} scheduled",
-        f"{indent}last hour: {text}{f' ({reasons})' if reasons else ''}",
+        f"{indent}last hour: {ended}",
         f"{indent}{sparkline(per_minute)} delivered per minute, at most {max(per_minute):,}",
     ]
 

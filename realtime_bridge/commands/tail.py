@@ -122,9 +122,10 @@ async def run_tail(
 def text_of(row: Row) -> str:
     """One row as a line, in this machine's time."""
     at = datetime.fromisoformat(row["settled_at"]).astimezone()
-    attempts = "" if row["attempt"] == 1 else f", attempt {row['attempt']}"
+    attempts = "" if row["attempt"] <= 1 else f", attempt {row['attempt']}"
     outcome = f"{row['status']} after {row['took_seconds']:.2f} s{attempts}"
-    why = f": {row['failure']}, {row['error']}" if row["failure"] else ""
+    reasons = [reason for reason in (row["failure"], row["error"]) if reason]
+    why = f": {', '.join(reasons)}" if reasons and row["status"] != "delivered" else ""
     # Users write types, and servers errors: neither may steer the terminal.
     told = one_line(f"{outcome}{why}")
     return f"{at:%H:%M:%S}  {row['id']}  {one_line(row['event_type'])}  {told}"

@@ -8,6 +8,7 @@ import pytest
 from realtime_bridge.commands.retry import Filters, run_retry
 from realtime_bridge.commands.status import Replica, State, run_status, text_of
 from realtime_bridge.commands.tail import run_tail
+from realtime_bridge.commands.tail import text_of as tail_line
 from realtime_bridge.settings import parse
 from tests.integration.kit import until
 
@@ -61,6 +62,47 @@ def test_the_state_as_a_person_reads_it():
     assert minutes.strip().startswith("▁" * 58 + "▅█ delivered per minute, at most 80")
     assert plans == "plan_requests  0 pending, 1 on the way"
     assert bridge == "bridge         http://a ready; changes down, broadcast down (HTTP 503)"
+
+
+def test_the_state_tells_what_was_not_to_be_sent():
+    """Withdrawn and muted rows are no failures; where there are none, nothing is said."""
+    stats = STATS | {"failed_last_hour": {}, "withdrawn_last_hour": 2, "muted_last_hour": 0}
+
+    text = text_of(State(stats, {}, []))
+
+    assert "last hour: 1,500 delivered, 0 failed, 2 withdrawn\n" in text
+
+
+@pytest.mark.parametrize(
+    ("ended", "told"),
+    [
+        ({"status": "withdrawn", "attempt": 0}, "withdrawn after 1.50 s"),
+        (
+            {"status": "withdrawn", "attempt": 0, "error": "replaced by a newer message"},
+            "withdrawn after 1.50 s: replaced by a newer message",
+        ),
+        ({"status": "muted", "attempt": 0}, "muted after 1.50 s"),
+        (
+            {"status": "failed", "attempt": 2, "failure": "blocked", "error": "because"},
+            "failed after 1.50 s, attempt 2: blocked, because",
+        ),
+        ({"status": "delivered", "attempt": 1, "error": "of before"}, "delivered after 1.50 s"),
+    ],
+    ids=lambda one: one if isinstance(one, str) else "",
+)
+def test_a_line_of_tail_says_how_a_row_ended(ended, told):
+    """With the reason, where it is not that all went well."""
+    row = {
+        "id": 7,
+        "event_type": "status_changed",
+        "failure": None,
+        "error": None,
+        "settled_at": "2026-11-25T10:00:00+00:00",
+        "took_seconds": 1.5,
+        **ended,
+    }
+
+    assert tail_line(row).endswith(f"  7  status_changed  {told}")
 
 
 async def test_status_shows_every_lane_and_the_running_bridge(world, unused_tcp_port):

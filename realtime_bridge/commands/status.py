@@ -4,11 +4,11 @@ import asyncio
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Annotated
+from typing import Annotated, NotRequired
 
 import aiohttp
 from pydantic import ConfigDict, Field, FiniteFloat, TypeAdapter, ValidationError
-from typing_extensions import NotRequired, TypedDict
+from typing_extensions import TypedDict
 
 from realtime_bridge.base import Unreadable, decode, read_body
 from realtime_bridge.commands.advice import advice

@@ -118,21 +118,20 @@ def test_ways_are_as_many_as_asked_for(database: Connection, worker: Worker) -> 
     assert not {"payload", "telegram_id", "lead_id", "dedupe_key"} & set(rows[0])
 
 
-def test_a_status_of_a_later_version_is_no_delivery(database: Connection, worker: Worker) -> None:
+@pytest.mark.parametrize("word", ["withdrawn", "muted"])
+def test_what_was_not_to_be_sent_is_no_delivery(
+    database: Connection, worker: Worker, word: str
+) -> None:
     """A row that has ended and was neither delivered nor failed counts as neither."""
-    event = end(database, worker)
-    database.execute("alter table tma_events drop constraint tma_events_status_check")
-    database.execute("alter table tma_events drop constraint tma_events_terminal_is_settled")
+    event = insert(database)
     database.execute(
-        "update tma_events set status = 'withdrawn', delivered_at = null, message_id = null"
-        " where id = %s",
-        [event],
+        "update tma_events set status = %s, settled_at = now() where id = %s", [word, event]
     )
 
     hour, (way,) = answer(worker, "tma_event_minutes"), worker.call("tma_event_ways", 5)
 
     assert (hour["minutes"][-1]["delivered"], hour["minutes"][-1]["failed"]) == (0, {})
-    assert (hour["p50"], way["status"], way["id"]) == (None, "withdrawn", event)
+    assert (hour["p50"], way["status"], way["id"]) == (None, word, event)
     assert answer(worker, "tma_event_details", event)["turn"] is None
 
 

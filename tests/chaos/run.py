@@ -146,13 +146,12 @@ class Run:
     # Events
 
     async def _insert(self) -> None:
-        chats = self.plan.chats
         batch = max(1, round(self.plan.rate / 10))
-        await self._sql(MUTE, {"chats": chats})
+        await self._sql(MUTE, {"chats": self.plan.chats})
         async with asyncio.TaskGroup() as users:
             for first in range(1, self.plan.events + 1, batch):
                 last = min(first + batch - 1, self.plan.events)
-                await self._sql(INSERT, {"chats": chats, "first": first, "last": last})
+                await self._sql(INSERT, {"chats": self.plan.chats, "first": first, "last": last})
                 self._inserted = last
                 for number in range(first, last + 1):
                     if (seconds := withdrawn_after(number)) is not None:

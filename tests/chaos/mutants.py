@@ -22,6 +22,8 @@ MODEL = "tests/sql/test_model.py::test_the_sql_does_what_the_reference_says"
 SETTLE = "supabase/migrations/20261101000400_settle_tma_events.sql"
 HEADS = "supabase/migrations/20261101000160_tma_event_heads.sql"
 TURNS = "supabase/migrations/20261101000180_take_tma_events.sql"
+WITHDRAW = "supabase/migrations/20261101010400_withdraw_tma_event.sql"
+VERDICT = "realtime_bridge/telegram/verdict.py"
 COURIER = "tests/delivery/test_sender.py"
 
 
@@ -102,7 +104,7 @@ MUTANTS = [
     ),
     Mutant(
         "a timeout is taken for a failure to connect",
-        "realtime_bridge/telegram/verdict.py",
+        VERDICT,
         "aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError",
         "aiohttp.ClientError | TimeoutError",
         CHAOS,
@@ -155,6 +157,57 @@ MUTANTS = [
         "(-1)::smallint, greatest(v_left, p_bulk), p_now, p_pace",
         "(-1)::smallint, v_left, p_now, p_pace",
         "tests/sql/test_priority.py",
+    ),
+    Mutant(
+        "a digest settles only its first row",
+        SETTLE,
+        "v_all constant bigint[] := bridge.with_gathered(v_ids);",
+        "v_all constant bigint[] := v_ids;",
+        "tests/sql/test_digest.py",
+    ),
+    Mutant(
+        "an edit without an answer is uncertain",
+        VERDICT,
+        'return Retry(f"perhaps edited: {why}", cause=Cause.UNCERTAIN)',
+        "return outcome",
+        "tests/unit/test_verdict.py",
+    ),
+    Mutant(
+        "an edit whose worker went away is uncertain",
+        "supabase/migrations/20261101000500_recover_tma_events.sql",
+        "e.started and e.edits = 0 as in_doubt",
+        "e.started as in_doubt",
+        "tests/sql/test_in_place.py",
+    ),
+    Mutant(
+        "'message is not modified' is a failure",
+        VERDICT,
+        "return Sent(message_id)",
+        "return Failed(Failure.REJECTED, text)",
+        "tests/unit/test_verdict.py",
+    ),
+    Mutant(
+        "an edit that is lost is tried for ever",
+        SETTLE,
+        "when o.status = 'pending' and o.edit_lost and e.replaces is not null then 0",
+        "when false then 0",
+        "tests/sql/test_in_place.py",
+    ),
+    Mutant(
+        "a muted row is sent",
+        HEADS,
+        "when head.event_type = any (own.muted) then 'muted'",
+        "when false then 'muted'",
+        "tests/sql/test_keep_back.py",
+    ),
+    Mutant(
+        "withdraw takes what is claimed",
+        WITHDRAW,
+        """if v_event.status = 'pending' and v_event.attempt = 0 then
+        perform bridge.check_withdrawals""",
+        """if v_event.settled_at is null then
+        perform bridge.check_withdrawals""",
+        "tests/sql/test_withdraw.py",
     ),
 ]
 

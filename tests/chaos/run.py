@@ -1,13 +1,16 @@
 """One run: a stack, three replicas, a stream of events, and everything that can go wrong."""
 
 import asyncio
+import json
 import re
 import signal
+import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
+from pathlib import Path
 
 import psycopg
 from psycopg.rows import dict_row
@@ -15,8 +18,19 @@ from psycopg.rows import dict_row
 from realtime_bridge.database import migrations_directory
 from tests.chaos.report import Report
 from tests.chaos.schedule import Kind, Mishap, schedule
+from tests.chaos.stream import (
+    INSERT,
+    MUTE,
+    ROWS,
+    WITHDRAW,
+    numbers_in,
+    tellings,
+    withdrawn_after,
+    write_templates,
+)
 from tests.delivery.fork_server import ForkServer, Replica
 from tests.delivery.proxy import Connection, Proxy, Trouble
+from tests.sql.signing import init_data
 from tma_sandbox.realtime import Delays
 from tma_sandbox.stack import LocalStack
 
@@ -45,12 +59,15 @@ class Plan:
     send_timeout: float = 3.0
     lease: float = 11.0
 
-    def environment(self, stack: LocalStack, supabase: Proxy, telegram: Proxy) -> dict[str, str]:
+    def environment(
+        self, stack: LocalStack, supabase: Proxy, telegram: Proxy, templates: Path
+    ) -> dict[str, str]:
         """What a replica gets."""
         return {
             **stack.env(),
             "SUPABASE_URL": supabase.url,
             "TELEGRAM_API_URL": telegram.url,
+            "TEMPLATES_DIR": str(templates),
             "DELIVERY": self.mode,
             "SEND_TIMEOUT": str(self.send_timeout),
             "LEASE_SECONDS": str(self.lease),
@@ -79,6 +96,7 @@ class Run:
         self._fork_server = fork_server
         self._progress = progress
         self._exposed: set[int] = set()
+        self._withdrawals: dict[int, bool] = {}  # by the number of the event
         self._mishaps: Counter[str] = Counter()
         self._inserted = 0
         self._busy = {name: asyncio.Lock() for name in ("supabase", "telegram", "database", *"012")}
@@ -87,12 +105,14 @@ class Run:
         """Do all of it; at the end the replicas are killed."""
         started = time.monotonic()
         async with AsyncExitStack() as stack:
+            self._templates = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+            write_templates(self._templates)
             self._stack = await stack.enter_async_context(
                 LocalStack(migrations=migrations_directory(), delays=Delays.none())
             )
             self._supabase = await stack.enter_async_context(Proxy(self._stack.port, _rows_asked))
             self._telegram = await stack.enter_async_context(
-                Proxy(self._stack.port, _numbers, latency=LATENCY)
+                Proxy(self._stack.port, numbers_in, latency=LATENCY)
             )
             self._replicas = [await self._new_replica() for _ in range(REPLICAS)]
             for replica in self._replicas:
@@ -106,7 +126,9 @@ class Run:
             return await self._report(time.monotonic() - started)
 
     async def _new_replica(self) -> Replica:
-        environment = self.plan.environment(self._stack, self._supabase, self._telegram)
+        environment = self.plan.environment(
+            self._stack, self._supabase, self._telegram, self._templates
+        )
         return await self._fork_server.start(environment)
 
     async def _live_through_it(self) -> None:
@@ -124,22 +146,31 @@ class Run:
     # Events
 
     async def _insert(self) -> None:
-        chats = self.plan.chats
         batch = max(1, round(self.plan.rate / 10))
-        for first in range(1, self.plan.events + 1, batch):
-            last = min(first + batch - 1, self.plan.events)
-            await self._sql(
-                "insert into tma_events (telegram_id, event_type, payload, dedupe_key)"
-                " select 1 + abs(hashint4(n) / 2) %% %(chats)s, 'status_changed',"
-                "  jsonb_build_object('new_status', format('no%%sx', n)), n::text"
-                " from generate_series(%(first)s::int, %(last)s) n"
-                " on conflict do nothing",
-                {"chats": chats, "first": first, "last": last},
-            )
-            self._inserted = last
-            await asyncio.sleep(batch / self.plan.rate)
-            while await self._open() > MOST_OPEN:
-                await asyncio.sleep(0.2)
+        await self._sql(MUTE, {"chats": self.plan.chats})
+        async with asyncio.TaskGroup() as users:
+            for first in range(1, self.plan.events + 1, batch):
+                last = min(first + batch - 1, self.plan.events)
+                await self._sql(INSERT, {"chats": self.plan.chats, "first": first, "last": last})
+                self._inserted = last
+                for number in range(first, last + 1):
+                    if (seconds := withdrawn_after(number)) is not None:
+                        users.create_task(self._withdraw(number, seconds))
+                await asyncio.sleep(batch / self.plan.rate)
+                while await self._open() > MOST_OPEN:
+                    await asyncio.sleep(0.2)
+
+    async def _withdraw(self, number: int, seconds: float) -> None:
+        """As the Mini App of the user does it: again, until there is an answer."""
+        await asyncio.sleep(seconds)
+        key = str(number)
+        (event,) = await self._sql(
+            "select telegram_id from tma_events where dedupe_key = %s", [key]
+        )
+        proof = init_data({"id": event["telegram_id"]}, token=self._stack.keys.bot_token)
+        headers = json.dumps({"x-telegram-init-data": proof})
+        (answer,) = await self._sql(WITHDRAW, {"key": key, "headers": headers})
+        self._withdrawals[number] = answer["done"] == "true"
 
     async def _until_settled(self) -> None:
         deadline = time.monotonic() + SETTLE_SECONDS
@@ -275,19 +306,16 @@ class Run:
             )
 
     async def _report(self, seconds: float) -> Report:
-        rows = await self._sql(
-            "select id, telegram_id, status, failure, error, attempt, dedupe_key"
-            " from tma_events order by id"
-        )
+        rows = await self._sql(ROWS)
         ids = {int(row["dedupe_key"]): row["id"] for row in rows}
-        sent = self._stack.bot_api.sent.after(0)
         return Report(
             self.plan.mode,
             rows,
-            accepted=[ids[next(_numbers(message["text"].encode()))] for message in sent],
+            told=tellings(self._stack.bot_api.sent.after(0), ids),
             exposed=self._exposed
             | self._supabase.harmed
             | {ids[number] for number in self._telegram.harmed},
+            withdrawals={ids[number]: done for number, done in self._withdrawals.items()},
             mishaps=self._mishaps,
             seconds=seconds,
         )
@@ -320,8 +348,3 @@ def _what_it_hits(mishap: Mishap) -> str:
 def _rows_asked(request: bytes):
     """The rows that a call of start or settle is about."""
     return (int(id_) for id_ in re.findall(rb'"id": ?(\d+)', request))
-
-
-def _numbers(message: bytes):
-    """The numbers of the events in a message."""
-    return (int(number) for number in re.findall(rb"no(\d+)x", message))

@@ -34,6 +34,7 @@ def test_every_promise_holds(reports, mode):
     assert report.problems() == [], report.table()
     assert len(report.rows) == SHORT["events"]
     assert len(report.mishaps) == len(Kind)
+    assert all(report.kinds.values()), report.table()
 
 
 def test_a_seed_gives_the_same_mishaps_again():

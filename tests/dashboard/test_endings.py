@@ -129,30 +129,37 @@ async def test_nonsense_withdraws_nothing(world, terminal, body):
     assert (await world.row(row))["status"] == "pending"
 
 
-async def test_what_was_not_sent_is_neither_delivered_nor_failed(world, terminal, page):  # noqa: F811
-    """Withdrawn and muted rows are words in their ways, and no numbers of the hour."""
-    rows = {}
-    for status in ("withdrawn", "muted"):
-        rows[status] = await world.insert(1)
-        await world.sql(
-            "update tma_events set status = %s, settled_at = now() where id = %s",
-            status,
-            rows[status],
-        )
+async def ended(world, status, *chats):
+    """Rows that ended like this without being sent."""
+    rows = [await world.insert(chat) for chat in chats]
+    await world.sql(
+        "update tma_events set status = %s, settled_at = now() where id = any(%s)", status, rows
+    )
+    return rows
 
-    for status, row in rows.items():
-        await page.until(f"{status_of(row)}?.startsWith('{status}')")
-        assert await note_of(page, row) == status
+
+async def test_what_was_not_sent_is_neither_delivered_nor_failed(world, terminal):
+    """Withdrawn and muted rows are no numbers of the hour."""
+    await ended(world, "withdrawn", 1, 2)
+    await ended(world, "muted", 3)
+
     async with terminal.session() as http:
         told = await news(http, "hour", "failures", "state")
 
     assert told["hour"]["minutes"][-1]["delivered"] == told["hour"]["last_ten_seconds"] == 0
     assert [minute["failed"] for minute in told["hour"]["minutes"]] == [{}] * 60
     assert told["failures"] == []
-    await page.until(
-        "document.querySelector('#verdict').innerText === 'Messages flow: nothing waits.'"
-    )
-    await opened(page, rows["muted"])
+    assert told["state"]["events"]["pending"] == 0
+
+
+async def test_what_was_not_sent_is_told_in_words(world, page):  # noqa: F811
+    """In its way, and why on its own page."""
+    (withdrawn,), (muted,) = await ended(world, "withdrawn", 1), await ended(world, "muted", 2)
+
+    for status, row in {"withdrawn": withdrawn, "muted": muted}.items():
+        await page.until(f"{status_of(row)}?.startsWith('{status}')")
+        assert await note_of(page, row) == status
+    await opened(page, muted)
     assert (await page.text("#row-why")).startswith("Muted: its chat wants no events of this type")
 
 

@@ -35,8 +35,8 @@ async def withdraw(rpc: Rpc, unwanted: Unwanted) -> Withdrawn:
     """Withdraw those of the rows that still wait. Raises Unavailable and Refused."""
     ids = sorted(set(unwanted.ids))
     answer = await rpc.call("withdraw_tma_events", {"p_ids": ids})
-    withdrawn = set(shaped(_IDS, "withdraw_tma_events", answer))
-    gone = [one for one in ids if one not in withdrawn]
+    withdrawn = shaped(_IDS, "withdraw_tma_events", answer)
+    gone = sorted(set(ids).difference(withdrawn))
     log.info(
         "rows_withdrawn",
         rows=len(withdrawn),

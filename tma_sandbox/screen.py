@@ -14,11 +14,12 @@ from tma_sandbox.page import Timeline
 _WIDE = 110  # columns from which every time gets a column of its own
 _NARROW = 64  # columns below which a table has no room for the text
 _LOW = 8  # lines below which the table's head costs too many rows
-_STYLES = {"delivered": "green", "failed": "red"}
+_STYLES = {"delivered": "green", "failed": "red", "withdrawn": "dim", "muted": "dim"}
+_UNSENT = ("failed", "withdrawn", "muted")
 
 
 class Screen:
-    """Redraws on a terminal; elsewhere prints each row once, when it is delivered or failed."""
+    """Redraws on a terminal; elsewhere prints each row once, when it has ended."""
 
     def __init__(self, console: Console, address: str) -> None:
         """`address` is the page where the user can write rows."""
@@ -102,7 +103,7 @@ def _body(rows: Sequence[tuple[Timeline, Text]], size: ConsoleDimensions) -> Ren
     table.add_column("what the user reads", ratio=1)
     for row, text in rows:
         early = (_time(row), _ms(row.claimed_ms), _ms(row.sent_ms)) if width >= _WIDE else ()
-        end = "failed" if row.status == "failed" else _ms(row.delivered_ms)
+        end = _ms(row.delivered_ms) if row.status not in _UNSENT else row.status
         table.add_row(str(row.id), row.event_type, *early, end, text, style=_style(row))
     return table
 
@@ -121,7 +122,8 @@ def _first_that_fits(texts: Sequence[str], width: int) -> Text:
 def _sums(totals: Mapping[str, int]) -> list[str]:
     """The totals, in shorter and shorter texts."""
     delivered, failed = totals.get("delivered", 0), totals.get("failed", 0)
-    waiting = sum(totals.values()) - delivered - failed
+    unwanted = totals.get("withdrawn", 0) + totals.get("muted", 0)
+    waiting = sum(totals.values()) - delivered - failed - unwanted
     counts = f"{delivered} delivered, {failed} failed, {waiting} in progress"
     short = f"{delivered} ok, {failed} failed, {waiting} open"
     return [f"{counts}. Ctrl-C stops.", counts, short]

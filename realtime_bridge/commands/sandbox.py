@@ -96,13 +96,20 @@ def demo(port: int, every: float, count: int | None) -> None:
     """See it work: the sandbox, the bridge, and a simulated Mini App."""
     _need_local()
     from realtime_bridge.commands.dashboard import STYLESHEET
+    from realtime_bridge.commands.demo_bridge import TEMPLATES, make_plan
     from realtime_bridge.database import migrations_directory
     from tma_sandbox.demo import BridgeProgram, Front, run_demo
 
     bridge = BridgeProgram(
         command=[sys.executable, "-m", "realtime_bridge", "run"],
-        # The page opens the Mini App at links to this address, as Telegram would.
-        settings={"HTTP_PORT": "0", "LOG_FORMAT": "json", "MINI_APP_URL": _DEMO_MINI_APP},
+        settings={
+            "HTTP_PORT": "0",
+            "LOG_FORMAT": "json",
+            # The page opens the Mini App at links to this address, as Telegram would.
+            "MINI_APP_URL": _DEMO_MINI_APP,
+            "TEMPLATES_DIR": str(TEMPLATES),
+            "PLANNER": f"{make_plan.__module__}:{make_plan.__name__}",
+        },
         ready='"doorbell_ready"',
     )
     work = run_demo(

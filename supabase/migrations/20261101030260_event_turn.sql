@@ -99,7 +99,7 @@ begin
     from (values
         ('scheduled', greatest(p_event.deliver_after, p_event.created_at)),
         (coalesce(
-            to_jsonb(p_event) ->> 'held_by', -- of a later version: quiet hours, a digest
+            p_event.held_by,
             case when p_event.error is null then 'chat_turn' else 'retry' end
         ), p_event.retry_at),
         ('rows_before', v_before.goes_at),

@@ -68,6 +68,7 @@ $$;
 comment on function bridge.milliseconds(interval) is 'A span of time as milliseconds.';
 revoke execute on function bridge.milliseconds(interval) from public, anon, authenticated;
 
+drop function if exists public.tma_event_ways(integer); -- before "held_by"
 create or replace function public.tma_event_ways(p_limit integer default 50)
 returns table (
     id bigint,
@@ -80,7 +81,9 @@ returns table (
     claimed_ms double precision,
     started_ms double precision,
     ended_ms double precision,
-    retry_at timestamptz
+    retry_at timestamptz,
+    held_by text,
+    gathered_into bigint
 )
 language sql stable security definer set search_path = '' as $$
     select w.id, w.event_type, w.status, w.failure, w.error, w.attempt,
@@ -88,7 +91,7 @@ language sql stable security definer set search_path = '' as $$
         bridge.milliseconds(w.claimed_at - greatest(w.created_at, w.deliver_after)),
         bridge.milliseconds(w.send_started_at - greatest(w.created_at, w.deliver_after)),
         bridge.milliseconds(w.settled_at - greatest(w.created_at, w.deliver_after)),
-        w.retry_at
+        w.retry_at, w.held_by, w.gathered_into
     from (
         (
             -- Each class by itself, as its index has them.
@@ -117,7 +120,7 @@ language sql stable security definer set search_path = '' as $$
         w.id
 $$;
 comment on function public.tma_event_ways(integer) is
-    'The p_limit open rows whose turn is next, then the p_limit that ended last, the latest first; with the milliseconds from due to claimed, to the fence, and to the end.';
+    'The p_limit open rows whose turn is next, then the p_limit that ended last, the latest first; with the milliseconds from due to claimed, to the fence, and to the end; what holds a row that waits until retry_at (held_by: quiet, digest), and the row whose message is its own (gathered_into).';
 revoke execute on function public.tma_event_ways(integer) from public, anon, authenticated;
 grant execute on function public.tma_event_ways(integer) to service_role, tma_bridge;
 
@@ -163,6 +166,10 @@ language sql stable security definer set search_path = '' as $$
         'locale', e.locale,
         'lead_visible', e.lead_visible,
         'message_id', e.message_id,
+        'gathered_into', e.gathered_into,
+        'edits', e.edits,
+        'held_by', e.held_by,
+        'options', e.options,
         'payload_bytes', octet_length(e.payload::text),
         'created_at', e.created_at,
         'deliver_after', e.deliver_after,
@@ -178,7 +185,7 @@ language sql stable security definer set search_path = '' as $$
     where e.id = p_id
 $$;
 comment on function public.tma_event_details(bigint) is
-    'All of one row but what is the user''s: chat, lead, dedupe key and payload; when its turn comes (turn: see bridge.turn_of), and how its attempts ended (history: see bridge.event_history). Null if there is no such row.';
+    'All of one row but what is the user''s: chat, lead, keys and payload; when its turn comes (turn: see bridge.turn_of), and how its attempts ended (history: see bridge.event_history). Null if there is no such row.';
 revoke execute on function public.tma_event_details(bigint) from public, anon, authenticated;
 grant execute on function public.tma_event_details(bigint) to service_role, tma_bridge;
 
@@ -189,13 +196,14 @@ language sql stable security invoker set search_path = '' as $$
         'telegram_id', e.telegram_id::text,
         'lead_id', e.lead_id::text,
         'dedupe_key', e.dedupe_key,
+        'replaces', e.replaces,
         'payload', left(jsonb_pretty(e.payload), 65536)
     )
     from public.tma_events e
     where e.id = p_id
 $$;
 comment on function public.tma_event_content(bigint) is
-    'What of one row is the user''s: chat, lead, dedupe key, and the payload as text, at most 64 Ki characters of it. Null if there is no such row.';
+    'What of one row is the user''s: chat, lead, keys, and the payload as text, at most 64 Ki characters of it. Null if there is no such row.';
 revoke execute on function public.tma_event_content(bigint)
     from public, anon, authenticated, tma_bridge;
 grant execute on function public.tma_event_content(bigint) to service_role;

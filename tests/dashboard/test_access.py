@@ -6,7 +6,13 @@ import pytest
 from tests.dashboard.kit import fail
 
 PATHS = ["/", "/events", "/static/main.js", "/api/about", "/api/rows/1", "/api/nothing"]
-ACTIONS = ["/api/retry", "/api/retry/count", "/api/check", "/api/rows/1/content"]
+ACTIONS = [
+    "/api/retry",
+    "/api/retry/count",
+    "/api/withdraw",
+    "/api/check",
+    "/api/rows/1/content",
+]
 ELSEWHERE = ["http://evil.test", "null", "http://localhost:1", "https://127.0.0.1"]
 BLOCKED = {"failure": "blocked"}
 

@@ -84,7 +84,6 @@ def test_a_row_that_is_held_says_by_what(database: Connection, worker: Worker) -
     """As a later version writes down: quiet hours, or others to go with it."""
     event = insert(database)
     with database.transaction(force_rollback=True):
-        database.execute("alter table tma_events add column if not exists held_by text")
         database.execute(
             "update tma_events set held_by = 'quiet', retry_at = now() + interval '1 hour'"
         )

@@ -75,6 +75,15 @@ class Timelines:
 
 
 def _timeline(row: dict[str, Any], message: SentMessage | None) -> Timeline:
-    sent_ms = (message["received_at"] - row["inserted"]) * 1000 if message else None
     known = {name: value for name, value in row.items() if name != "message_id"}
-    return Timeline(**known, sent_ms=sent_ms, text=message["text"] if message else "")
+    if message is None:
+        return Timeline(**known, sent_ms=None, text="")
+    at, text = _told(message, until=row["inserted"] + row["delivered_ms"] / 1000)
+    return Timeline(**known, sent_ms=(at - row["inserted"]) * 1000, text=text)
+
+
+def _told(message: SentMessage, until: float) -> tuple[float, str]:
+    """When a message got the text that it had then, and that text: it may have been edited."""
+    versions = [(before["at"], before["text"]) for before in message["history"]]
+    versions.append((message["edited_at"] or message["received_at"], message["text"]))
+    return next((one for one in reversed(versions) if one[0] <= until), versions[0])

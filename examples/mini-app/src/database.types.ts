@@ -297,6 +297,8 @@ export type Database = {
           error: string
           event_type: string
           failure: string
+          gathered_into: number
+          held_by: string
           id: number
           retry_at: string
           started_ms: number

@@ -7,10 +7,11 @@ from contextlib import aclosing, suppress
 from dataclasses import asdict, dataclass, field
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import structlog
 from aiohttp import ClientConnectionError, hdrs, web
+from pydantic import BaseModel
 
 from realtime_bridge.commands.check import Finding
 from realtime_bridge.commands.dashboard import views
@@ -18,6 +19,7 @@ from realtime_bridge.commands.dashboard.access import Access, Handler
 from realtime_bridge.commands.dashboard.feed import Feed, Part
 from realtime_bridge.commands.dashboard.retrying import Question, Wanted, matching, retry
 from realtime_bridge.commands.dashboard.stage import Stage
+from realtime_bridge.commands.dashboard.withdrawing import Unwanted, withdraw
 from realtime_bridge.database import Refused, Rpc, Unavailable
 from realtime_bridge.settings import Settings
 
@@ -51,6 +53,8 @@ _NARROW = (
     "This key may not read what users wrote, as the narrow role tma_bridge never may. Start the "
     "dashboard with an sb_secret_ key or the service_role key to see it.\n"
 )
+_NONSENSE = "This is not what the page sends.\n"
+_Body = TypeVar("_Body", bound=BaseModel)
 
 
 @dataclass(slots=True)
@@ -86,6 +90,7 @@ class Dashboard:
                 web.post(r"/api/rows/{id:[0-9]{1,18}}/content", self._content),
                 web.post("/api/retry", self._retry),
                 web.post("/api/retry/count", self._matching),
+                web.post("/api/withdraw", self._withdraw),
                 web.post("/api/check", self._check),
             ]
         )
@@ -163,6 +168,11 @@ class Dashboard:
         self._feed.hurry()
         return self._json(asdict(outcome))
 
+    async def _withdraw(self, request: web.Request) -> web.Response:
+        outcome = await withdraw(self.rpc, await _sent_as(Unwanted, request))
+        self._feed.hurry()
+        return self._json(asdict(outcome))
+
     async def _check(self, _: web.Request) -> web.Response:
         # Who asks while it is under way gets the same answer: it writes a row and rings the bells.
         if self._checking is None or self._checking.done():
@@ -195,12 +205,19 @@ def _file(name: str) -> web.Response:
 
 
 async def _wanted(request: web.Request) -> Wanted:
+    wanted = await _sent_as(Wanted, request)
     try:
-        wanted = Wanted.model_validate_json(await request.read())
         wanted.filters()
-    except ValueError:  # of JSON, of UTF-8, of what is in it, or it names no rows
-        raise web.HTTPBadRequest(text="This is not what the page sends.\n") from None
+    except ValueError:  # it names no rows
+        raise web.HTTPBadRequest(text=_NONSENSE) from None
     return wanted
+
+
+async def _sent_as(kind: type[_Body], request: web.Request) -> _Body:
+    try:
+        return kind.model_validate_json(await request.read())
+    except ValueError:  # of JSON, of UTF-8, or of what is in it
+        raise web.HTTPBadRequest(text=_NONSENSE) from None
 
 
 def _event(news: tuple[str, str] | None) -> bytes:

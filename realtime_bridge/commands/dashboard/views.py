@@ -51,6 +51,8 @@ class Way(TypedDict):
     started_ms: Milliseconds
     ended_ms: Milliseconds
     retry_at: str | None
+    held_by: str | None
+    gathered_into: int | None
 
 
 class Failures(TypedDict):

@@ -13,19 +13,39 @@ export class Chat {
   constructor(list, open) {
     this.list = list
     this.open = open
+    this.shown = new Map() // message's number -> its element
     this.empty = node('p', 'empty', 'No messages yet. The first one arrives in a moment.')
     list.append(this.empty)
   }
 
-  /** Add accepted messages, oldest first. */
-  add(messages) {
+  /** Show messages as they are now, oldest first: new ones at the end, edited ones in their place. */
+  show(messages) {
     if (!messages.length) return
     const { list } = this
     const atEnd = list.scrollHeight - list.scrollTop - list.clientHeight < 40
     this.empty.remove()
-    list.append(...messages.slice(-KEPT).map((message) => this.bubble(message)))
-    while (list.childElementCount > KEPT) list.firstElementChild.remove()
+    for (const message of messages) this.place(message)
+    for (const [number, element] of this.shown) {
+      if (this.shown.size <= KEPT) break
+      element.remove()
+      this.shown.delete(number)
+    }
     if (atEnd) list.scrollTop = list.scrollHeight
+  }
+
+  place(message) {
+    const before = this.shown.get(message.number)
+    if (!before && message.edited_at && this.forgotten(message)) return
+    const element = this.bubble(message)
+    if (before) before.replaceWith(element)
+    else this.list.append(element)
+    this.shown.set(message.number, element)
+  }
+
+  /** Whether it was sent before those that are shown, and is not among them any more. */
+  forgotten({ number }) {
+    const [oldest] = this.shown.keys()
+    return oldest !== undefined && number < oldest
   }
 
   bubble(message) {
@@ -35,6 +55,7 @@ export class Chat {
     const at = new Date(message.received_at * 1000)
     const time = node('time', '', at.toLocaleTimeString([], { hour: '2-digit', minute: '2-digit' }))
     time.dateTime = at.toISOString()
+    if (message.edited_at) time.prepend('edited ')
     text.append(time)
     item.append(text)
     for (const row of message.reply_markup?.inline_keyboard ?? []) item.append(this.buttons(row))

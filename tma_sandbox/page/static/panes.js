@@ -1,6 +1,8 @@
 // The Mini App, and what connects it and the chat to the stack.
 
 import { Chat } from './chat.js'
+import { lines } from './source.js'
+import { Wishes } from './wishes.js'
 
 const STEPS = ['Say hello', 'Send the proposal', 'Call back', 'Sign the contract']
 const MESSAGES_WAIT_S = 20
@@ -61,13 +63,20 @@ class MiniApp {
   }
 
   async insert(row) {
-    if (!this.supabase) return
-    $('call').textContent = `await supabase.from("tma_events").insert({\n${lines(row)}})`
+    const source = `await supabase.from("tma_events").insert({\n${lines(row)}})`
+    await this.run(source, (supabase) => supabase.from('tma_events').insert(row), 'Inserted')
+  }
+
+  /** Call, show the call's source, and say what came of it: a text, or what makes one of the answer. */
+  async run(source, call, done) {
+    if (!this.supabase) return false
+    $('call').textContent = source
     const began = performance.now()
-    const { error } = await this.supabase.from('tma_events').insert(row)
+    const { data, error } = await call(this.supabase)
     const took = Math.round(performance.now() - began)
     if (error) this.tell([error.message, error.hint].filter(Boolean).join(' – '), 'bad')
-    else this.tell(`Inserted in ${took} ms, as the browser sees it:`, 'good')
+    else this.tell(`${typeof done === 'function' ? done(data) : done} (${took} ms):`, 'good')
+    return !error
   }
 
   /** Open at the lead that a message's button names, as Telegram would. */
@@ -115,19 +124,13 @@ function next(step) {
   return { next_step_id: step, next_step_desc: STEPS[step - 1], next_step_due: due }
 }
 
-/** The members of an object as JavaScript source, one per line. */
-function lines(row) {
-  const spaced = (value) => JSON.stringify(value, null, 1).replaceAll(/\n */g, ' ')
-  return Object.entries(row).map(([key, value]) => `  ${key}: ${spaced(value)},\n`).join('')
-}
-
 // The stack's side.
 
 async function followMessages(chat, userId) {
   for (let last = 0; ;) {
-    const messages = await get(`/_sent?after=${last}&wait=${MESSAGES_WAIT_S}`)
-    chat.add(messages.filter((message) => message.chat_id === userId))
-    last = messages.at(-1)?.number ?? last
+    const messages = await get(`/_sent?changed_after=${last}&wait=${MESSAGES_WAIT_S}`)
+    chat.show(messages.filter((message) => message.chat_id === userId))
+    last = Math.max(last, ...messages.map((message) => message.change))
   }
 }
 
@@ -155,6 +158,7 @@ async function main() {
   const { user } = session
   $('user').textContent = `${user.first_name}, signed by the local Bot API`
   const app = new MiniApp(session)
+  new Wishes(app)
   for (const button of document.querySelectorAll('[data-fault]')) armFault(button)
   const chat = new Chat($('messages'), (url) => app.open(url))
   await followMessages(chat, user.id)

@@ -21,6 +21,8 @@ function became({ was, became: now, failure, error, retry_at: until }) {
   if (was === 'processing' && now === 'pending') {
     return `${error ?? 'handed back'}${until ? `; waited until ${moment(until)}` : ''}`
   }
+  if (now === 'withdrawn') return 'withdrawn before it was sent'
+  if (now === 'muted') return 'ended without being sent: its chat has muted the type'
   return `${was} → ${now}`
 }
 

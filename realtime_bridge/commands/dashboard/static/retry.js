@@ -1,14 +1,15 @@
 // Giving failed rows another chance: always asked first, with how many it is about.
 
 import { post } from './api.js'
-import { $, button, say } from './dom.js'
+import { ask } from './ask.js'
+import { $, say } from './dom.js'
 import { rows } from './text.js'
 
 /** Ask and retry. `what` names the rows for a person. */
 export async function retry(filters, what) {
   try {
     const counts = await post('/api/retry/count', filters)
-    const choice = await ask(counts, what)
+    const choice = await agreed(counts, what)
     if (choice === null) return
     await act(filters, what, choice)
   } catch (error) {
@@ -20,7 +21,7 @@ async function act(filters, what, choice) {
   const outcome = await post('/api/retry', { ...filters, uncertain: choice })
   if (!outcome.question) return tell(done(outcome), 'good')
   // More have become uncertain since: ask again, with today's numbers.
-  const again = await ask(outcome.question, what)
+  const again = await agreed(outcome.question, what)
   if (again !== null) await act(filters, what, again)
 }
 
@@ -30,27 +31,20 @@ function done({ rows: retried, matched }) {
 }
 
 /** Resolves to how many uncertain rows may be sent again, 'leave', or null for no retry at all. */
-function ask({ counts, uncertain }, what) {
+function agreed({ counts, uncertain }, what) {
   const total = Object.values(counts).reduce((a, b) => a + b, 0)
-  const dialog = $('ask')
   const listed = Object.entries(counts).map(([why, number]) => `${number} ${why}`).join(', ')
-  say($('ask-text'), total ? `${rows(total)}: ${listed} (${what}).` : `There are no ${what}.`)
-  say($('ask-warning'), uncertain
-    ? `${uncertain} of them may have been sent already. The users would get them twice.`
-    : '')
-  return new Promise((resolve) => {
-    const choose = (choice) => () => {
-      resolve(choice)
-      dialog.close()
-    }
-    $('ask-actions').replaceChildren(...choices(total, uncertain)
-      .map(([text, choice, className]) => button(text, choose(choice), className)))
-    dialog.addEventListener('close', () => resolve(null), { once: true })
-    dialog.showModal()
+  return ask({
+    title: 'Retry',
+    text: total ? `${rows(total)}: ${listed} (${what}).` : `There are no ${what}.`,
+    warning: uncertain
+      ? `${uncertain} of them may have been sent already. The users would get them twice.`
+      : '',
+    choices: choices(total, uncertain),
   })
 }
 
-/** The buttons: [text, what is chosen, class]. The first one has the focus, and does nothing. */
+/** The buttons, as ask() wants them. */
 function choices(total, uncertain) {
   const other = uncertain ? `Retry the other ${total - uncertain}` : `Retry ${rows(total)}`
   return [

@@ -6,6 +6,7 @@ import { $, button, node, say } from './dom.js'
 import { ends } from './history.js'
 import { count, moment } from './text.js'
 import { why } from './why.js'
+import { withdraw } from './withdraw.js'
 
 const TIMES = ['created_at', 'deliver_after', 'retry_at', 'claimed_at', 'send_started_at', 'delivered_at', 'settled_at']
 const DERIVED = ['turn', 'history']
@@ -31,6 +32,7 @@ export class RowPage {
     say($('row-title'), `Row #${id}`)
     for (const part of ['row-columns', 'row-history', 'row-actions', 'row-content']) $(part).replaceChildren()
     $('row-history-part').hidden = true
+    say($('row-outcome'), '', '')
     say($('row-why'), 'Asking…')
     this.status = null
     if (!this.dialog.open) this.dialog.showModal()
@@ -46,7 +48,7 @@ export class RowPage {
     } catch (error) {
       return say($('row-why'), error.message)
     }
-    if (!this.dialog.open || location.hash !== `#row-${id}`) return
+    if (!this.shows(id)) return
     this.show(row)
     if (!row.settled_at) this.timer = setTimeout(() => this.look(id), AGAIN_MS)
   }
@@ -66,7 +68,22 @@ export class RowPage {
         this.retry({ ids: [row.id] }, `row #${row.id}`)
       }, ''))
     }
+    if (row.status === 'pending') actions.push(button('Withdraw…', () => this.withdraw(row.id)))
+    const focused = $('row-actions').contains(document.activeElement)
     $('row-actions').replaceChildren(...actions)
+    if (focused) actions[0].focus({ preventScroll: true })
+  }
+
+  async withdraw(id) {
+    const outcome = await withdraw(id)
+    if (!outcome || !this.shows(id)) return
+    const [text, mood] = outcome
+    say($('row-outcome'), text, `outcome ${mood}`)
+    await this.look(id)
+  }
+
+  shows(id) {
+    return this.dialog.open && location.hash === `#row-${id}`
   }
 
   async content(id) {

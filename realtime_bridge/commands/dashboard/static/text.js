@@ -23,6 +23,9 @@ export function moment(text) {
   return today ? time : `${at.toLocaleDateString('en-CA')} ${time}`
 }
 
+/** The same without seconds, rounded: a time that somebody has set to a minute. */
+export const minute = (at) => moment(Math.round(new Date(at) / 60_000) * 60_000).replace(/:\d\d$/, '')
+
 /** The same, with the milliseconds of a time of today. */
 export function clock(text) {
   const at = new Date(text)

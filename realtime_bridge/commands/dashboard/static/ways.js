@@ -1,7 +1,7 @@
 // The table of rows: a line with a stop for each state.
 
 import { $, Listing, node } from './dom.js'
-import { clock, moment, span } from './text.js'
+import { clock, minute, moment, span } from './text.js'
 
 const STOPS = ['claimed_ms', 'started_ms', 'sent_ms', 'ended_ms']
 
@@ -28,7 +28,7 @@ function drawn(way) {
   const link = node('a', 'id', `#${way.id}`)
   link.href = `#row-${way.id}`
   name.append(link, ' ', node('span', 'type', way.event_type))
-  const below = way.error ?? way.lead_name
+  const below = way.error ?? (way.gathered_into ? `together with #${way.gathered_into}` : way.lead_name)
   if (below) name.append(node('span', 'lead', below))
   line.append(name, stop(clock(way.due_at)), ...STOPS.filter((key) => key in way).map((key) => stop(ms(way[key]))))
   const note = remark(way)
@@ -43,11 +43,13 @@ function stop(text) {
 }
 
 /** What the last column says of a row that is not delivered. */
-function remark({ status, failure, attempt, retry_at: retryAt }) {
+function remark({ status, failure, attempt, retry_at: retryAt, held_by: held }) {
   if (status === 'failed') return failure
   if (status === 'processing') return 'in flight'
   if (status === 'delivered') return ''
-  if (status !== 'pending') return status // of a later version
+  if (status !== 'pending') return status // withdrawn, muted, or of a later version
+  if (held === 'quiet') return `quiet until ${minute(retryAt)}`
+  if (held === 'digest') return 'waits for others to go with it'
   if (retryAt) return `retry at ${moment(retryAt)}`
   return attempt ? 'waits again' : 'waits'
 }

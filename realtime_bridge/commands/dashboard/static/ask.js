@@ -1,0 +1,24 @@
+// One question at a time, before anything is done that users notice.
+
+import { $, button, say } from './dom.js'
+
+/**
+ * Ask; resolves to what was chosen, null for nothing. The buttons are [text, what is chosen, class];
+ * the first one has the focus, and should do nothing.
+ */
+export function ask({ title, text, warning = '', choices }) {
+  const dialog = $('ask')
+  say($('ask-title'), title)
+  say($('ask-text'), text)
+  say($('ask-warning'), warning)
+  return new Promise((resolve) => {
+    const choose = (choice) => () => {
+      resolve(choice)
+      dialog.close()
+    }
+    $('ask-actions').replaceChildren(...choices
+      .map(([words, choice, className]) => button(words, choose(choice), className)))
+    dialog.addEventListener('close', () => resolve(null), { once: true })
+    dialog.showModal()
+  })
+}

@@ -1,0 +1,46 @@
+"""The page's withdrawal: what still waits is not sent any more."""
+
+from dataclasses import dataclass
+from typing import Annotated
+
+import structlog
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+
+from realtime_bridge.commands.dashboard.retrying import MOST_ROWS, Id
+from realtime_bridge.commands.retry import SHOWN_IDS
+from realtime_bridge.database import Rpc, shaped
+
+log = structlog.get_logger()
+
+_IDS = TypeAdapter(list[int])
+
+
+class Unwanted(BaseModel):
+    """Which rows the page wants taken back."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    ids: Annotated[list[Id], Field(min_length=1, max_length=MOST_ROWS)]
+
+
+@dataclass(frozen=True, slots=True)
+class Withdrawn:
+    """So many are never sent; `gone` are those that no longer waited, or are not there."""
+
+    rows: int
+    gone: list[int]
+
+
+async def withdraw(rpc: Rpc, unwanted: Unwanted) -> Withdrawn:
+    """Withdraw those of the rows that still wait. Raises Unavailable and Refused."""
+    ids = sorted(set(unwanted.ids))
+    answer = await rpc.call("withdraw_tma_events", {"p_ids": ids})
+    withdrawn = shaped(_IDS, "withdraw_tma_events", answer)
+    gone = sorted(set(ids).difference(withdrawn))
+    log.info(
+        "rows_withdrawn",
+        rows=len(withdrawn),
+        ids=sorted(withdrawn)[:SHOWN_IDS],
+        gone=gone[:SHOWN_IDS],
+    )
+    return Withdrawn(len(withdrawn), gone)

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import structlog
 
-from realtime_bridge.base import in_thread
 from realtime_bridge.database import Keys, Rpc, trial_of
 from realtime_bridge.messages import load_messages
 from realtime_bridge.observe import READY, STOPPING, Metrics, health_app, serve
@@ -98,8 +97,11 @@ class Bridge:
                 )
                 await stack.enter_async_context(rpc)
                 await stack.enter_async_context(self._watch_keys())
-                # Importing aiogram takes seconds: the database is asked meanwhile.
-                telegram = asyncio.create_task(in_thread(import_module, "realtime_bridge.telegram"))
+                # Importing aiogram takes seconds: the database is asked meanwhile. The end of the
+                # process waits for it: one that goes away under an import is aborted.
+                telegram = asyncio.create_task(
+                    asyncio.to_thread(import_module, "realtime_bridge.telegram")
+                )
                 stack.callback(telegram.cancel)
                 await self._startup.database(rpc, tables)
                 await self._startup.unless_stopped(telegram)

@@ -58,7 +58,7 @@ async def test_a_wrong_address_says_what_to_check(start, world):
     run = await start("run", env=world.environment(SUPABASE_URL="http://127.0.0.1:9"))
 
     await run.says("check SUPABASE_URL")
-    assert await run.stop() == 0
+    assert await run.stop() == 0, run.output
     assert_clean(run.output)
 
 

@@ -167,9 +167,13 @@ class Proxy:
             self._server.close()
             self._server = None
 
-    async def _connected(self, reader, writer):
-        connection = Connection(writer, tasks=[asyncio.current_task()])
+    def _connected(self, reader, writer):
+        # At once, so that a connection is known, and cut in the end, from its first moment on.
+        connection = Connection(writer)
         self._connections.add(connection)
+        connection.tasks.append(asyncio.create_task(self._serve_one(reader, connection)))
+
+    async def _serve_one(self, reader, connection):
         try:
             with suppress(OSError, asyncio.IncompleteReadError):
                 await self._relay(reader, connection)

@@ -78,6 +78,7 @@ async def test_a_row_that_has_gone_meanwhile(world, page):  # noqa: F811
         await world.settled(1)
     await page.press("Withdraw 1 row", within="#ask")
     await page.until(f"{WHY}.startsWith('Delivered')")
+    await page.until("document.querySelector('#row-outcome').innerText !== ''")
 
     assert await page.text("#row-outcome") == f"Not withdrawn: row #{row} no longer waits."
     assert (await world.row(row))["status"] == "delivered"

@@ -60,6 +60,7 @@ async def killed_at_every_point(world, supabase, start):
     Returns the last process, which lives on, and the database's time of the last kill.
     """
     for chat, (path, trouble) in enumerate(POINTS, 1):
+        await until(partial(turn_is_free, world))
         if path == START:  # then the next row must wait for its turn, and passes the fence apart
             await world.insert(telegram_id=EARLIER + chat)
         await world.insert(telegram_id=chat)
@@ -76,6 +77,15 @@ async def killed_at_every_point(world, supabase, start):
 
 async def held(supabase, path, count):
     return supabase.count(path) >= count
+
+
+async def turn_is_free(world):
+    """Whether the next row may go at once, whatever went before."""
+    ((free,),) = [
+        row.values()
+        for row in await world.sql("select next_turn_at <= clock_timestamp() from bridge.bot_pace")
+    ]
+    return free
 
 
 async def carried_out(world, path, chat):

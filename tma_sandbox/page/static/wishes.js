@@ -20,7 +20,7 @@ export class Wishes {
     $('withdraw').addEventListener('click', () => this.withdraw())
     $('mute').addEventListener('click', () => this.mute())
     this.type.addEventListener('input', () => this.showMuted())
-    this.readMuted()
+    this.mutedIsRead = this.readMuted()
   }
 
   get type() {
@@ -94,6 +94,7 @@ export class Wishes {
 
   /** Mute the type that is typed in, or let it be heard again. */
   async mute() {
+    await this.mutedIsRead // or its late answer would undo what is done here
     const type = this.type.value
     const off = this.muted.includes(type)
     const muted = off ? this.muted.filter((one) => one !== type) : [...this.muted, type]

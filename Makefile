@@ -38,7 +38,7 @@ demo: install
 
 # Two processes a core, because most tests wait most of the time; each has servers of its own. Files
 # stay whole, for what their tests share, and start in their order: the slowest folders come first.
-CORES    := $(shell cores=$$(getconf _NPROCESSORS_ONLN); echo $$((cores > 4 ? 4 : cores)))
+CORES    ?= $(shell cores=$$(getconf _NPROCESSORS_ONLN); echo $$((cores > 4 ? 4 : cores)))
 PARALLEL := --dist loadfile --no-loadscope-reorder
 
 test: install

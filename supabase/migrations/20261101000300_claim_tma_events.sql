@@ -145,6 +145,7 @@ returns json
 language plpgsql security definer set search_path = '' as $$
 declare
     v_told record;
+    v_digests jsonb;
     v_gathered jsonb;
     v_rows json;
     v_now timestamptz;
@@ -162,11 +163,12 @@ begin
             using errcode = 'invalid_parameter_value',
             hint = 'A new uuid for each claim; the same one only to ask again for an answer that was lost.';
     end if;
+    v_digests := bridge.checked_digests(p_digests);
     select * into v_told from bridge.claim_once(
-        p_key, p_limit, p_limits, p_start_now, bridge.checked_digests(p_digests)
+        p_key, p_limit, p_limits, p_start_now, v_digests
     );
 
-    if bridge.checked_digests(p_digests) is not null then
+    if v_digests is not null then
         v_gathered := bridge.gathered(p_key);
     end if;
     v_now := clock_timestamp();

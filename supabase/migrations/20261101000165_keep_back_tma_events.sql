@@ -176,7 +176,7 @@ declare
     v_id bigint := 0;
     v_ids bigint[];
     v_found bridge.ready_head[];
-    v_others bridge.ready_head[];
+    v_going bridge.ready_head[];
     v_ended text[];
     v_last boolean;
     v_aside integer := 0;
@@ -193,22 +193,17 @@ begin
         v_found := bridge.judge_heads(v_ids, p_now, p_pace);
         v_ended := '{}';
 
-        v_others := array(
+        v_going := array(
             select h from unnest(v_found) h
-            where h.ready_at > v_horizon or h.held_until > v_horizon or h.ends_as is not null
+            where h.ready_at <= v_horizon and coalesce(h.held_until <= v_horizon, true)
+                and h.ends_as is null
         );
-        if v_others <> '{}' then
-            v_ended := bridge.keep_back(v_others, v_horizon);
+        if cardinality(v_going) < cardinality(v_found) then
+            v_ended := bridge.keep_back(v_found, v_horizon);
             ended := ended || v_ended;
-            v_aside := v_aside + cardinality(v_others);
-            v_found := array(
-                select h from unnest(v_found) h
-                where h.ready_at <= v_horizon
-                    and coalesce(h.held_until <= v_horizon, true)
-                    and h.ends_as is null
-            );
+            v_aside := v_aside + cardinality(v_found) - cardinality(v_going);
         end if;
-        heads := heads || v_found[1 : p_want - cardinality(heads)];
+        heads := heads || v_going[1 : p_want - cardinality(heads)];
         -- Behind one that has ended the next of its chat may go, which may stand further on.
         v_last := v_last and v_ended = '{}';
         unfinished := ended <> '{}' or (v_aside >= c_enough and not v_last);

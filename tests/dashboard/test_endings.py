@@ -36,11 +36,10 @@ async def opened(page, row):  # noqa: F811
     await page.until("document.querySelector('#row-columns').innerText.includes('created_at')")
 
 
-async def note_of(page, row):  # noqa: F811
-    """What the last column of a row's way says."""
-    return await page.run(
-        f"document.querySelector('a[href=\"#row-{row}\"]')?.closest('tr').lastElementChild.innerText"
-    )
+def note_of(row):
+    """The script for what the last column of a row's way says."""
+    line = f"document.querySelector('a[href=\"#row-{row}\"]')?.closest('tr')"
+    return f"{line}?.lastElementChild.innerText"
 
 
 async def test_who_withdraws_is_asked_first(world, page):  # noqa: F811
@@ -159,7 +158,7 @@ async def test_what_was_not_sent_is_told_in_words(world, page):  # noqa: F811
 
     for status, row in {"withdrawn": withdrawn, "muted": muted}.items():
         await page.until(f"{status_of(row)}?.startsWith('{status}')")
-        assert await note_of(page, row) == status
+        await page.until(f"{note_of(row)} === '{status}'")
     await opened(page, muted)
     assert (await page.text("#row-why")).startswith("Muted: its chat wants no events of this type")
 
@@ -197,8 +196,7 @@ async def test_a_row_that_is_gathered_says_what_it_waits_for(world, page, gather
     async with world.running_bridge(**gathering("1h")):
         await opened(page, row)
         await page.until(f"{WHY}.includes('waits for others to go with it')")
-
-    assert await note_of(page, row) == "waits for others to go with it"
+        await page.until(f"{note_of(row)} === 'waits for others to go with it'")
 
 
 async def test_gathered_rows_say_in_which_message_they_went(world, page, gathering):  # noqa: F811

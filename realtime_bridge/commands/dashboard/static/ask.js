@@ -12,13 +12,19 @@ export function ask({ title, text, warning = '', choices }) {
   say($('ask-text'), text)
   say($('ask-warning'), warning)
   return new Promise((resolve) => {
-    const choose = (choice) => () => {
+    const answered = new AbortController()
+    const end = (choice) => {
+      answered.abort()
       resolve(choice)
+    }
+    const choose = (choice) => () => {
+      end(choice)
       dialog.close()
     }
     $('ask-actions').replaceChildren(...choices
       .map(([words, choice, className]) => button(words, choose(choice), className)))
-    dialog.addEventListener('close', () => resolve(null), { once: true })
+    // A browser tells of a close a little later: by then the next question may be open.
+    dialog.addEventListener('close', () => dialog.open || end(null), { signal: answered.signal })
     dialog.showModal()
   })
 }

@@ -19,6 +19,7 @@ export class RowPage {
     this.dialog = $('row')
     $('row-close').addEventListener('click', () => this.dialog.close())
     this.dialog.addEventListener('close', () => {
+      if (this.dialog.open) return // told late: the next row is shown already
       clearTimeout(this.timer)
       if (location.hash) history.replaceState(null, '', location.pathname)
     })

@@ -88,6 +88,28 @@ comment on function public.withdraw_tma_events(bigint[]) is
 revoke execute on function public.withdraw_tma_events(bigint[]) from public, anon, authenticated;
 grant execute on function public.withdraw_tma_events(bigint[]) to service_role, tma_bridge;
 
+create or replace function public.withdraw_waiting_tma_events(
+    p_event_type text, p_limit integer default 1000
+)
+returns setof bigint
+language plpgsql security definer set search_path = ''
+set enable_seqscan = off set jit = off
+as $$
+begin
+    return query select public.withdraw_tma_events(array(
+        select e.id from public.tma_events e
+        where e.settled_at is null and e.status = 'pending' and e.event_type = p_event_type
+        order by e.deliver_after, e.id
+        limit p_limit
+    ));
+end $$;
+comment on function public.withdraw_waiting_tma_events(text, integer) is
+    'Up to p_limit rows of a type that wait, also those scheduled for later, are not sent any more: they end as withdrawn, the longest due first. Returns their ids; call again while it is p_limit.';
+revoke execute on function public.withdraw_waiting_tma_events(text, integer)
+    from public, anon, authenticated;
+grant execute on function public.withdraw_waiting_tma_events(text, integer)
+    to service_role, tma_bridge;
+
 create or replace function public.purge_tma_events(p_keep interval, p_limit integer default 1000)
 returns integer
 language plpgsql security definer set search_path = ''

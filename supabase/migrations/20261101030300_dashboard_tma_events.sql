@@ -124,6 +124,21 @@ comment on function public.tma_event_ways(integer) is
 revoke execute on function public.tma_event_ways(integer) from public, anon, authenticated;
 grant execute on function public.tma_event_ways(integer) to service_role, tma_bridge;
 
+create or replace function public.waiting_tma_events(p_limit integer default 50)
+returns table (event_type text, events bigint, scheduled bigint)
+language sql stable security definer set search_path = '' set jit = off as $$
+    select e.event_type, count(*), count(*) filter (where e.deliver_after > now())
+    from public.tma_events e
+    where e.settled_at is null and e.status = 'pending'
+    group by e.event_type
+    order by 2 desc, 1
+    limit p_limit
+$$;
+comment on function public.waiting_tma_events(integer) is
+    'Rows that wait by type, at most p_limit of these, the most first: how many, and how many of them are scheduled for later.';
+revoke execute on function public.waiting_tma_events(integer) from public, anon, authenticated;
+grant execute on function public.waiting_tma_events(integer) to service_role, tma_bridge;
+
 create or replace function public.failed_tma_events(
     p_seconds double precision, p_limit integer default 50
 )

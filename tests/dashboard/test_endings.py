@@ -129,6 +129,74 @@ async def test_nonsense_withdraws_nothing(world, terminal, body):
     assert (await world.row(row))["status"] == "pending"
 
 
+async def test_a_withdrawal_of_a_type_is_asked_first(world, page):  # noqa: F811
+    """What waits is counted by type, when somebody looks; the other types stay."""
+    for chat in (1, 2):
+        await world.insert(chat, event_type="news")
+    await world.insert(3, event_type="news", deliver_after="2126-01-01")
+    other = await world.insert(4)
+    first = "document.querySelector('#waiting tr')?.innerText.replaceAll('\\t', ' ')"
+
+    assert await page.text("#waiting") == ""
+    await page.run("document.querySelector('#waiting-part summary').click()")
+    await page.until(f"{first}?.startsWith('news 3 1')")
+    await page.press("Withdraw…", within="#waiting")
+    asked = await page.text("#ask")
+    found = await axe(page)
+    await page.press("Withdraw 3 rows", within="#ask")
+    await page.until(
+        "document.querySelector('#withdrawn').innerText === '3 rows of news withdrawn.'"
+    )
+    await page.until(f"{first}?.startsWith('status_changed 1 0')")
+
+    assert "3 rows of news wait, also those scheduled for later." in asked
+    assert found == await axe(page) == []
+    rows = await world.sql("select id from tma_events where status = 'pending'")
+    assert [row["id"] for row in rows] == [other]
+
+
+async def test_not_more_is_withdrawn_than_was_agreed_to(world, terminal):
+    """In one line of the log, however many calls it takes; what came since then stays."""
+    await world.sql(
+        "insert into tma_events (telegram_id, event_type)"
+        " select n, 'news' from generate_series(1, 1205) n"
+    )
+    with structlog.testing.capture_logs() as lines:
+        async with terminal.session() as http:
+            body = {"event_type": "news", "rows": 1200}
+            async with http.post("/api/withdraw/type", json=body) as response:
+                told = await response.json()
+            async with http.get("/api/waiting") as response:
+                left = await response.json()
+
+    assert told == {"rows": 1200, "gone": []}
+    assert left == [{"event_type": "news", "events": 5, "scheduled": 0}]
+    (line,) = [line for line in lines if line["event"] == "rows_withdrawn"]
+    assert (line["rows"], line["agreed"], line["event_type"]) == (1200, 1200, "news")
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {},
+        {"event_type": "status_changed"},
+        {"event_type": "status_changed", "rows": 0},
+        {"event_type": "status_changed", "rows": 2**31},
+        {"event_type": "", "rows": 1},
+        {"event_type": None, "rows": 1},
+        {"event_type": "status_changed", "rows": 1, "ids": [1]},
+    ],
+)
+async def test_no_type_and_no_number_withdraw_nothing(world, terminal, body):
+    row = await world.insert(1)
+    async with (
+        terminal.session() as http,
+        http.post("/api/withdraw/type", json=body) as response,
+    ):
+        assert response.status == 400
+    assert (await world.row(row))["status"] == "pending"
+
+
 async def ended(world, status, *chats):
     """Rows that ended like this without being sent."""
     rows = [await world.insert(chat) for chat in chats]

@@ -1,4 +1,4 @@
-"""retry_tma_events and purge_tma_events: what an operator does."""
+"""What an operator does: retry, withdraw, purge."""
 
 from typing import Any
 
@@ -110,6 +110,60 @@ def test_retry_without_a_filter_is_refused(worker: Worker) -> None:
         retry(worker, p_limit=10)
 
     assert "p_failure" in caught.value.diag.message_hint
+
+
+def withdraw(worker: Worker, event_type: str, limit: int = 1000) -> list[int]:
+    """Call withdraw_waiting_tma_events."""
+    rows = worker.connection.execute(
+        "select public.withdraw_waiting_tma_events(%s, %s) as id", [event_type, limit]
+    ).fetchall()
+    return sorted(row["id"] for row in rows)
+
+
+def test_what_waits_is_counted_by_type(database: Connection, worker: Worker) -> None:
+    """The most first; what is being sent or has ended waits no more."""
+    fail(database, worker, event_type="news", telegram_id=1)
+    insert(database, event_type="news", telegram_id=2)
+    worker.claim()
+    insert(database, event_type="news", telegram_id=3)
+    for chat, seconds in ((4, 0), (5, 3600)):
+        insert(database, event_type="other", telegram_id=chat, due_in=seconds)
+
+    rows = worker.connection.execute("select * from waiting_tma_events()").fetchall()
+
+    assert rows == [
+        {"event_type": "other", "events": 2, "scheduled": 1},
+        {"event_type": "news", "events": 1, "scheduled": 0},
+    ]
+
+
+def test_a_type_is_withdrawn_in_steps(database: Connection, worker: Worker) -> None:
+    """The longest due first, the scheduled last; other types and what is being sent stay."""
+    sending = insert(database, event_type="news", telegram_id=1)
+    worker.claim()
+    later, old, new = (
+        insert(database, event_type="news", telegram_id=chat, created_in=-600, due_in=seconds)
+        for chat, seconds in ((2, 3600), (3, -600), (4, -60))
+    )
+    other = insert(database, event_type="other", telegram_id=5)
+
+    assert withdraw(worker, "news", 1) == [old]
+    assert withdraw(worker, "news", 2) == sorted([new, later])
+    assert withdraw(worker, "news") == []
+    assert read(database, sending)["status"] == "processing"
+    assert read(database, later)["status"] == "withdrawn"
+    assert read(database, other)["status"] == "pending"
+
+
+def test_a_chat_goes_on_with_what_was_not_withdrawn(database: Connection, worker: Worker) -> None:
+    """However many of its rows stood before it."""
+    for _ in range(5):
+        insert(database, event_type="news", telegram_id=1)
+    other = insert(database, event_type="other", telegram_id=1)
+
+    withdraw(worker, "news")
+
+    assert [row["id"] for row in worker.claim()] == [other]
 
 
 def test_purge_deletes_old_settled_rows(database: Connection, worker: Worker) -> None:

@@ -40,7 +40,9 @@ BRIDGE_FUNCTIONS = [
     "tma_event_stats()",
     "tma_event_ways(integer)",
     "tma_replicas()",
+    "waiting_tma_events(integer)",
     "withdraw_tma_events(bigint[])",
+    "withdraw_waiting_tma_events(text,integer)",
 ]
 FUNCTIONS = {
     **dict.fromkeys(BRIDGE_FUNCTIONS, BRIDGES),

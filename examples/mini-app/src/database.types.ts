@@ -310,8 +310,20 @@ export type Database = {
       tma_may_see_lead: { Args: { p_lead_id: number; p_telegram_id: number }; Returns: boolean }
       tma_replicas: { Args: Record<PropertyKey, never>; Returns: Json }
       tma_user_id: { Args: Record<PropertyKey, never>; Returns: number }
+      waiting_tma_events: {
+        Args: { p_limit?: number }
+        Returns: {
+          event_type: string
+          events: number
+          scheduled: number
+        }[]
+      }
       withdraw_tma_event: { Args: { p_dedupe_key: string }; Returns: Json }
       withdraw_tma_events: { Args: { p_ids: number[] }; Returns: number[] }
+      withdraw_waiting_tma_events: {
+        Args: { p_event_type: string; p_limit?: number }
+        Returns: number[]
+      }
     }
     Enums: {
       [_ in never]: never

@@ -19,7 +19,12 @@ from realtime_bridge.commands.dashboard.access import Access, Handler
 from realtime_bridge.commands.dashboard.feed import Feed, Part
 from realtime_bridge.commands.dashboard.retrying import Question, Wanted, matching, retry
 from realtime_bridge.commands.dashboard.stage import Stage
-from realtime_bridge.commands.dashboard.withdrawing import Unwanted, withdraw
+from realtime_bridge.commands.dashboard.withdrawing import (
+    Unwanted,
+    UnwantedType,
+    withdraw,
+    withdraw_type,
+)
 from realtime_bridge.database import Refused, Rpc, Unavailable
 from realtime_bridge.settings import Settings
 
@@ -90,7 +95,9 @@ class Dashboard:
                 web.post(r"/api/rows/{id:[0-9]{1,18}}/content", self._content),
                 web.post("/api/retry", self._retry),
                 web.post("/api/retry/count", self._matching),
+                web.get("/api/waiting", self._waiting),
                 web.post("/api/withdraw", self._withdraw),
+                web.post("/api/withdraw/type", self._withdraw_type),
                 web.post("/api/check", self._check),
             ]
         )
@@ -171,6 +178,16 @@ class Dashboard:
     async def _withdraw(self, request: web.Request) -> web.Response:
         outcome = await withdraw(self.rpc, await _sent_as(Unwanted, request))
         self._feed.hurry()
+        return self._json(asdict(outcome))
+
+    async def _waiting(self, _: web.Request) -> web.Response:
+        return self._json(await views.waiting(self.rpc))
+
+    async def _withdraw_type(self, request: web.Request) -> web.Response:
+        try:
+            outcome = await withdraw_type(self.rpc, await _sent_as(UnwantedType, request))
+        finally:
+            self._feed.hurry()
         return self._json(asdict(outcome))
 
     async def _check(self, _: web.Request) -> web.Response:

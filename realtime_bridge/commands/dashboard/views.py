@@ -66,6 +66,14 @@ class Failures(TypedDict):
     latest_ids: list[int]
 
 
+class Waiting(TypedDict):
+    """Rows of one type that wait, by waiting_tma_events()."""
+
+    event_type: str
+    events: int
+    scheduled: int
+
+
 class KnownReplica(TypedDict):
     """A bridge by what it said at its last sweep, by tma_replicas()."""
 
@@ -99,6 +107,7 @@ _REPLICAS = TypeAdapter(Replicas)
 _HOUR = TypeAdapter(Hour)
 _WAYS = TypeAdapter(list[Way])
 _FAILURES = TypeAdapter(list[Failures])
+_WAITING = TypeAdapter(list[Waiting])
 Row = dict[str, Any]
 _ROW: TypeAdapter[Row | None] = TypeAdapter(Row | None)
 
@@ -125,6 +134,11 @@ async def failures(rpc: Rpc) -> list[Failures]:
     """Rows that failed lately, by reason and by what Telegram said."""
     answer = await rpc.call("failed_tma_events", {"p_seconds": FAILED_SECONDS})
     return shaped(_FAILURES, "failed_tma_events", answer)
+
+
+async def waiting(rpc: Rpc) -> list[Waiting]:
+    """What waits, by type."""
+    return shaped(_WAITING, "waiting_tma_events", await rpc.call("waiting_tma_events"))
 
 
 async def details(rpc: Rpc, row: int) -> Row | None:

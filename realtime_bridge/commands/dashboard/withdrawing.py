@@ -23,6 +23,15 @@ class Unwanted(BaseModel):
     ids: Annotated[list[Id], Field(min_length=1, max_length=MOST_ROWS)]
 
 
+class UnwantedType(BaseModel):
+    """Of which type the page wants rows taken back; `rows` is how many a person agreed to."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    event_type: Annotated[str, Field(min_length=1, max_length=64)]
+    rows: Annotated[int, Field(ge=1, lt=2**31)]
+
+
 @dataclass(frozen=True, slots=True)
 class Withdrawn:
     """So many are never sent; `gone` are those that no longer waited, or are not there."""
@@ -44,3 +53,22 @@ async def withdraw(rpc: Rpc, unwanted: Unwanted) -> Withdrawn:
         gone=gone[:SHOWN_IDS],
     )
     return Withdrawn(len(withdrawn), gone)
+
+
+async def withdraw_type(rpc: Rpc, unwanted: UnwantedType) -> Withdrawn:
+    """Withdraw rows of a type that wait, the longest due first, not more than were agreed to.
+
+    Raises Unavailable and Refused: what was withdrawn by then stays so, and the log says how many.
+    """
+    rows = 0
+    try:
+        while (limit := min(MOST_ROWS, unwanted.rows - rows)) > 0:
+            asked = {"p_event_type": unwanted.event_type, "p_limit": limit}
+            answer = await rpc.call("withdraw_waiting_tma_events", asked)
+            batch = len(shaped(_IDS, "withdraw_waiting_tma_events", answer))
+            rows += batch
+            if batch < limit:
+                break
+    finally:
+        log.info("rows_withdrawn", rows=rows, agreed=unwanted.rows, event_type=unwanted.event_type)
+    return Withdrawn(rows, [])

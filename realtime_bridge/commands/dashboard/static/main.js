@@ -10,6 +10,7 @@ import { Now } from './now.js'
 import { retry } from './retry.js'
 import { RowPage } from './row.js'
 import { stage } from './stage.js'
+import { Waiting } from './waiting.js'
 import { Ways } from './ways.js'
 
 // The token in the address has been used: it need not stay in the history.
@@ -21,6 +22,7 @@ const ways = new Ways()
 const failures = new Failures(retry)
 const check = new Check()
 new RowPage(retry)
+new Waiting()
 
 let troubled = false
 

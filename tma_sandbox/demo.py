@@ -26,7 +26,7 @@ from supabase import AsyncClient, AsyncClientOptions, acreate_client
 
 from tma_sandbox.errors import EXIT_CONFIGURATION, StackError
 from tma_sandbox.npm import find_supabase_js
-from tma_sandbox.page import Page, Timeline, Timelines
+from tma_sandbox.page import Page, Timelines
 from tma_sandbox.process import Program
 from tma_sandbox.progress import Progress
 from tma_sandbox.screen import Screen
@@ -101,7 +101,7 @@ async def run_demo(
     every: float,
     count: int | None,
 ) -> int:
-    """Run the demo until Ctrl-C, or until `count` events are delivered; return the exit code.
+    """Run the demo until Ctrl-C, or until `count` events have ended; return the exit code.
 
     `migrations` is the folder with the schema of the rows, `bridge` sends them, `front` shows
     them in a browser, and a new row is written `every` so many seconds.
@@ -168,10 +168,10 @@ async def _demo(
         writing = asyncio.create_task(_write(mini_app, every, count))
         try:
             with screen:
-                await _watch(timelines, screen, count)
+                delivered = await _watch(timelines, screen, count)
         finally:
             writing.cancel()
-    console.print(f"{count} events delivered; nothing is left running.")
+    console.print(f"{delivered} events delivered; nothing is left running.")
     return 0
 
 
@@ -241,15 +241,12 @@ def _text(log: Path) -> str:
     return log.read_text(encoding="utf-8", errors="replace")
 
 
-async def _watch(timelines: Timelines, screen: Screen, count: int | None) -> None:
-    """Show the rows and their messages until `count` rows are delivered."""
+async def _watch(timelines: Timelines, screen: Screen, count: int | None) -> int:
+    """Show the rows until `count` of them have ended, in whatever way; return the delivered."""
     while True:
-        shown = await timelines.latest(SHOWN)
-        screen.show(shown, await timelines.totals())
-        if count and shown and shown[-1].id >= count and _all_delivered(shown):
-            return
+        shown, totals = await timelines.latest(SHOWN), await timelines.totals()
+        screen.show(shown, totals)
+        ended = sum(totals.values()) - totals.get("pending", 0) - totals.get("processing", 0)
+        if count and ended >= count:
+            return totals.get("delivered", 0)
         await asyncio.sleep(LOOK_SECONDS)
-
-
-def _all_delivered(rows: list[Timeline]) -> bool:
-    return all(row.status == "delivered" for row in rows)

@@ -6,10 +6,13 @@ import subprocess
 import sys
 import tempfile
 import uuid
+from collections import Counter
 from pathlib import Path
 
 import pytest
 from processes import marked, wait_until
+
+from tma_sandbox import demo
 
 
 def named(pids: set[int], words: str) -> set[int]:
@@ -42,17 +45,36 @@ def test_kill_9_takes_the_bridge_along(open_dir):
         stdout=subprocess.PIPE,
         text=True,
         env=os.environ | surroundings,
-    ) as demo:
-        for line in demo.stdout:
+    ) as process:
+        for line in process.stdout:
             if line.startswith("#1 "):
                 break
         family = marked(marker)
 
-        demo.kill()
+        process.kill()
 
         assert named(family, "realtime_bridge run")
         assert wait_until(lambda: marked(marker) == set())
         assert wait_until(lambda: list(open_dir.glob("tma-sandbox-demo-*")) == [])
+
+
+@pytest.mark.parametrize("end", ["delivered", "failed", "withdrawn", "muted"])
+async def test_it_ends_with_its_last_row_however_that_ended(mocker, end):
+    """Not before: what waits or is being sent has not ended."""
+    mocker.patch.object(demo, "LOOK_SECONDS", 0)
+    timelines = mocker.AsyncMock()
+    timelines.totals.side_effect = [
+        {"delivered": 4},
+        {"delivered": 4, "pending": 1},
+        {"delivered": 4, "processing": 1},
+        dict(Counter(["delivered"] * 4 + [end])),
+    ]
+    screen = mocker.Mock()
+
+    delivered = await demo._watch(timelines, screen, 5)
+
+    assert delivered == 4 + (end == "delivered")
+    assert screen.show.call_count == 4
 
 
 def test_what_cannot_start_is_told_in_words(tmp_path):

@@ -93,5 +93,12 @@ SECTIONS = {
         "Our own share of a message",
         (("one message", "whole", "without aiogram's call and the socket", "share"),),
     ),
+    "dashboard": Section(
+        "The dashboard",
+        (
+            ("ms until all is shown", "rows of the last hour", "median", "most"),
+            ("rows that end, four a second", "ms to the page, p50", "p99", "longest frame, ms"),
+        ),
+    ),
 }
 PARTS = tuple(SECTIONS)

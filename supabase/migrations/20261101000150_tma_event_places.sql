@@ -54,7 +54,10 @@ language plpgsql security definer set search_path = ''
 set enable_seqscan = off set enable_bitmapscan = off set enable_sort = off set jit = off
 as $$
 begin
-    update public.tma_events e set behind = true
+    update public.tma_events e
+    set behind = true,
+        -- What holds a row is decided when it is the first.
+        retry_at = case when e.held_by is null then e.retry_at end, held_by = null
     where e.id = any (array(
         -- New rows behind others ...
         select i.id
@@ -148,6 +151,45 @@ create or replace trigger place_moved_event
             is distinct from (new.settled_at, new.telegram_id, new.priority, new.deliver_after)
     )
     execute function bridge.place_moved_event();
+
+create or replace function bridge.push_behind_moved_event() returns trigger
+language plpgsql security definer set search_path = ''
+set enable_seqscan = off set enable_bitmapscan = off set enable_sort = off set jit = off
+as $$
+begin
+    update public.tma_events e
+    set behind = true,
+        retry_at = case when e.held_by is null then e.retry_at end, held_by = null
+    where e.id = any (array(
+        select pushed.id
+        from (
+            select p.id, p.behind, p.status
+            from public.tma_events p
+            where p.telegram_id = new.telegram_id and p.priority = new.priority
+                and p.settled_at is null
+            order by p.deliver_after, p.id
+            offset bridge.rows_in_front()
+            limit bridge.rows_in_front()
+        ) pushed
+        cross join lateral (
+            select l.id from public.tma_events l where l.id = pushed.id for update skip locked
+        ) locked
+        where pushed.status = 'pending' and not pushed.behind
+    ));
+    return null;
+end $$;
+comment on function bridge.push_behind_moved_event() is
+    'Marks the rows before which a moved one has come, as place_events() does for a new one: or whoever moves many would fill what claims walk along.';
+revoke execute on function bridge.push_behind_moved_event() from public, anon, authenticated;
+
+create or replace trigger push_behind_moved_event
+    after update of telegram_id, priority, deliver_after, settled_at on public.tma_events
+    for each row when (
+        new.settled_at is null and not new.behind
+        and (old.settled_at, old.telegram_id, old.priority, old.deliver_after)
+            is distinct from (new.settled_at, new.telegram_id, new.priority, new.deliver_after)
+    )
+    execute function bridge.push_behind_moved_event();
 
 drop function if exists bridge.promote_events(bigint[]); -- from when there was one class
 create or replace function bridge.promote_events(p_lines bridge.line[]) returns void

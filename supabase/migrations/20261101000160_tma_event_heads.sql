@@ -37,7 +37,7 @@ begin
         ready_at timestamptz, -- when its chat may send
         held_until timestamptz, -- null: it has nothing to wait for itself
         held_by text,
-        ends_as text -- muted or blocked; null: it is sent
+        ends_as text -- replaced, muted or blocked; null: it is sent
     );
     create type bridge.chat_rest as (telegram_id bigint, ready_at timestamptz);
 exception
@@ -90,6 +90,21 @@ comment on function bridge.lock_heads(smallint, integer, timestamptz, timestampt
 revoke execute on function bridge.lock_heads(smallint, integer, timestamptz, timestamptz, bigint)
     from public, anon, authenticated;
 
+create or replace function bridge.zone_in(p_payload jsonb) returns text
+language plpgsql immutable set search_path = '' as $$
+begin
+    -- Anything but a string may stand for more digits than fit into a text.
+    return coalesce(
+        case jsonb_typeof(p_payload -> 'timezone')
+            when 'string' then p_payload ->> 'timezone'
+        end,
+        case jsonb_typeof(p_payload -> 'tz') when 'string' then p_payload ->> 'tz' end
+    );
+end $$;
+comment on function bridge.zone_in(jsonb) is
+    'The timezone that a payload names; null if it names none.';
+revoke execute on function bridge.zone_in(jsonb) from public, anon, authenticated;
+
 create or replace function bridge.judge_heads(
     p_ids bigint[], p_now timestamptz, p_pace bridge.pace
 )
@@ -115,6 +130,9 @@ begin
                 when gathering.until is not null then 'digest'
             end,
             case
+                when head.replaces is not null and bridge.is_replaced(
+                    head.telegram_id, head.replaces, head.deliver_after, head.id
+                ) then 'replaced'
                 when head.event_type = any (own.muted) then 'muted'
                 when head.priority < 1 and c.blocked_at is not null
                 then case when c.blocked_at > p_now - bridge.blocked_rest() then 'blocked' end
@@ -141,9 +159,7 @@ begin
             select bridge.quiet_until(
                 coalesce(own.quiet_from, p_pace.quiet_from),
                 coalesce(own.quiet_to, p_pace.quiet_to),
-                coalesce(
-                    own.timezone, head.payload ->> 'timezone', head.payload ->> 'tz', p_pace.zone
-                ),
+                coalesce(own.timezone, bridge.zone_in(head.payload), p_pace.zone),
                 p_now
             ) as until
             where head.priority < 1 and coalesce(own.quiet_from, p_pace.quiet_from) is not null

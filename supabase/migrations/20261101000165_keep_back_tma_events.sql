@@ -86,6 +86,7 @@ set enable_seqscan = off set enable_bitmapscan = off set enable_sort = off set j
 as $$
 declare
     c_at_once constant integer := 100; -- of one chat
+    v_now constant timestamptz := clock_timestamp(); -- not now(): see grant_turns()
     v_ids bigint[];
     v_ends_as text[];
 begin
@@ -100,8 +101,11 @@ begin
     cross join lateral (
         select e.id from public.tma_events e
         where e.telegram_id = h.telegram_id and e.priority = h.priority
-            and e.settled_at is null and e.status = 'pending' and e.deliver_after <= now()
-            and (h.ends_as = 'blocked' or e.event_type = own.event_type)
+            and e.settled_at is null and e.status = 'pending' and e.deliver_after <= v_now
+            and (
+                e.id = h.id or h.ends_as = 'blocked'
+                or (h.ends_as = 'muted' and e.event_type = own.event_type)
+            )
         order by e.deliver_after, e.id
         limit c_at_once
     ) alike
@@ -112,10 +116,13 @@ begin
     ) locked;
 
     update public.tma_events e
-    set status = case ended.ends_as when 'muted' then 'muted' else 'failed' end,
+    set status = case ended.ends_as
+            when 'muted' then 'muted' when 'replaced' then 'withdrawn' else 'failed'
+        end,
         failure = case ended.ends_as when 'blocked' then 'blocked' end,
         error = case ended.ends_as
             when 'blocked' then 'the user had blocked the bot less than an hour before'
+            when 'replaced' then 'replaced by a newer message before it was sent'
         end,
         settled_at = now(), retry_at = null, held_by = null
     from unnest(v_ids, v_ends_as) as ended (id, ends_as)
@@ -124,10 +131,10 @@ begin
     perform bridge.promote_events(array(
         select (h.telegram_id, h.priority)::bridge.line from unnest(p_heads) h
     ));
-    return v_ends_as;
+    return coalesce(v_ends_as, '{}');
 end $$;
 comment on function bridge.end_heads(bridge.ready_head[]) is
-    'Ends rows of types that their chat has muted, and rows for chats that blocked the bot a short time ago, without a call to Telegram; with those behind them that would end alike. What they ended as, one for each row.';
+    'Ends rows whose text is out of date, rows of types that their chat has muted, and rows for chats that blocked the bot a short time ago, without a call to Telegram; with those behind them that would end alike. What they ended as, one for each row.';
 revoke execute on function bridge.end_heads(bridge.ready_head[])
     from public, anon, authenticated;
 

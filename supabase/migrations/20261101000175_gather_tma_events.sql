@@ -71,7 +71,7 @@ begin
         cross join lateral (
             select alike.id, sum(alike.size) over (order by alike.deliver_after, alike.id) as size
             from (
-                select m.id, m.deliver_after, length(m.payload::text) as size
+                select m.id, m.deliver_after, length(bridge.text_of(m.payload)) as size
                 from (
                     select o.id, o.deliver_after, o.event_type, o.status, o.replaces, o.payload
                     from public.tma_events o
@@ -154,6 +154,34 @@ end $$;
 comment on function bridge.message_to_edit(bigint, text, timestamptz) is
     'The last message of this key in this chat, if it was sent less than 48 hours ago.';
 revoke execute on function bridge.message_to_edit(bigint, text, timestamptz)
+    from public, anon, authenticated;
+
+create or replace function bridge.is_replaced(
+    p_telegram_id bigint, p_replaces text, p_deliver_after timestamptz, p_id bigint
+)
+returns boolean
+language plpgsql stable set search_path = ''
+set enable_seqscan = off set enable_bitmapscan = off set enable_sort = off set jit = off
+as $$
+begin
+    return exists (
+        select from public.tma_events n
+        where n.telegram_id = p_telegram_id and n.replaces = p_replaces and n.settled_at is null
+            and (n.deliver_after, n.id) > (p_deliver_after, p_id)
+            and n.deliver_after <= statement_timestamp()
+    ) or coalesce((
+        -- What stands in the chat.
+        select (d.deliver_after, d.id) > (p_deliver_after, p_id)
+        from public.tma_events d
+        where d.telegram_id = p_telegram_id and d.replaces = p_replaces
+            and d.delivered_at is not null
+        order by d.delivered_at desc
+        limit 1
+    ), false);
+end $$;
+comment on function bridge.is_replaced(bigint, text, timestamptz, bigint) is
+    'Whether a row of this key that comes after this one is due, or was the last to be delivered: then this one''s text is out of date.';
+revoke execute on function bridge.is_replaced(bigint, text, timestamptz, bigint)
     from public, anon, authenticated;
 
 create or replace function bridge.withdraw_replaced() returns trigger

@@ -152,6 +152,38 @@ comment on function bridge.news_in(jsonb, bigint[]) is
     'What outcomes tell of their chats, of the rows with these ids, which are still processing.';
 revoke execute on function bridge.news_in(jsonb, bigint[]) from public, anon, authenticated;
 
+-- The first row of a digest has used up its attempts; the others need not have.
+create or replace function bridge.let_go_of_fresh(p_outcomes jsonb, p_ids bigint[]) returns void
+language plpgsql set search_path = ''
+set enable_seqscan = off set enable_bitmapscan = off set jit = off
+as $$
+begin
+    update public.tma_events e
+    set status = 'pending', claimed_at = null, send_started_at = null, gathered_into = null
+    from (
+        select m.id
+        from jsonb_to_recordset(p_outcomes) as o (id bigint, attempt integer, failure text)
+        cross join lateral (
+            select l.id, l.retries from public.tma_events l
+            where l.id = o.id and l.attempt = o.attempt
+            offset 0
+        ) l
+        cross join lateral (
+            select m.id from public.tma_events m
+            where m.gathered_into = l.id and m.status = 'processing' and m.retries < l.retries
+            offset 0
+        ) m
+        where o.id = any (p_ids) and o.failure = 'exhausted'
+    ) fresh
+    where e.id = fresh.id;
+    if found then
+        perform bridge.ring('tma_events');
+    end if;
+end $$;
+comment on function bridge.let_go_of_fresh(jsonb, bigint[]) is
+    'Makes those rows pending again that were gathered into one that ends as exhausted, and have been tried less often.';
+revoke execute on function bridge.let_go_of_fresh(jsonb, bigint[]) from public, anon, authenticated;
+
 create or replace function public.settle_tma_events(p_outcomes jsonb) returns setof bigint
 language plpgsql security definer set search_path = ''
 set enable_seqscan = off set jit = off set plan_cache_mode = force_generic_plan
@@ -160,8 +192,12 @@ declare
     v_outcomes constant jsonb := bridge.checked_outcomes(p_outcomes);
     v_ids constant bigint[] := bridge.hold_claims(v_outcomes, p_started => true);
     v_news constant bridge.chat_news[] := bridge.news_in(v_outcomes, v_ids);
-    v_all constant bigint[] := bridge.with_gathered(v_ids);
+    v_all bigint[];
 begin
+    if v_outcomes @> '[{"failure": "exhausted"}]' then
+        perform bridge.let_go_of_fresh(v_outcomes, v_ids);
+    end if;
+    v_all := bridge.with_gathered(v_ids);
     update public.tma_events e
     set status = o.status,
         message_id = o.message_id,

@@ -26,6 +26,9 @@ begin
             and (p_failure is null or e.failure = p_failure)
             and (p_since is null or e.settled_at >= p_since)
             and (p_until is null or e.settled_at < p_until)
+            and (e.replaces is null or not bridge.is_replaced(
+                e.telegram_id, e.replaces, e.deliver_after, e.id
+            ))
         order by e.settled_at, e.id
         limit p_limit
         for update skip locked
@@ -53,7 +56,7 @@ begin
     return query select unnest(v_ids);
 end $$;
 comment on function public.retry_tma_events(bigint[], text, timestamptz, timestamptz, integer) is
-    'Failed rows become pending again, with all their retries, due now: they go to the end of their chat''s queue. Filters (at least one): ids, failure, time of failing from p_since to before p_until; the longest failed first. Returns the ids. Rows failed as uncertain may have been sent: retrying may send them twice.';
+    'Failed rows become pending again, with all their retries, due now: they go to the end of their chat''s queue. Filters (at least one): ids, failure, time of failing from p_since to before p_until; the longest failed first. Rows whose text a newer one has replaced are left out. Returns the ids. Rows failed as uncertain may have been sent: retrying may send them twice.';
 revoke execute on function public.retry_tma_events(bigint[], text, timestamptz, timestamptz, integer)
     from public, anon, authenticated;
 grant execute on function public.retry_tma_events(bigint[], text, timestamptz, timestamptz, integer)
@@ -69,7 +72,7 @@ begin
     with waiting as materialized (
         select e.id from public.tma_events e
         where e.id = any (p_ids) and e.status = 'pending'
-        order by e.id
+        order by e.deliver_after, e.id -- a message's first row before the others
         for update
     )
     select array_agg(waiting.id) into v_ids from waiting;
@@ -81,6 +84,9 @@ begin
         select (e.telegram_id, e.priority)::bridge.line
         from public.tma_events e where e.id = any (v_ids)
     ));
+    if v_ids is not null then
+        perform bridge.ring('tma_events'); -- for those that waited behind
+    end if;
     return query select unnest(v_ids);
 end $$;
 comment on function public.withdraw_tma_events(bigint[]) is

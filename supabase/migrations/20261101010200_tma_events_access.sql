@@ -155,6 +155,42 @@ comment on function bridge.check_limit(text, bigint, integer) is
 revoke execute on function bridge.check_limit(text, bigint, integer)
     from public, anon, authenticated;
 
+-- What ends without being sent makes room for more at once, at no pace, and is kept.
+create index if not exists tma_events_unsent
+    on public.tma_events (telegram_id, settled_at)
+    where replaces is null
+        and (status in ('withdrawn', 'muted') or (failure = 'blocked' and attempt = 0));
+
+create or replace function bridge.check_unsent(p_telegram_id bigint, p_more integer)
+returns void
+language plpgsql set search_path = ''
+set enable_seqscan = off set enable_bitmapscan = off set jit = off
+as $$
+declare
+    v_most constant integer := (
+        select s.max_pending_per_user + s.max_scheduled_per_user from bridge.settings s
+    );
+begin
+    if (
+        select count(*)
+        from (
+            select from public.tma_events e
+            where e.telegram_id = p_telegram_id and e.replaces is null
+                and (e.status in ('withdrawn', 'muted') or (e.failure = 'blocked' and e.attempt = 0))
+                and e.settled_at > now() - interval '1 hour'
+            limit v_most + 1
+        ) unsent
+    ) + p_more > v_most then
+        raise exception 'too many events of this user have ended without being sent'
+            using errcode = 'check_violation',
+            hint = format('Up to %s within an hour: withdrawn, muted, or because the user has blocked the bot.', v_most);
+    end if;
+end $$;
+comment on function bridge.check_unsent(bigint, integer) is
+    'Raises check_violation where, with p_more, too many rows of a user have ended unsent within the hour.';
+revoke execute on function bridge.check_unsent(bigint, integer)
+    from public, anon, authenticated;
+
 -- A statement of ten thousand rows is refused at the first that is too many.
 create or replace function bridge.count_user_row(
     p_telegram_id bigint, p_limits bridge.settings, p_scheduled boolean
@@ -253,6 +289,7 @@ begin
     loop
         -- Where begin_insert() has not: a policy of the project's own lets unproven users write.
         perform bridge.take_turn(v_user.telegram_id);
+        perform bridge.check_unsent(v_user.telegram_id, 0);
         v_now := clock_timestamp();
         perform bridge.check_limit(
             'waiting',

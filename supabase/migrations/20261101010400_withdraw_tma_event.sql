@@ -1,9 +1,6 @@
 -- What a user can still do about an event that waits: take it back, or give it another time. Only as
 -- long as no bridge has claimed it: what has been claimed once may be in the chat already.
 
-create index if not exists tma_events_withdrawn
-    on public.tma_events (telegram_id, settled_at) where status = 'withdrawn' and replaces is null;
-
 -- A withdrawn row keeps its key, so that the app still finds it, until the same thing is asked for again.
 create or replace function bridge.allow_again() returns trigger
 language plpgsql security definer set search_path = ''
@@ -69,33 +66,6 @@ comment on function bridge.let_line_move(bridge.line) is
     'After a row has left its place: those behind it move up, and the bell rings if the first is due now or soon.';
 revoke execute on function bridge.let_line_move(bridge.line) from public, anon, authenticated;
 
-create or replace function bridge.check_withdrawals(p_telegram_id bigint) returns void
-language plpgsql set search_path = ''
-set enable_seqscan = off set enable_bitmapscan = off set jit = off
-as $$
-declare
-    v_most constant integer := (
-        select s.max_pending_per_user + s.max_scheduled_per_user from bridge.settings s
-    );
-begin
-    if (
-        select count(*)
-        from (
-            select from public.tma_events e
-            where e.telegram_id = p_telegram_id and e.status = 'withdrawn'
-                and e.replaces is null and e.settled_at > now() - interval '1 hour'
-            limit v_most
-        ) withdrawn
-    ) >= v_most then
-        raise exception 'this user has withdrawn too many events'
-            using errcode = 'check_violation',
-            hint = format('Up to %s within an hour.', v_most);
-    end if;
-end $$;
-comment on function bridge.check_withdrawals(bigint) is
-    'Refuses withdrawals without end: what is withdrawn makes room for another row, and is kept.';
-revoke execute on function bridge.check_withdrawals(bigint) from public, anon, authenticated;
-
 create or replace function public.withdraw_tma_event(p_dedupe_key text) returns jsonb
 language plpgsql security definer set search_path = '' as $$
 declare
@@ -105,7 +75,7 @@ begin
         return null;
     end if;
     if v_event.status = 'pending' and v_event.attempt = 0 then
-        perform bridge.check_withdrawals(v_event.telegram_id);
+        perform bridge.check_unsent(v_event.telegram_id, 1);
         update public.tma_events e
         set status = 'withdrawn', settled_at = now(), retry_at = null, held_by = null
         where e.id = v_event.id

@@ -207,8 +207,10 @@ declare
     );
     v_lines bridge.line[];
 begin
-    -- A claim that goes by the old settings is waited for; only then is it seen what it held.
-    perform from public.tma_events e where e.id = any (v_ids) order by e.id for update;
+    -- A claim that goes by the old settings is waited for; only then is it seen what it held. The
+    -- first row before those that are gathered into it, as whoever settles them does.
+    perform from public.tma_events e
+    where e.id = any (v_ids) order by e.deliver_after, e.id for update;
     with freed as (
         update public.tma_events e set retry_at = null, held_by = null
         where e.id = any (v_ids) and e.held_by = 'quiet'

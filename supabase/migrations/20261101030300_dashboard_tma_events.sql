@@ -185,7 +185,7 @@ language sql stable security definer set search_path = '' as $$
         'edits', e.edits,
         'held_by', e.held_by,
         'options', e.options,
-        'payload_bytes', octet_length(e.payload::text),
+        'payload_bytes', octet_length(bridge.text_of(e.payload)),
         'created_at', e.created_at,
         'deliver_after', e.deliver_after,
         'retry_at', e.retry_at,

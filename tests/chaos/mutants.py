@@ -204,9 +204,9 @@ MUTANTS = [
         "withdraw takes what is claimed",
         WITHDRAW,
         """if v_event.status = 'pending' and v_event.attempt = 0 then
-        perform bridge.check_withdrawals""",
+        perform bridge.check_unsent""",
         """if v_event.settled_at is null then
-        perform bridge.check_withdrawals""",
+        perform bridge.check_unsent""",
         "tests/sql/test_withdraw.py",
     ),
 ]

@@ -157,22 +157,24 @@ async def test_a_withdrawal_of_a_type_is_asked_first(world, page):  # noqa: F811
 
 async def test_not_more_is_withdrawn_than_was_agreed_to(world, terminal):
     """In one line of the log, however many calls it takes; what came since then stays."""
+    kind = "of.the.service.".ljust(80, "x")  # which may choose any
     await world.sql(
         "insert into tma_events (telegram_id, event_type)"
-        " select n, 'news' from generate_series(1, 1205) n"
+        " select n, %s from generate_series(1, 1205) n",
+        kind,
     )
     with structlog.testing.capture_logs() as lines:
         async with terminal.session() as http:
-            body = {"event_type": "news", "rows": 1200}
+            body = {"event_type": kind, "rows": 1200}
             async with http.post("/api/withdraw/type", json=body) as response:
                 told = await response.json()
             async with http.get("/api/waiting") as response:
                 left = await response.json()
 
     assert told == {"rows": 1200, "gone": []}
-    assert left == [{"event_type": "news", "events": 5, "scheduled": 0}]
+    assert left == [{"event_type": kind, "events": 5, "scheduled": 0}]
     (line,) = [line for line in lines if line["event"] == "rows_withdrawn"]
-    assert (line["rows"], line["agreed"], line["event_type"]) == (1200, 1200, "news")
+    assert (line["rows"], line["agreed"], line["event_type"]) == (1200, 1200, kind)
 
 
 @pytest.mark.parametrize(
@@ -182,7 +184,6 @@ async def test_not_more_is_withdrawn_than_was_agreed_to(world, terminal):
         {"event_type": "status_changed"},
         {"event_type": "status_changed", "rows": 0},
         {"event_type": "status_changed", "rows": 2**31},
-        {"event_type": "", "rows": 1},
         {"event_type": None, "rows": 1},
         {"event_type": "status_changed", "rows": 1, "ids": [1]},
     ],

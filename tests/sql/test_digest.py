@@ -327,3 +327,21 @@ def test_windows_that_are_no_object_are_refused(worker: Worker, windows: Any) ->
         worker.connection.execute(
             "select public.claim_tma_events(1, gen_random_uuid(), null, 0, %s)", [Jsonb(windows)]
         )
+
+
+def test_a_row_that_was_never_tried_does_not_end_with_one_that_has_been(
+    database: Connection, worker: Worker
+) -> None:
+    """The first has used up its attempts; the other is claimed again, by itself."""
+    first = tap(database, due_in=-60)
+    alike = tap(database, due_in=-50)
+    database.execute("update tma_events set attempt = 5, retries = 5")
+    fresh = tap(database)
+    (row,) = claim(worker, start_now=1)
+    assert parts(row) == [first, alike, fresh]
+
+    assert worker.settle(failed(row, "exhausted")) == {first}
+
+    assert {read(database, one)["failure"] for one in (first, alike)} == {"exhausted"}
+    (again,) = claim(worker)
+    assert (again["id"], again["retries"]) == (fresh, 0)

@@ -106,9 +106,9 @@ def test_a_message_that_is_gone_is_sent_anew(database: Connection, worker: Worke
 
 def test_an_edit_is_never_uncertain(database: Connection, worker: Worker) -> None:
     """A worker that died in the middle of one: it is done again, which does no harm."""
-    deliver(database, worker)
+    first = deliver(database, worker)
     row = claim_next(database, worker)
-    put_back(database, 600, row["id"])
+    put_back(database, 600, first["id"], row["id"])
 
     counts = worker.recover(120)
 
@@ -180,3 +180,60 @@ def test_an_operator_sends_anew(database: Connection, worker: Worker) -> None:
 
     (retried,) = worker.claim()
     assert retried["edits"] == 8
+
+
+def texts(worker: Worker, claims: int = 3) -> list[str]:
+    """What is told, one claim after the other."""
+    told = []
+    for _ in range(claims):
+        for row in worker.claim(start_now=1):
+            told.append(row["payload"]["text"])
+            worker.settle(delivered(row, 8))
+    return told
+
+
+def test_an_older_text_does_not_come_back(database: Connection, worker: Worker) -> None:
+    """It failed for now, and the newer one, which is urgent, went before it."""
+    old = say(database, payload={"text": "Reading the history"})
+    (row,) = worker.claim(start_now=1)
+    say(database, payload={"text": "The plan"}, priority=1)
+    worker.settle(retry(row, 0))
+
+    assert texts(worker) == ["The plan"]
+    assert read(database, old)["status"] == "withdrawn"
+
+
+def test_only_the_newest_of_several_unsent_is_told(database: Connection, worker: Worker) -> None:
+    """The older one was in other hands when the newer one came."""
+    say(database, payload={"text": "old"})
+    (row,) = worker.claim()
+    say(database, payload={"text": "new"})
+    worker.release(row)
+
+    assert texts(worker) == ["new"]
+
+
+def test_nobody_retries_a_text_that_has_been_replaced(database: Connection, worker: Worker) -> None:
+    """It would stand over the newer one."""
+    old = say(database, payload={"text": "Reading the history"})
+    (row,) = worker.claim(start_now=1)
+    worker.settle(failed(row, "rejected"))
+    deliver(database, worker)
+
+    retried = worker.connection.execute("select retry_tma_events(%s)", [[old]]).fetchall()
+
+    assert retried == []
+    assert read(database, old)["status"] == "failed"
+
+
+def test_a_later_time_is_what_counts(database: Connection, worker: Worker) -> None:
+    """What was written first, to be told later, is told."""
+    later = say(database, due_in=3600)
+    deliver(database, worker)
+    database.execute(
+        "update tma_events set deliver_after = now() - interval '0.1 s' where id = %s", [later]
+    )
+
+    (row,) = worker.claim()
+
+    assert (row["id"], row["edits"]) == (later, 8)

@@ -7,7 +7,7 @@ import psycopg
 import pytest
 
 from tests.sql.signing import init_data
-from tests.sql.support import Connection, Row, Worker, insert
+from tests.sql.support import Connection, Row, Worker, insert, limits
 from tests.sql.test_access import become
 
 TABLES = ("tma_events", "plan_requests")
@@ -117,6 +117,36 @@ def test_poison_in_a_request_spoils_no_other(
     (poisoned,) = rows.values()
     assert poisoned["attempt"] == 1
     assert len(poisoned["request"]) <= 128 * 1024
+
+
+ENDLESS = f"[{','.join(['1e131000'] * 9000)}]"
+WAYS_IN = {
+    "gathered": {"event_type": "tapped", "payload": ENDLESS},
+    "timezone": {"event_type": "x", "payload": f'{{"timezone": {ENDLESS}}}'},
+    "tz": {"event_type": "x", "payload": f'{{"tz": {ENDLESS}}}'},
+}
+
+
+@pytest.mark.parametrize("way", WAYS_IN.values(), ids=WAYS_IN.keys())
+def test_what_a_claim_itself_reads_of_a_payload_spoils_no_other(
+    database: Connection, worker: Worker, way: dict[str, str]
+) -> None:
+    """The size of a digest's parts, and the zone of quiet hours."""
+    other = insert(database, telegram_id=2)
+    first = insert(database, event_type="tapped", due_in=-40)
+    database.execute(
+        "insert into tma_events (telegram_id, event_type, deliver_after, payload)"
+        " values (%(chat)s, %(event_type)s, now() - interval '30 s', %(payload)s::jsonb)",
+        way | {"chat": 1 if way["event_type"] == "tapped" else 3},
+    )
+    database.execute(
+        "insert into tma_chat_settings (telegram_id, quiet_from, quiet_to)"
+        " values (3, '00:00', '23:59:59.999999')"
+    )
+
+    rows = worker.ask(20, digests={"tapped": 1}, limits=limits())["rows"]
+
+    assert {row["id"] for row in rows} == {other, first}
 
 
 BOMBS = {

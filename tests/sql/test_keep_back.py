@@ -4,7 +4,9 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
+from psycopg.errors import CheckViolation
 
+from tests.sql.signing import init_data
 from tests.sql.support import (
     Connection,
     Row,
@@ -12,10 +14,12 @@ from tests.sql.support import (
     delivered,
     failed,
     insert,
+    limits,
     put_back,
     read,
     retry,
 )
+from tests.sql.test_access import ME, become
 
 
 def wish(database: Connection, chat: int = 1, **columns: Any) -> None:
@@ -292,3 +296,51 @@ def test_what_waits_for_its_retry_waits_for_the_morning(
 
     assert worker.claim() == []
     assert read(database, event)["held_by"] == "quiet"
+
+
+@pytest.mark.parametrize("how", ["muted", "blocked"])
+def test_what_ends_unsent_makes_no_endless_room(
+    database: Connection, worker: Worker, anon: Connection, how: str
+) -> None:
+    """Neither of a muted type nor to a blocked bot can a user write as many rows as claims end."""
+    database.execute(
+        "update bridge.settings set max_pending_per_user = 3, max_scheduled_per_user = 1"
+    )
+    become(anon, init_data())
+    if how == "muted":
+        wish(database, ME, muted=["x"])
+    else:
+        database.execute(
+            "insert into bridge.chats (telegram_id, blocked_at) values (%s, now())", [ME]
+        )
+    write = "insert into tma_events (event_type) select 'x' from generate_series(1, 3)"
+
+    for _ in range(2):
+        anon.execute(write)
+        worker.ask(20, limits=limits())
+    with pytest.raises(CheckViolation, match="ended without being sent"):
+        anon.execute(write)
+    ended = database.execute("select id from tma_events").fetchall()
+    put_back(database, 3601, *(row["id"] for row in ended))
+
+    anon.execute(write)
+
+
+def test_a_held_row_that_others_have_overtaken_is_free_with_them(
+    database: Connection, worker: Worker
+) -> None:
+    """Whoever switches quiet hours off gets what they held."""
+    be_quiet(database)
+    held = insert(database, due_in=-1)
+    assert worker.claim() == []
+    earlier = [insert(database, due_in=place - 10) for place in range(3)]
+    assert worker.claim() == []
+
+    wish(database)
+
+    told = []
+    for _ in range(4):
+        (row,) = worker.claim()
+        worker.settle(delivered(row))
+        told.append(row["id"])
+    assert told == [*earlier, held]

@@ -6,6 +6,7 @@ import psycopg
 import pytest
 
 from tests.sql.support import Connection, Worker, delivered, failed, insert, put_back, read
+from tests.sql.support import retry as again
 
 
 def fail(database: Connection, worker: Worker, failure: str = "blocked", **columns: Any) -> int:
@@ -164,6 +165,20 @@ def test_a_chat_goes_on_with_what_was_not_withdrawn(database: Connection, worker
     withdraw(worker, "news")
 
     assert [row["id"] for row in worker.claim()] == [other]
+
+
+def test_a_withdrawal_rings_for_what_waited_behind(database: Connection, worker: Worker) -> None:
+    """The first waited for its retry; the next may go now."""
+    head = insert(database)
+    (row,) = worker.claim()
+    worker.settle(again(row, 3600))
+    insert(database)
+    database.execute("delete from realtime.messages")
+
+    worker.connection.execute("select withdraw_tma_events(%s)", [[head]])
+    worker.connection.execute("select withdraw_tma_events(%s)", [[head]])
+
+    assert database.execute("delete from realtime.messages").rowcount == 1
 
 
 def test_purge_deletes_old_settled_rows(database: Connection, worker: Worker) -> None:

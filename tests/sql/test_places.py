@@ -189,3 +189,15 @@ def test_a_row_that_an_operator_moved_finds_its_place(database: Connection) -> N
     database.execute("select recover_tma_events('1 minute', false)")
 
     assert behind(database) == [False, False, False, True, True]
+
+
+def test_rows_that_come_forward_one_by_one_push_others_back(database: Connection) -> None:
+    """However often a user moves rows, claims walk along no more of them."""
+    ids = [insert(database, due_in=3600 + place) for place in range(8)]
+    for place, event in enumerate(ids):
+        database.execute(
+            "update tma_events set deliver_after = now() + make_interval(secs => %s) where id = %s",
+            [1800 - place, event],
+        )
+
+    assert sum(not one for one in behind(database)) == IN_FRONT

@@ -225,7 +225,7 @@ def test_withdrawing_has_a_limit(user: Connection, database: Connection) -> None
         withdraw(user, key)
     (event,) = send(user, dedupe_key="k")
 
-    with pytest.raises(psycopg.errors.CheckViolation, match="withdrawn too many"):
+    with pytest.raises(psycopg.errors.CheckViolation, match="ended without being sent"):
         withdraw(user)
     assert withdraw(user, "a")["done"] is True
     hour_old = database.execute("select id from tma_events where status = 'withdrawn'").fetchall()

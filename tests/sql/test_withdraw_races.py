@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tests.sql.races import commit
+from tests.sql.races import Race, Step, commit
 from tests.sql.signing import BOT, init_data, web_app_key
 from tests.sql.support import Connection, Row, Worker, insert, read
 from tests.sql.test_access import ME
@@ -129,3 +129,47 @@ def test_a_claim_and_new_settings_agree(
         assert row["status"] == ("processing" if claimed else "pending")
         held.add(bool(claimed))
     assert False in held
+
+
+def change_settings(worker: Worker) -> Any:
+    """The step that changes the user's settings."""
+    return as_user(
+        worker,
+        "insert into tma_chat_settings (muted) values ('{a}')"
+        " on conflict (telegram_id) do update set muted = excluded.muted returning 1",
+    )
+
+
+def test_settings_and_the_end_of_a_digest_do_not_wait_in_a_circle(
+    sql_dsn: str, database: Connection, worker: Worker
+) -> None:
+    """A digest's first row may have the larger id; whoever ends it locks it before the others."""
+    worker.call("register_tma_bot", BOT, web_app_key())
+    member = insert(database, telegram_id=ME, event_type="tapped", due_in=-30)
+    first = insert(database, telegram_id=ME, event_type="tapped", due_in=-40)
+    (row,) = worker.claim(digests={"tapped": 1}, start_now=1)
+    assert row["id"] == first
+
+    race = Race(
+        sql_dsn, [[hold(first), change(member), commit], [change_settings, commit]], database
+    )
+    try:
+        assert race.run([0, 1, 0, 0, 1])
+    finally:
+        race.close()
+
+
+def hold(event: int) -> Step:
+    """The step that locks a row, as hold_claims() does."""
+    return lambda worker: lock(worker, "select from tma_events where id = %s for update", event)
+
+
+def change(event: int) -> Step:
+    """The step that changes a row, and waits for nobody."""
+    return lambda worker: lock(worker, "update tma_events set error = 'x' where id = %s", event)
+
+
+def lock(worker: Worker, query: str, event: int) -> None:
+    """Run it, but not for ever."""
+    worker.connection.execute("set local lock_timeout = '500ms'")
+    worker.connection.execute(query, [event])

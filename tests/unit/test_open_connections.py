@@ -1,7 +1,7 @@
 """No connection is opened between the bell and the message."""
 
 import asyncio
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing, suppress
 
 import aiohttp.connector
 import pytest
@@ -41,12 +41,13 @@ class Server:
     async def _serve(self, reader, writer):
         self.connections += 1
         self.accepted.set()
-        while head := await reader.readuntil(b"\r\n\r\n"):
-            lines = head.decode().splitlines()
-            self.asked.append(lines[0].split()[1].rpartition("/")[2])
-            lengths = [line for line in lines if line.lower().startswith("content-length:")]
-            await reader.readexactly(int(lengths[0].partition(":")[2]) if lengths else 0)
-            writer.write(self._answer)
+        with closing(writer), suppress(asyncio.IncompleteReadError, ConnectionError):
+            while True:
+                lines = (await reader.readuntil(b"\r\n\r\n")).decode().splitlines()
+                self.asked.append(lines[0].split()[1].rpartition("/")[2])
+                lengths = [line for line in lines if line.lower().startswith("content-length:")]
+                await reader.readexactly(int(lengths[0].partition(":")[2]) if lengths else 0)
+                writer.write(self._answer)
 
 
 class Clock:

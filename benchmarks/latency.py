@@ -207,7 +207,7 @@ def report(result: dict[str, Any]) -> str:
     for every, ours in found.get(BROADCAST, {}).items():
         theirs = found.get(PGQUEUER, {}).get(every)
         if theirs:
-            for share, limit in ((0.5, 1.5), (0.99, 2.0)):
+            for share, limit in ((0.5, 2.2), (0.99, 2.5)):
                 ratio = percentile(ours, share) / percentile(theirs, share)
                 what = f"p{share * 100:.0f} relative to PgQueuer, one insert every {every}"
                 lines.append(verdict(what, ratio, limit, least=False))

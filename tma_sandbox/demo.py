@@ -158,21 +158,33 @@ async def _demo(
             page.front = await running.enter_async_context(
                 front.open(stack, environment, timelines)
             )
-            mini_app = await _mini_app(stack)
-        console.print(
-            f"The bridge is running. A Mini App user (chat {USER['id']}) now writes rows "
-            "with the anon key. Ctrl-C stops."
-        )
-        console.print(f"Open {stack.url}/demo to write rows yourself.\n", soft_wrap=True)
-        screen = Screen(console, f"{stack.url}/demo")
-        writing = asyncio.create_task(_write(mini_app, every, count))
-        try:
-            with screen:
-                delivered = await _watch(timelines, screen, count)
-        finally:
-            writing.cancel()
+        delivered = await _show(console, stack, timelines, every=every, count=count)
     console.print(f"{delivered} events delivered; nothing is left running.")
     return 0
+
+
+async def _show(
+    console: Console,
+    stack: LocalStack,
+    timelines: Timelines,
+    *,
+    every: float,
+    count: int | None,
+) -> int:
+    """Write rows as the Mini App's user, and show them; return how many were delivered."""
+    mini_app = await _mini_app(stack)
+    console.print(
+        f"The bridge is running. A Mini App user (chat {USER['id']}) now writes rows "
+        "with the anon key. Ctrl-C stops."
+    )
+    console.print(f"Open {stack.url}/demo to write rows yourself.\n", soft_wrap=True)
+    screen = Screen(console, f"{stack.url}/demo")
+    writing = asyncio.create_task(_write(mini_app, every, count))
+    try:
+        with screen:
+            return await _watch(timelines, screen, count)
+    finally:
+        writing.cancel()
 
 
 async def _supabase_js(console: Console, progress: Progress) -> Path | None:

@@ -123,6 +123,10 @@ class _Sanitizer(HTMLParser):
     def handle_data(self, data: str) -> None:
         self._text += data
 
+    def parse_marked_section(self, i: int, report: bool = True) -> int:  # noqa: ARG002, FBT001, FBT002
+        """Read `<![...>` as a comment, as newer Pythons do; older ones raise AssertionError."""
+        return self.parse_bogus_comment(i)
+
     def _close_innermost(self) -> str:
         tag, end = self._open[-1]
         self._write(end)  # before the pop: the text inside still follows the rules of its tag

@@ -31,6 +31,12 @@ FRAGMENTS = st.sampled_from(
         "<tg-emoji emoji-id='5'>",
         "</tg-emoji>",
         "<!-- x -->",
+        "<!",
+        "<![",
+        "<![if x[",
+        "<![CDATA[",
+        "]]>",
+        "<?",
         "<script>",
         "&amp;",
         "&nbsp;",
@@ -96,6 +102,7 @@ def test_sanitized_html_stays_as_it_is(html):
         ("1 < 2 & 3 > 2", "1 &lt; 2 &amp; 3 &gt; 2"),
         ("a&nbsp;b&copy;", "a\xa0b©"),
         ("<!-- c -->x", "x"),
+        ("<![if x]>y<![endif]>", "y"),
     ],
 )
 def test_html_is_reduced_to_what_telegram_knows(html, expected):

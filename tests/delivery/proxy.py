@@ -46,6 +46,7 @@ class Connection:
     ahead: Trouble | None = None  # what waits for the answer
     upgraded: bool = False  # no requests any more, but a websocket
     opened: bytes = b""  # the request that made it one
+    ended: bool = False  # the client has been sent an end of file
     tasks: list[asyncio.Task] = field(default_factory=list)
 
     @property
@@ -149,7 +150,8 @@ class Proxy:
                 self._note(connection)
                 connection.cut()
             else:
-                connection.client.write_eof()  # what the client sends until it notices is lost
+                connection.client.write_eof()
+                connection.ended = True  # what the client sends until it notices is lost
 
     async def serve(self):
         """Listen again, on the same port."""
@@ -186,7 +188,7 @@ class Proxy:
             connection.asked = await _request(reader)
             path = connection.asked.split(b" ", 2)[1].decode()
             self.asked[path] += 1
-            if self._server is None:
+            if self._server is None or connection.ended:
                 self._note(connection)
                 return
             if any(key in connection.asked.partition(b"\r\n\r\n")[0] for key in self._revoked):
@@ -229,6 +231,8 @@ class Proxy:
                     self._note(connection)
                     if connection.ahead is Trouble.NO_ANSWER:
                         continue
+                    break
+                if connection.ended:  # between two pieces of an answer
                     break
                 for watcher in self._watchers:
                     watcher(connection, data)

@@ -56,7 +56,8 @@ create or replace function bridge.withdraw_events(
 )
 returns void
 language sql set search_path = '' as $$
-    -- One that is being claimed right now is sent: it was due.
+    -- Whoever has a row locked is waited for: a claim, and then it is sent, for it was due; or what
+    -- only moves it up in its chat.
     delete from public.tma_events e
     using (
         select w.id
@@ -66,7 +67,8 @@ language sql set search_path = '' as $$
             and w.lead_id = p_lead_id
             and w.event_type = p_event_type
             and (p_step_id is null or w.payload ->> 'step_id' = p_step_id)
-        for update skip locked
+        order by w.deliver_after, w.id -- as whoever else waits for rows of a chat
+        for update
     ) withdrawn
     where e.id = withdrawn.id
 $$;

@@ -33,6 +33,7 @@ begin
         from inserted
         where event_type in ('step_completed', 'step_skipped')
             and lead_id is not null and payload ->> 'step_id' is not null
+        order by telegram_id, lead_id, step_id -- one order of locking for everybody, so no deadlocks
     loop
         perform bridge.withdraw_events(
             v_step.telegram_id, v_step.lead_id, 'step_due', v_step.step_id

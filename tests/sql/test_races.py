@@ -7,6 +7,7 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
+from psycopg.types.json import Jsonb
 
 from tests.sql.races import Race, Step, commit, orders
 from tests.sql.support import (
@@ -227,6 +228,43 @@ def test_the_next_row_goes_only_after_the_settle(
 
     for _, first, second in play([[settle, commit], [claim, commit], [claim, commit]], prepare):
         assert len(first[0]) + len(second[0]) <= 1
+
+
+def test_a_new_plan_withdraws_what_others_touch(
+    play: Play, database: Connection, worker: Worker, planner: Worker
+) -> None:
+    """A reminder is withdrawn even while a settle moves it up; one that is claimed is sent."""
+    held: list[Row] = []
+    asked: list[Row] = []
+    events = [{"event_type": "step_due", "lead_id": 7, "payload": {"step_id": 4}}]
+
+    def prepare() -> None:
+        insert(database, due_in=-3)
+        held[:] = worker.claim()
+        for step, due_in in ((1, -2), (2, 600), (3, 700)):
+            payload = {"step_id": step}
+            insert(database, event_type="step_due", lead_id=7, payload=payload, due_in=due_in)
+        database.execute("delete from plan_requests")
+        insert(database, "plan_requests", lead_id=7)
+        asked[:] = planner.claim()
+
+    def settle(worker: Worker) -> set[int]:
+        return worker.settle(*map(delivered, held))
+
+    def answer(worker: Worker) -> None:
+        plan = {"status": "completed", "result": {}, "withdraw": "step_due", "events": events}
+        worker.connection.execute(
+            "select settle_tma_requests('plan_requests', %s)", [Jsonb([token(asked[0]) | plan])]
+        )
+
+    scripts = [[settle, commit], [claim, commit], [answer, commit]]
+    for _, (claimed, _), _ in play(scripts, prepare):
+        first = {row["payload"]["step_id"] for row in claimed}
+        left = database.execute(
+            "select (payload ->> 'step_id')::int as step from tma_events"
+            " where event_type = 'step_due'"
+        ).fetchall()
+        assert {row["step"] for row in left} == first | {4}
 
 
 @pytest.fixture

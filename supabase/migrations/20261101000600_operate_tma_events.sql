@@ -110,7 +110,7 @@ begin
     ));
 end $$;
 comment on function public.withdraw_waiting_tma_events(text, integer) is
-    'Up to p_limit rows of a type that wait, also those scheduled for later, are not sent any more: they end as withdrawn, the longest due first. Returns their ids; call again while it is p_limit.';
+    'Up to p_limit rows of a type that wait, also those scheduled for later, are not sent any more: they end as withdrawn, the longest due first. Returns their ids; call again until there are none.';
 revoke execute on function public.withdraw_waiting_tma_events(text, integer)
     from public, anon, authenticated;
 grant execute on function public.withdraw_waiting_tma_events(text, integer)

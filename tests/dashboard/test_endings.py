@@ -1,10 +1,12 @@
 """Rows that are taken back, muted, held, gathered or told in place: what the page does and says."""
 
+import asyncio
 import json
 from datetime import UTC, datetime, timedelta
 
 import pytest
 import structlog
+from psycopg import AsyncConnection
 
 from tests.dashboard.kit import news
 from tests.dashboard.test_page import (  # noqa: F401 - fixtures
@@ -14,6 +16,7 @@ from tests.dashboard.test_page import (  # noqa: F401 - fixtures
     page,
     status_of,
 )
+from tests.integration.kit import until
 
 
 @pytest.fixture
@@ -175,6 +178,33 @@ async def test_not_more_is_withdrawn_than_was_agreed_to(world, terminal):
     assert left == [{"event_type": kind, "events": 5, "scheduled": 0}]
     (line,) = [line for line in lines if line["event"] == "rows_withdrawn"]
     assert (line["rows"], line["agreed"], line["event_type"]) == (1200, 1200, kind)
+
+
+async def test_a_claim_in_the_middle_leaves_the_others_to_be_withdrawn(world, terminal):
+    """A batch is smaller by the row that a bridge has taken, and still not the last."""
+    await world.sql(
+        "insert into tma_events (telegram_id, event_type)"
+        " select n, 'news' from generate_series(1, 1005) n"
+    )
+
+    async def waits_for_the_claim():
+        return await world.sql("select pid from pg_locks where not granted")
+
+    async def withdraw():
+        async with (
+            terminal.session() as http,
+            http.post("/api/withdraw/type", json={"event_type": "news", "rows": 1005}) as response,
+        ):
+            return await response.json()
+
+    async with await AsyncConnection.connect(world.stack.env()["DATABASE_URL"]) as bridge:
+        await bridge.execute("select claim_tma_events(1, gen_random_uuid())")
+        withdrawing = asyncio.create_task(withdraw())
+        await until(waits_for_the_claim)
+        await bridge.commit()
+        told = await withdrawing
+
+    assert told == {"rows": 1004, "gone": []}
 
 
 @pytest.mark.parametrize(

@@ -37,7 +37,7 @@ demo: install
 	@$(BIN)/realtime-bridge demo $(ARGS)
 
 # Two processes a core, because most tests wait most of the time; each has servers of its own. Files
-# stay whole, for what their tests share, and start in their order: the slowest folders come first.
+# stay whole, for what their tests share, and start in the order of conftest.py: the slowest first.
 CORES    ?= $(shell cores=$$(getconf _NPROCESSORS_ONLN); echo $$((cores > 4 ? 4 : cores)))
 PARALLEL := --dist loadfile --no-loadscope-reorder
 

@@ -53,8 +53,13 @@ IN_THE_STACKS_LOOP = (
 )
 
 
+# They take minutes, so they start first: the run would wait for the one that started last.
+LONGEST_FILES = ("test_chaos.py", "test_model.py")
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark them, so that they need not do it themselves."""
+    """Mark them, so that they need not do it themselves, and put the longest in front."""
+    items.sort(key=lambda item: item.path.name not in LONGEST_FILES)
     for item in items:
         there = any(folder in str(item.path) for folder in IN_THE_STACKS_LOOP)
         if there and inspect.iscoroutinefunction(getattr(item, "function", None)):
